@@ -1,0 +1,14 @@
+/* CRC-32C (Castagnoli), as Kafka's batches and Floe's blocks use it. SSE4.2 where the processor has it, else
+ * tables. */
+#ifndef FLOE_BASE_CRC32C_H
+#define FLOE_BASE_CRC32C_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues `crc` (0 at the start) over n bytes; floe_crc32c(floe_crc32c(0, a), b) is the CRC of a then b. */
+uint32_t floe_crc32c(uint32_t crc, const void *p, size_t n);
+/* 64-bit hash of bytes with a seed (for tables and placement; stable for ever, not cryptographic). */
+uint64_t floe_hash64(const void *p, size_t n, uint64_t seed);
+
+#endif
