@@ -1,0 +1,47 @@
+/* Broker-to-broker calls over the Kafka framing, as an interface: sockets in production, frames in the simulator.
+ *
+ *  1. floe_peer_call runs on the loop; `done` runs there later, exactly once, unless cancelled.
+ *  2. What a peer says is a hint: nothing counts that store or table does not confirm.
+ *  3. FLOE_EREFUSED is only for a refused connection (nobody listens at that port); FLOE_ETIMEOUT and FLOE_ECLOSED are other things.
+ *  4. Connections are kept by address; a call carries one request body (without header) and gets one response body.
+ */
+#ifndef FLOE_NET_PEER_H
+#define FLOE_NET_PEER_H
+
+#include <floe/base/buf.h>
+#include <floe/base/err.h>
+#include <floe/os/loop.h>
+
+#define FLOE_PEER_ADDR_MAX 272 /* "host:port" with terminator; IPv6 in brackets */
+
+struct floe_peers;
+struct floe_peer_call {
+    /* in; all owned by the caller until done or cancel */
+    char addr[FLOE_PEER_ADDR_MAX];
+    int16_t api_key, api_version;
+    bool flexible;              /* request header v2 and response header v1 */
+    struct floe_bufslice *body; /* request body in pieces */
+    uint32_t body_count;
+    uint64_t timeout_us;
+    void (*done)(struct floe_peer_call *c);
+    void *user;
+    /* out */
+    struct floe_error err;
+    struct floe_buf *frame;      /* owned by the call; drop with floe_buf_unref */
+    struct floe_slice response;  /* response body inside frame, after its header */
+    void *driver;
+};
+struct floe_peer_ops {
+    void (*call)(struct floe_peers *p, struct floe_peer_call *c);
+    void (*cancel)(struct floe_peers *p, struct floe_peer_call *c);
+    void (*close)(struct floe_peers *p, void (*closed)(void *user), void *user);
+};
+struct floe_peers {
+    const struct floe_peer_ops *ops;
+    struct floe_loop *loop;
+};
+/* The libuv driver: connections on the given libuv loop (the core's). */
+struct floe_loop_uv;
+enum floe_err floe_peers_uv_create(struct floe_peers **out, struct floe_loop_uv *loop, struct floe_error *err) FLOE_MUST_USE;
+
+#endif
