@@ -1,0 +1,179 @@
+/* The log: partitions that this broker serves, their appends, flushes, commits and reads.
+ *
+ * What it is: one object a broker, `struct floe_log`, on the core loop. A *chain* (the open session's
+ * segments) gathers batches of all partitions; *partitions* are adopted when their lease names the session,
+ * and dropped when it does not. What it is not: leases, topics' names and configurations (handed in), Kafka
+ * requests.
+ *
+ * Invariants
+ *  1. An offset given to a batch whose PUT was started is never given to another batch by this session.
+ *  2. Segment n is committed only when 0..n-1 are, by an answer that counted while the session was alive.
+ *  3. The high watermark is the end of what is committed; it never goes back; nothing at or past it is
+ * served.
+ *  4. acks=all call-backs run in chain order after the commit; a duplicate of an uncommitted batch waits for
+ * that commit.
+ *  5. A producer's batch is stored once and in order (last five batches remembered, KIP-98, KIP-360).
+ *  6. Checkpoints ride in the chain and cover exactly the committed prefix before their segment.
+ *  7. Buffers are bounded: FLOE_EAGAIN pushes back before memory or tier overflow; what was acknowledged is
+ * never dropped.
+ */
+#ifndef FLOE_LOG_H
+#define FLOE_LOG_H
+
+#include <floe/base/buf.h>
+#include <floe/kafka/batch.h>
+#include <floe/lease.h>
+#include <floe/objstore.h>
+#include <floe/tier.h>
+
+struct floe_log;
+
+struct floe_log_hooks {
+    void *user;
+    bool (*alive)(void *user); /* floe_lease_alive */
+    void (*adopted)(void *user, const struct floe_tp *tp, int32_t epoch, const struct floe_error *err);
+    /* The lease is read again after the rebuild, before serving: `done` with true when it still names this
+     * session at that epoch. */
+    void (*recheck)(void *user, const struct floe_tp *tp, int32_t epoch,
+                    void (*done)(void *user2, bool still), void *user2);
+    void (*checkpointed)(void *user, const struct floe_tp *tp, int32_t epoch,
+                         const struct floe_checkpoint_ref *ref);
+    void (*session_lost)(void *user,
+                         const char *why); /* a seal in the own chain; a PUT that will never be sent again */
+    void (*fatal)(void *user, const struct floe_error *err); /* a foreign object in the own chain */
+};
+struct floe_log_config {
+    struct floe_loop *loop;
+    struct floe_store *store;
+    struct floe_tier *tier;
+    struct floe_uuid cluster;
+    struct floe_budget
+        *pending_budget; /* request buffers and pending segments (shared with the network threads) */
+    struct floe_budget *cache_budget; /* recent batches and read cache: bounded by eviction */
+    uint32_t segment_bytes_max;       /* 8 MiB */
+    uint32_t linger_us;               /* how long a batch waits for company while a PUT is in flight */
+    uint32_t puts_in_flight_max;      /* 4 */
+    double put_rate, put_burst;       /* PUT budget; rate 0: unlimited */
+    bool spill_all;                   /* every batch through the tier (measured, not the default) */
+    struct floe_log_hooks hooks;
+};
+enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_config *cfg,
+                              struct floe_error *err) FLOE_MUST_USE;
+void floe_log_destroy(struct floe_log **log);
+
+/* Sessions. Open: the chain starts at key 0. Over: every waiting append is answered FLOE_EFENCED, partitions
+ * are dropped, bytes of acks=1 stay in the tier for re-append. */
+void floe_log_session_open(struct floe_log *log, const struct floe_session_name *s);
+void floe_log_session_alive(struct floe_log *log, bool alive);
+void floe_log_session_over(struct floe_log *log);
+/* Clean end: stops appends (FLOE_ENOTHOLDER), flushes, puts checkpoints of all partitions, waits for them to
+ * be committed and published (hooks.checkpointed), then puts the session's own seal. `done` gets the seal's
+ * key, or the error that prevented it. */
+void floe_log_session_end(struct floe_log *log,
+                          void (*done)(void *user, const struct floe_error *err, uint64_t end), void *user);
+uint64_t floe_log_next_key(const struct floe_log *log);
+uint64_t floe_log_committed(const struct floe_log *log);
+
+/* Partitions. Adopt rebuilds many at once (a session's footers are read once for all) and answers each by
+ * hooks.adopted. */
+void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n);
+void floe_log_drop(struct floe_log *log, const struct floe_tp *tp);
+
+struct floe_partition; /* borrowed handle; look it up again in each turn of the loop */
+enum floe_partition_state { FLOE_PARTITION_ABSENT, FLOE_PARTITION_REBUILDING, FLOE_PARTITION_SERVING };
+enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_tp *tp,
+                                        struct floe_partition **out);
+int32_t floe_partition_epoch(const struct floe_partition *p);
+int64_t floe_partition_high_watermark(const struct floe_partition *p);
+int64_t floe_partition_log_start(const struct floe_partition *p);
+/* End offset of the greatest epoch <= `epoch` (OffsetForLeaderEpoch, KIP-101): returns that epoch, or -1.
+ * Committed data only. */
+int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);
+/* Calls fn (once, later, on the loop) when the partition leaves FLOE_PARTITION_REBUILDING or is dropped.
+ * Waiter is embedded in the caller's struct. */
+struct floe_log_waiter {
+    struct floe_list link;
+    void (*fn)(struct floe_log_waiter *w);
+    void *user;
+};
+void floe_log_wait_serving(struct floe_log *log, const struct floe_tp *tp, struct floe_log_waiter *w);
+void floe_log_wait_cancel(struct floe_log_waiter *w);
+
+/* Append of one validated batch. The struct is the caller's until `done`. */
+struct floe_log_append {
+    /* in */
+    struct floe_tp tp;
+    struct floe_batch batch; /* parsed header */
+    struct floe_bufslice
+        bytes; /* the batch itself, writable in its patchable fields; the log takes its own reference */
+    const char *topic_name; /* for the footer's dictionary; copied once a partition */
+    int8_t acks;            /* -1, 0, 1 */
+    bool log_append_time;   /* message.timestamp.type */
+    void (*done)(struct floe_log_append *a);
+    void *user;
+    /* out */
+    struct floe_error err; /* FLOE_OK; or with `kafka_error` set: OUT_OF_ORDER_SEQUENCE_NUMBER,
+                              INVALID_PRODUCER_EPOCH, DUPLICATE_SEQUENCE_NUMBER, ... */
+    int16_t kafka_error;
+    int64_t base_offset, log_append_ms, log_start;
+    bool maybe_applied;    /* a failure after its PUT was started: the outcome is unknown */
+    struct floe_list link; /* the log's own */
+    uint64_t tier_seq;     /* the log's own */
+};
+/* FLOE_OK: `done` runs later (or for acks=0 never waits). Any other result: refused now, `done` does not run:
+ * FLOE_ENOTHOLDER, FLOE_EAGAIN (back-pressure), FLOE_EINVAL with a->kafka_error. */
+enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a) FLOE_MUST_USE;
+
+/* Reads of one partition: whole batches from the one containing `offset`, below the high watermark. From
+ * memory at once, else from the store. */
+struct floe_log_read {
+    /* in */
+    struct floe_tp tp;
+    int64_t offset;
+    uint32_t max_bytes;
+    bool min_one; /* return at least one whole batch even above max_bytes (first partition of a fetch) */
+    void (*done)(struct floe_log_read *r);
+    void *user;
+    /* out */
+    struct floe_error err; /* FLOE_OK, FLOE_ENOTHOLDER, FLOE_EINVAL (offset out of range: below log start or
+                              above the high watermark), FLOE_ECORRUPT, ... */
+    int64_t high_watermark, log_start;
+    struct floe_bufslice *slices; /* owned references; floe_log_read_fini drops them */
+    uint32_t slice_count, bytes;
+    struct floe_list link;
+    void *driver;
+};
+/* Completes at once (returns true, done does not run) when memory has the answer, including the empty one at
+ * the high watermark; else false and `done` runs later. */
+bool floe_log_read(struct floe_log *log, struct floe_log_read *r);
+void floe_log_read_cancel(struct floe_log *log, struct floe_log_read *r);
+void floe_log_read_fini(struct floe_log_read *r);
+/* Readers waiting for data: fn runs once after the high watermark passed `offset`, or the partition was
+ * dropped. */
+void floe_log_wait_data(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
+                        struct floe_log_waiter *w);
+
+/* ListOffsets by timestamp: first record at or after `timestamp`, or the record of the largest one (timestamp
+ * = FLOE_LOG_MAX_TIMESTAMP). -1/-1 when there is none. */
+#define FLOE_LOG_MAX_TIMESTAMP INT64_MIN
+struct floe_log_seek {
+    struct floe_tp tp;
+    int64_t timestamp;
+    void (*done)(struct floe_log_seek *s);
+    void *user;
+    struct floe_error err;
+    int64_t offset, found_timestamp;
+    int32_t leader_epoch;
+    struct floe_list link;
+    void *driver;
+};
+void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
+
+struct floe_log_stats {
+    uint64_t appends, append_bytes, segments, segment_bytes, puts, put_hedges, commits, spilled_bytes,
+        reads_memory, reads_store, footers_read;
+    uint64_t pending_bytes, cache_bytes, partitions;
+};
+void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out);
+
+#endif
