@@ -165,10 +165,15 @@ void floe_lease_refresh(struct floe_lease *l, const struct floe_tp *tp,
  * Idempotent: existing entries stay. */
 void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t from, int32_t to,
                              void (*done)(void *user, const struct floe_error *err), void *user);
-/* Takes the topic's entries out of its shards. Done after every holder stopped or is sealed: the caller has
- * seen to that. */
+/* Takes the topic's entries out of its shards. The caller has seen every holder stop (or sealed) at the
+ * leader epochs `epochs[0..partitions)`: an entry with a higher epoch has a new holder and stays, and the
+ * answer is FLOE_ECONFLICT. Absent entries are fine. */
 void floe_lease_delete_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t partitions,
-                             void (*done)(void *user, const struct floe_error *err), void *user);
+                             const int32_t *epochs, void (*done)(void *user, const struct floe_error *err),
+                             void *user);
+/* The topic is being deleted: this session drops its partitions (hooks.drop runs for each, later) and never
+ * adopts one of them again. */
+void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic);
 
 /* Live nodes and nodes that a lease still names, by ascending id. Returns how many; fills at most `max`. */
 uint32_t floe_lease_nodes(struct floe_lease *l, struct floe_node_info *out, uint32_t max);
