@@ -75,6 +75,7 @@ struct floe_node_info {
     enum floe_node_state state;
     struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
     uint32_t addr_count;
+    char peer_addr[FLOE_PEER_ADDR_MAX]; /* where other brokers call it */
     char rack[FLOE_RACK_MAX];
     uint32_t lease_ms;
     uint64_t committed; /* as of its last renewal: keys below are committed */
