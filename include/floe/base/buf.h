@@ -41,6 +41,10 @@ struct floe_buf *floe_buf_create(size_t cap, struct floe_budget *budget);
 struct floe_buf *floe_buf_create_forced(size_t cap, struct floe_budget *budget);
 struct floe_buf *floe_buf_ref(struct floe_buf *b);
 void floe_buf_unref(struct floe_buf *b); /* null is fine */
+/* Bytes of large buffers that may be kept for reuse after their last reference, outside any budget (64 MiB
+ * unless told). Shrinks what is held. Any thread. */
+void floe_buf_cache_limit(size_t limit);
+size_t floe_buf_cache_held(void);
 
 /* An owned slice: bytes and the reference that keeps them. `buf` null: the bytes are static or owned
  * elsewhere. */

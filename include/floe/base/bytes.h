@@ -117,7 +117,7 @@ struct floe_writer {
 };
 void floe_writer_init(struct floe_writer *w, size_t max);
 void floe_writer_fini(struct floe_writer *w);
-/* Room for n more bytes, uninitialised, or null when bad. */
+/* Appends n uninitialised bytes (w->n grows by n) and returns them; null when bad. */
 uint8_t *floe_writer_grow(struct floe_writer *w, size_t n);
 void floe_write(struct floe_writer *w, const void *p, size_t n);
 void floe_write_u8(struct floe_writer *w, uint8_t v);

@@ -8,7 +8,9 @@
 
 /* Continues `crc` (0 at the start) over n bytes; floe_crc32c(floe_crc32c(0, a), b) is the CRC of a then b. */
 uint32_t floe_crc32c(uint32_t crc, const void *p, size_t n);
-/* 64-bit hash of bytes with a seed (for tables and placement; stable for ever, not cryptographic). */
+/* The same by tables on every processor: for tests, and for measuring. */
+uint32_t floe_crc32c_portable(uint32_t crc, const void *p, size_t n);
+/* 64-bit hash of bytes with a seed (for tables and placement; XXH64; stable for ever, not cryptographic). */
 uint64_t floe_hash64(const void *p, size_t n, uint64_t seed);
 
 #endif

@@ -10,7 +10,8 @@ enum floe_log_level { FLOE_LOG_ERROR, FLOE_LOG_WARN, FLOE_LOG_INFO, FLOE_LOG_DEB
 
 void floe_log_setup(enum floe_log_level level, bool json);
 bool floe_log_enabled(enum floe_log_level level);
-/* A hook that takes every line instead of stderr (tests, the simulator's story). Null restores stderr. */
+/* A hook that takes every line instead of stderr (tests, the simulator's story): "area: message", without the
+ * time of day. Called under a lock: it must not log. Null restores stderr. */
 void floe_log_hook(void (*fn)(void *user, enum floe_log_level level, const char *line), void *user);
 /* `area` is the module's name. The message is one sentence without a full stop, values quoted where they are
  * outside input. */

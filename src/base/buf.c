@@ -1,0 +1,216 @@
+/* Buffers of 128 KiB and more are kept for reuse: what malloc maps and unmaps for each of them would be paid
+ * again in page faults. Sizes are rounded up to eight steps a doubling, so at most an eighth is slack, and a
+ * free block serves every request of its step. */
+#include <floe/base/assert.h>
+#include <floe/base/buf.h>
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FLOE_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FLOE_ASAN 1
+#endif
+#endif
+#ifdef FLOE_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
+enum { RECYCLE_MIN_LOG2 = 17, RECYCLE_MAX_LOG2 = 26, STEPS = 8 }; /* 128 KiB to 64 MiB */
+enum { CLASSES = (RECYCLE_MAX_LOG2 - RECYCLE_MIN_LOG2) * STEPS };
+#define RECYCLE_MIN ((size_t)1 << RECYCLE_MIN_LOG2)
+#define RECYCLE_MAX ((size_t)1 << RECYCLE_MAX_LOG2)
+#define CACHE_DEFAULT ((size_t)64 << 20)
+
+/* A free block links to the next one of its class in its own first bytes. */
+struct block {
+    struct block *next;
+};
+static struct {
+    pthread_mutex_t lock;
+    struct block *free[CLASSES];
+    size_t held, limit; /* bytes on all lists, and their maximum */
+} cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_DEFAULT};
+
+void floe_budget_init(struct floe_budget *b, size_t limit)
+{
+    b->limit = limit;
+    atomic_init(&b->used, 0);
+    atomic_init(&b->peak, 0);
+}
+
+static void note_peak(struct floe_budget *b, size_t used)
+{
+    size_t peak = atomic_load_explicit(&b->peak, memory_order_relaxed);
+    while (used > peak && !atomic_compare_exchange_weak_explicit(&b->peak, &peak, used, memory_order_relaxed,
+                                                                 memory_order_relaxed))
+        continue;
+}
+
+bool floe_budget_take(struct floe_budget *b, size_t n)
+{
+    size_t used = atomic_load_explicit(&b->used, memory_order_relaxed);
+    do {
+        if (used > b->limit || n > b->limit - used)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&b->used, &used, used + n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    note_peak(b, used + n);
+    return true;
+}
+
+void floe_budget_force(struct floe_budget *b, size_t n)
+{
+    size_t used = atomic_fetch_add_explicit(&b->used, n, memory_order_relaxed);
+    FLOE_ASSERT(used + n >= used);
+    note_peak(b, used + n);
+}
+
+void floe_budget_give(struct floe_budget *b, size_t n)
+{
+    size_t used = atomic_fetch_sub_explicit(&b->used, n, memory_order_relaxed);
+    FLOE_ASSERT(used >= n);
+}
+
+size_t floe_budget_used(const struct floe_budget *b)
+{
+    return atomic_load_explicit(&b->used, memory_order_relaxed);
+}
+
+/* The class whose blocks hold n bytes, and their size; -1 for sizes that are not recycled. */
+static int class_of(size_t n, size_t *size)
+{
+    if (n < RECYCLE_MIN || n > RECYCLE_MAX - RECYCLE_MAX / (2 * STEPS))
+        return -1;
+    unsigned log2 = 63U - (unsigned)__builtin_clzll(n);
+    size_t step = ((size_t)1 << log2) / STEPS;
+    size_t over = (n - ((size_t)1 << log2) + step - 1) / step; /* 0 to STEPS; STEPS is the next doubling */
+    *size = ((size_t)1 << log2) + over * step;
+    return (int)((log2 - RECYCLE_MIN_LOG2) * STEPS + over);
+}
+
+static void *data_alloc(size_t cap)
+{
+    size_t size;
+    int class = class_of(cap, &size);
+    if (class < 0)
+        return malloc(cap != 0 ? cap : 1);
+    FLOE_ASSERT(class < CLASSES);
+    pthread_mutex_lock(&cache.lock);
+    struct block *b = cache.free[class];
+    if (b != NULL) {
+        ASAN_UNPOISON_MEMORY_REGION(b, size);
+        cache.free[class] = b->next;
+        cache.held -= size;
+    }
+    pthread_mutex_unlock(&cache.lock);
+    return b != NULL ? (void *)b : malloc(size);
+}
+
+static void data_free(void *p, size_t cap)
+{
+    size_t size;
+    int class = class_of(cap, &size);
+    if (class < 0) {
+        free(p);
+        return;
+    }
+    bool kept = false;
+    pthread_mutex_lock(&cache.lock);
+    if (cache.held <= cache.limit && size <= cache.limit - cache.held) {
+        struct block *b = p;
+        b->next = cache.free[class];
+        cache.free[class] = b;
+        cache.held += size;
+        ASAN_POISON_MEMORY_REGION(p, size); /* a use after the last reference is still found */
+        kept = true;
+    }
+    pthread_mutex_unlock(&cache.lock);
+    if (!kept)
+        free(p);
+}
+
+void floe_buf_cache_limit(size_t limit)
+{
+    pthread_mutex_lock(&cache.lock);
+    cache.limit = limit;
+    for (int class = CLASSES - 1; class >= 0 && cache.held > limit; class --) {
+        size_t size = (RECYCLE_MIN << class / STEPS) / STEPS * (size_t)(STEPS + class % STEPS);
+        while (cache.free[class] != NULL && cache.held > limit) {
+            struct block *b = cache.free[class];
+            ASAN_UNPOISON_MEMORY_REGION(b, size);
+            cache.free[class] = b->next;
+            cache.held -= size;
+            free(b);
+        }
+    }
+    pthread_mutex_unlock(&cache.lock);
+}
+
+size_t floe_buf_cache_held(void)
+{
+    pthread_mutex_lock(&cache.lock);
+    size_t held = cache.held;
+    pthread_mutex_unlock(&cache.lock);
+    return held;
+}
+
+/* The budget was charged by the caller. */
+static struct floe_buf *create(size_t cap, struct floe_budget *budget)
+{
+    struct floe_buf *b = malloc(sizeof *b);
+    void *data = b != NULL ? data_alloc(cap) : NULL;
+    if (data == NULL) {
+        free(b);
+        if (budget != NULL)
+            floe_budget_give(budget, cap);
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    b->budget = budget;
+    b->cap = cap;
+    b->n = 0;
+    b->data = data;
+    return b;
+}
+
+struct floe_buf *floe_buf_create(size_t cap, struct floe_budget *budget)
+{
+    if (budget != NULL && !floe_budget_take(budget, cap))
+        return NULL;
+    return create(cap, budget);
+}
+
+struct floe_buf *floe_buf_create_forced(size_t cap, struct floe_budget *budget)
+{
+    if (budget != NULL)
+        floe_budget_force(budget, cap);
+    return create(cap, budget);
+}
+
+struct floe_buf *floe_buf_ref(struct floe_buf *b)
+{
+    uint32_t refs = atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    FLOE_ASSERT(refs > 0 && refs < UINT32_MAX);
+    return b;
+}
+
+void floe_buf_unref(struct floe_buf *b)
+{
+    if (b == NULL)
+        return;
+    /* Release: what this thread did with the bytes; acquire by the last one: what all others did. */
+    uint32_t refs = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
+    FLOE_ASSERT(refs > 0);
+    if (refs > 1)
+        return;
+    if (b->budget != NULL)
+        floe_budget_give(b->budget, b->cap);
+    data_free(b->data, b->cap);
+    free(b);
+}
