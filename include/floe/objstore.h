@@ -19,6 +19,12 @@
  *  5. GET and HEAD of an absent key: FLOE_ENOTFOUND. A GET whose body is shorter than promised, or fails a
  * checksum the store sent along, is retried, then FLOE_ECORRUPT.
  *  6. LIST is ordered by key, byte by byte, and strongly consistent.
+ *  7. GET answers with what lies in the range: at or past the end that is FLOE_OK with no bytes and the size.
+ *  8. Keys are 1..FLOE_STORE_KEY_MAX - 1 bytes without an empty component ("a//b", "/a", "a/"); the file
+ * driver takes no component that is longer than 250 bytes when escaped (docs/formats/file-store.md). Others:
+ * FLOE_EINVAL.
+ *  9. DELETE of an absent key is FLOE_OK. With `keys` it removes up to FLOE_STORE_LIST_MAX keys in one
+ * request, in any order; FLOE_OK only when none of them is left, else the first error, and some may be gone.
  */
 #ifndef FLOE_OBJSTORE_H
 #define FLOE_OBJSTORE_H
@@ -58,7 +64,9 @@ struct floe_store_req {
     char nonce[FLOE_STORE_NONCE_MAX];        /* PUT: stored as metadata "floe-nonce"; may be empty */
     const struct floe_bufslice *body;        /* PUT */
     uint32_t body_count;
-    int64_t offset;      /* GET: from here; negative: the object's last -offset bytes */
+    const char *const *keys; /* DELETE: keys to remove instead of `key`; copied by submit */
+    uint32_t key_count;      /* DELETE: 0 means `key` alone; at most FLOE_STORE_LIST_MAX */
+    int64_t offset;      /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
     uint64_t length;     /* GET: at most this many bytes (required, bounds the allocation) */
     uint32_t attempts;   /* 0 means 1 */
     uint64_t timeout_us; /* over all attempts, from submit; 0 means the driver's default (30 s) */
