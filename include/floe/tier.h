@@ -12,7 +12,12 @@
  *  5. A corrupt tier is renamed aside ("tier.corrupt-<time>"), reported by the error message, and a fresh one
  * is made.
  *  6. An error of the disk (full, read-only, EIO) makes puts fail with FLOE_ENOSPACE or FLOE_EIO; nothing is
- * acknowledged by it.
+ * acknowledged by it. Such a put may still be found after a crash: its outcome on disk is unknown (a put
+ * refused by the limit is certainly not there).
+ *  7. After a crash every durable entry is there, unless it was dropped (a drop may be forgotten: its entries
+ * may come back). Of the others any subset may be there, so the sequence numbers found have gaps: order is
+ * kept, density is not, and a gap says nothing about what follows it.
+ *  8. A sequence number is used once: a put below what was dropped is FLOE_EINVAL.
  */
 #ifndef FLOE_TIER_H
 #define FLOE_TIER_H
@@ -25,9 +30,10 @@ struct floe_tier;
 struct floe_tier_op {
     /* in */
     uint64_t seq;
-    struct floe_slice head;    /* put: small fixed part (the log's own staging header) */
-    struct floe_bufslice body; /* put: the batch */
-    bool durable;              /* put: with the write-ahead log */
+    struct floe_slice head;     /* put: small fixed part (the log's own staging header) */
+    struct floe_bufslice body;  /* put: the batch */
+    struct floe_budget *budget; /* get: charged with `data`, past its limit if need be; may be null */
+    bool durable;               /* put: with the write-ahead log */
     void (*done)(struct floe_tier_op *op);
     void *user;
     /* out */
@@ -51,21 +57,29 @@ struct floe_tier_ops {
      * ids, node id. */
     void (*meta_put)(struct floe_tier *t, const char *name, struct floe_slice value,
                      void (*done)(void *user, const struct floe_error *err), void *user);
+    /* Reads one, at once; see floe_tier_meta. */
+    struct floe_slice (*meta)(struct floe_tier *t, const char *name);
+    /* Answers everything given before, then frees the tier and runs `closed`. */
     void (*close)(struct floe_tier *t, void (*closed)(void *user), void *user);
 };
+/* Limits of meta values. */
+#define FLOE_TIER_META_NAME_MAX 63
+#define FLOE_TIER_META_VALUE_MAX 4096
+#define FLOE_TIER_META_COUNT_MAX 64
 struct floe_tier {
     const struct floe_tier_ops *ops;
     struct floe_loop *loop;
-    _Atomic uint64_t bytes;       /* live bytes of entries: what the limit counts */
-    uint64_t limit;               /* bytes; puts beyond it answer FLOE_ENOSPACE */
-    uint64_t first_seq, next_seq; /* what was found at open: [first_seq, next_seq), equal when empty */
+    _Atomic uint64_t bytes; /* live bytes of entries: what the limit counts */
+    uint64_t limit;         /* bytes; puts beyond it answer FLOE_ENOSPACE */
+    /* What was found at open: [first_seq, next_seq), equal when empty. New entries start at next_seq. */
+    uint64_t first_seq, next_seq;
 };
 /* Value of a meta name as found at open or put since; n = 0 when absent. Borrowed until the next meta_put of
  * that name. */
 struct floe_slice floe_tier_meta(struct floe_tier *t, const char *name);
 
 struct floe_tier_config {
-    const char *dir;          /* DATA/tier */
+    const char *dir;          /* DATA/tier; the lock is DATA/lock */
     struct floe_uuid cluster; /* zero: adopt what is there */
     uint64_t limit_bytes;     /* default 10 GiB */
     size_t memory_bytes;      /* memtables and block cache together, at most */
