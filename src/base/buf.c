@@ -127,7 +127,8 @@ static void data_free(void *p, size_t cap)
         b->next = cache.free[class];
         cache.free[class] = b;
         cache.held += size;
-        ASAN_POISON_MEMORY_REGION(p, size); /* a use after the last reference is still found */
+        /* A use after the last reference is still found. The link stays readable for the leak checker. */
+        ASAN_POISON_MEMORY_REGION(b + 1, size - sizeof *b);
         kept = true;
     }
     pthread_mutex_unlock(&cache.lock);

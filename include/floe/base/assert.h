@@ -2,6 +2,8 @@
 #ifndef FLOE_BASE_ASSERT_H
 #define FLOE_BASE_ASSERT_H
 
+#include <stddef.h>
+
 __attribute__((noreturn, cold)) void floe_assert_fail(const char *expr, const char *file, int line,
                                                       const char *fn);
 
