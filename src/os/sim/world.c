@@ -1,0 +1,180 @@
+#include "sim_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <floe/base/crc32c.h>
+
+void *floe_sim_alloc(size_t n)
+{
+    void *p = calloc(1, n ? n : 1);
+    FLOE_ASSERT(p);
+    return p;
+}
+void *floe_sim_realloc(void *p, size_t n)
+{
+    p = realloc(p, n);
+    FLOE_ASSERT(p);
+    return p;
+}
+
+struct floe_sim *floe_sim_create(uint64_t seed)
+{
+    struct floe_sim *sim = floe_sim_alloc(sizeof *sim);
+    floe_rng_init(&sim->rng, seed);
+    sim->now = SIM_START_US;
+    return sim;
+}
+void floe_sim_destroy(struct floe_sim **sim)
+{
+    struct floe_sim *s = *sim;
+    if (!s)
+        return;
+    *sim = NULL;
+    /* Last made, first gone: drivers are made after their nodes. */
+    while (s->own_n) {
+        struct owned o = s->own[--s->own_n];
+        o.destroy(o.p);
+    }
+    free(s->own);
+    free(s->heap);
+    free(s);
+}
+void floe_sim_own(struct floe_sim *sim, void *p, void (*destroy)(void *p))
+{
+    if (sim->own_n == sim->own_cap) {
+        sim->own_cap = sim->own_cap ? sim->own_cap * 2 : 16;
+        sim->own = floe_sim_realloc(sim->own, sim->own_cap * sizeof *sim->own);
+    }
+    sim->own[sim->own_n++] = (struct owned){p, destroy};
+}
+uint64_t floe_sim_now_us(const struct floe_sim *sim)
+{
+    return sim->now;
+}
+struct floe_rng *floe_sim_rng(struct floe_sim *sim)
+{
+    return &sim->rng;
+}
+
+/* The event heap. */
+static bool before(const struct floe_sim_event *a, const struct floe_sim_event *b)
+{
+    if (a->at != b->at)
+        return a->at < b->at;
+    if (a->due != b->due)
+        return a->due < b->due;
+    return a->order < b->order;
+}
+static void place(struct floe_sim *sim, size_t i, struct floe_sim_event *e)
+{
+    sim->heap[i] = e;
+    e->heap_at = i;
+}
+static void sift(struct floe_sim *sim, size_t i, struct floe_sim_event *e)
+{
+    while (i > 1 && before(e, sim->heap[i / 2])) {
+        place(sim, i, sim->heap[i / 2]);
+        i /= 2;
+    }
+    for (size_t c; (c = i * 2) <= sim->n; i = c) {
+        if (c < sim->n && before(sim->heap[c + 1], sim->heap[c]))
+            c++;
+        if (!before(sim->heap[c], e))
+            break;
+        place(sim, i, sim->heap[c]);
+    }
+    place(sim, i, e);
+}
+void floe_sim_unschedule(struct floe_sim *sim, struct floe_sim_event *e)
+{
+    size_t i = e->heap_at;
+    if (!i)
+        return;
+    FLOE_ASSERT(i <= sim->n && sim->heap[i] == e);
+    e->heap_at = 0;
+    struct floe_sim_event *last = sim->heap[sim->n--];
+    if (last != e)
+        sift(sim, i, last);
+}
+static void insert(struct floe_sim *sim, struct floe_sim_event *e)
+{
+    if (sim->n + 1 >= sim->cap) {
+        sim->cap = sim->cap ? sim->cap * 2 : 256;
+        sim->heap = floe_sim_realloc(sim->heap, sim->cap * sizeof *sim->heap);
+    }
+    sim->n++;
+    sift(sim, sim->n, e);
+}
+void floe_sim_at(struct floe_sim *sim, struct floe_sim_event *e, uint64_t at_us)
+{
+    floe_sim_unschedule(sim, e);
+    e->at = e->due = FLOE_MAX(at_us, sim->now);
+    e->order = ++sim->order;
+    insert(sim, e);
+}
+void floe_sim_after(struct floe_sim *sim, struct floe_sim_event *e, uint64_t delay_us)
+{
+    floe_sim_at(sim, e, sim->now + delay_us);
+}
+
+bool floe_sim_step(struct floe_sim *sim)
+{
+    while (sim->n) {
+        struct floe_sim_event *e = sim->heap[1];
+        floe_sim_unschedule(sim, e);
+        FLOE_ASSERT(e->at >= sim->now);
+        sim->now = e->at;
+        if (e->node && floe_sim_node_dead(e->node))
+            continue;
+        if (e->node && floe_sim_node_defer(e->node, e)) {
+            insert(sim, e);
+            continue;
+        }
+        e->fn(e);
+        return true;
+    }
+    return false;
+}
+void floe_sim_run_for(struct floe_sim *sim, uint64_t us)
+{
+    uint64_t until = sim->now + us;
+    while (sim->n && sim->heap[1]->at <= until)
+        floe_sim_step(sim);
+    sim->now = FLOE_MAX(sim->now, until);
+}
+bool floe_sim_run_until(struct floe_sim *sim, bool (*stop)(void *user), void *user, uint64_t us)
+{
+    uint64_t until = sim->now + us;
+    while (!stop(user)) {
+        if (!sim->n || sim->heap[1]->at > until) {
+            sim->now = FLOE_MAX(sim->now, sim->n ? until : sim->now);
+            return false;
+        }
+        floe_sim_step(sim);
+    }
+    return true;
+}
+
+void floe_sim_story(struct floe_sim *sim, void (*fn)(void *user, const char *line), void *user)
+{
+    sim->story = fn;
+    sim->story_user = user;
+}
+void floe_sim_note(struct floe_sim *sim, const struct floe_sim_node *node, const char *fmt, ...)
+{
+    char line[1024];
+    int n = snprintf(line, sizeof line, "%10.6f %-8s ", (double)sim->now / 1e6,
+                     node ? floe_sim_node_name(node) : "-");
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
+    va_end(ap);
+    sim->hash = floe_hash64(line, strlen(line), sim->hash);
+    if (sim->story)
+        sim->story(sim->story_user, line);
+}
+uint64_t floe_sim_hash(const struct floe_sim *sim)
+{
+    return sim->hash;
+}
