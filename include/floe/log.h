@@ -28,6 +28,12 @@
 
 struct floe_log;
 
+enum floe_reappend_topic {
+    FLOE_REAPPEND_SEND,
+    FLOE_REAPPEND_ASIDE, /* compacted: set aside and reported */
+    FLOE_REAPPEND_DROP,  /* deleted */
+    FLOE_REAPPEND_LATER, /* not known yet */
+};
 struct floe_log_hooks {
     void *user;
     bool (*alive)(void *user); /* floe_lease_alive */
@@ -41,6 +47,39 @@ struct floe_log_hooks {
     void (*session_lost)(void *user,
                          const char *why); /* a seal in the own chain; a PUT that will never be sent again */
     void (*fatal)(void *user, const struct floe_error *err); /* a foreign object in the own chain */
+
+    /* Any of the following may be null. */
+
+    /* Something that an operator should know, once per cause: a store that refuses PUTs (and that it takes
+     * them again: code FLOE_OK), a tier that is full or fails, what a re-append did. */
+    void (*note)(void *user, const struct floe_error *err);
+
+    /* Re-append of what acks=1 left in the tier (design.md "Commit"). Without `reappend_producer_id` it does
+     * not run and the entries stay. */
+
+    /* True when that session is known to be sealed or ended. Null: every session but the open one is. */
+    bool (*sealed)(void *user, const struct floe_session_name *s);
+    /* A fresh producer id of the cluster. */
+    void (*reappend_producer_id)(void *user,
+                                 void (*done)(void *user2, const struct floe_error *err, int64_t id,
+                                              int16_t epoch),
+                                 void *user2);
+    /* What to do with batches of that topic. Null: FLOE_REAPPEND_SEND. */
+    enum floe_reappend_topic (*reappend_topic)(void *user, const struct floe_uuid *topic);
+    /* For partitions that another broker holds (null: they wait until this log serves them). End offset of
+     * the greatest epoch <= `epoch` as the present holder, under a higher epoch, answers; 0 when there is
+     * none. */
+    void (*reappend_epoch_end)(void *user, const struct floe_tp *tp, int32_t epoch,
+                               void (*done)(void *user2, const struct floe_error *err, int64_t end),
+                               void *user2);
+    /* Produces one batch with acks=all to the present holder; kafka_error as it answered. The bytes stay
+     * until `done`. */
+    void (*reappend_send)(void *user, const struct floe_tp *tp, const struct floe_bufslice *batch,
+                          void (*done)(void *user2, const struct floe_error *err, int16_t kafka_error),
+                          void *user2);
+    /* Keeps a batch that cannot be appended in a named file; false when that failed (tried again later). */
+    bool (*set_aside)(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
+                      const char *why);
 };
 struct floe_log_config {
     struct floe_loop *loop;
@@ -59,6 +98,8 @@ struct floe_log_config {
 };
 enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_config *cfg,
                               struct floe_error *err) FLOE_MUST_USE;
+/* After store and tier were closed, or forgot this node (simulated kill): no call-back may come any more.
+ * What waits is not answered. */
 void floe_log_destroy(struct floe_log **log);
 
 /* Sessions. Open: the chain starts at key 0. Over: every waiting append is answered FLOE_EFENCED, partitions
@@ -95,6 +136,7 @@ struct floe_log_waiter {
     struct floe_list link;
     void (*fn)(struct floe_log_waiter *w);
     void *user;
+    int64_t offset; /* the log's own */
 };
 void floe_log_wait_serving(struct floe_log *log, const struct floe_tp *tp, struct floe_log_waiter *w);
 void floe_log_wait_cancel(struct floe_log_waiter *w);
@@ -107,7 +149,7 @@ struct floe_log_append {
     struct floe_bufslice
         bytes; /* the batch itself, writable in its patchable fields; the log takes its own reference */
     const char *topic_name; /* for the footer's dictionary; copied once a partition */
-    int8_t acks;            /* -1, 0, 1 */
+    int8_t acks;            /* -1, 0, 1; with 0 and `done` null the struct is not touched after the call */
     bool log_append_time;   /* message.timestamp.type */
     void (*done)(struct floe_log_append *a);
     void *user;
@@ -120,8 +162,8 @@ struct floe_log_append {
     struct floe_list link; /* the log's own */
     uint64_t tier_seq;     /* the log's own */
 };
-/* FLOE_OK: `done` runs later (or for acks=0 never waits). Any other result: refused now, `done` does not run:
- * FLOE_ENOTHOLDER, FLOE_EAGAIN (back-pressure), FLOE_EINVAL with a->kafka_error. */
+/* FLOE_OK: `done` runs later, once (for acks=0 in the next turn, where it is set). Any other result: refused
+ * now, `done` does not run: FLOE_ENOTHOLDER, FLOE_EAGAIN (back-pressure), FLOE_EINVAL with a->kafka_error. */
 enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a) FLOE_MUST_USE;
 
 /* Reads of one partition: whole batches from the one containing `offset`, below the high watermark. From
