@@ -113,7 +113,8 @@ struct floe_segment_batch {
     uint64_t position; /* in the object */
     uint32_t length;
     int32_t last_offset_delta, count, base_sequence;
-    int16_t attributes, producer_epoch;
+    uint16_t attributes;
+    int16_t producer_epoch;
 };
 /* Blocks that hold no batches. A reader skips kinds that it does not know. */
 enum floe_segment_opaque_kind {
@@ -141,8 +142,10 @@ enum floe_err floe_segment_writer_create(struct floe_segment_writer **out,
 void floe_segment_writer_reset(struct floe_segment_writer *w);
 void floe_segment_writer_destroy(struct floe_segment_writer **w);
 
-/* Adds one batch whose offset and epoch are final (they are in `bytes` and are covered by the block's CRC).
- * Takes its own reference on bytes->buf. `topic_name` is copied the first time the topic is seen.
+/* Adds one batch whose offset and epoch are final: `batch` says what `bytes` hold, patches included
+ * (asserted). The CRC in the batch's own header must be right (checked at the front door): a long batch is
+ * not read again. Takes its own reference on bytes->buf. `topic_name` is copied the first time the topic is
+ * seen.
  * `*ordinal` (may be null): 0, 1, 2, … in the order of adding. FLOE_ETOOLARGE past a limit above,
  * FLOE_ENOMEM; then nothing was added. */
 enum floe_err floe_segment_add_batch(struct floe_segment_writer *w, const struct floe_uuid *topic,
@@ -162,8 +165,7 @@ uint64_t floe_segment_data_bytes(const struct floe_segment_writer *w);
 /* No less than what floe_segment_finish will give, and close to it. */
 uint64_t floe_segment_estimate(const struct floe_segment_writer *w);
 /* The bytes of batch `ordinal`, as the writer holds them: a caller that spilled a batch may drop the
- * reference (set buf and p to null, keep n), and must put the same bytes back before the slices of a finish
- * are used. */
+ * reference (set buf and p to null, keep n), and must put the same bytes back before floe_segment_finish. */
 struct floe_bufslice *floe_segment_batch_bytes(struct floe_segment_writer *w, uint32_t ordinal);
 
 /* The bytes of one PUT and where everything lies in them. Borrowed from the writer: valid until its next
@@ -202,7 +204,7 @@ struct floe_segment_footer {
     uint32_t topic_count, block_count, opaque_count;
     const char *key;
     /* the reader's own */
-    struct floe_slice dict_ids, dict_names, blocks, opaques;
+    struct floe_slice bytes, dict_ids, dict_names, blocks, opaques;
 };
 enum floe_err floe_segment_footer_open(const struct floe_segment_tail *tail, const char *key,
                                        struct floe_segment_footer *out, struct floe_error *err) FLOE_MUST_USE;
@@ -218,8 +220,8 @@ struct floe_segment_cursor {
     const struct floe_segment_footer *f;
     struct floe_reader blocks, batches, opaques;
     uint32_t blocks_left, batches_left, opaques_left;
-    uint64_t position, batch_position, batch_end, opaque_position;
-    int64_t offset, end_offset, timestamp, max_timestamp, producer_id;
+    uint64_t position, batch_position, opaque_position;
+    int64_t offset, end_offset, timestamp, producer_id;
     struct floe_error err;
 };
 void floe_segment_cursor_init(struct floe_segment_cursor *c, const struct floe_segment_footer *f);
