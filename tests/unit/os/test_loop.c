@@ -1,3 +1,4 @@
+/* ctest labels: threads */
 #include <floe_cmocka.h>
 
 #include <floe/base/assert.h>
