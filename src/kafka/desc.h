@@ -62,5 +62,17 @@ struct floe_kafka_struct {
 
 /* Bytes of one value of a type in memory, without pointer or array around it. */
 size_t floe_kafka_type_size(const struct floe_kafka_field *f);
+/* A field of the struct at `base`. */
+void floe_kafka_field_default(const struct floe_kafka_field *f, void *base);
+bool floe_kafka_field_is_default(const struct floe_kafka_field *f, const void *base);
+
+/* Where decoder or encoder stands, for errors: a chain on the stack from the inmost field outwards. */
+struct floe_kafka_path {
+    const struct floe_kafka_path *up;
+    const struct floe_kafka_field *field;
+    int32_t index; /* -1: not inside an array */
+};
+/* "Topics[3].Partitions[0].Index" */
+void floe_kafka_path_print(const struct floe_kafka_path *at, char *out, size_t n);
 
 #endif
