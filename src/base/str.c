@@ -141,7 +141,8 @@ static bool ipv6_chars(const char *s, size_t n)
     return colons >= 2;
 }
 
-enum floe_err floe_str_parse_addr(const char *s, struct floe_str_addr *out, struct floe_error *err)
+static enum floe_err parse_addr(const char *s, unsigned port_min, struct floe_str_addr *out,
+                                struct floe_error *err)
 {
     const char *host = s, *colon = strrchr(s, ':');
     size_t n_host;
@@ -180,12 +181,23 @@ enum floe_err floe_str_parse_addr(const char *s, struct floe_str_addr *out, stru
                                   QUOTED ": a host has letters, digits, dots and dashes only", QUOTE(s));
     uint64_t port = 0;
     const char *p = colon + 1;
-    if (!digits(&p, &port) || *p != '\0' || port < 1 || port > 65535)
-        return floe_error_set(err, FLOE_EINVAL, QUOTED ": the port is a number from 1 to 65535", QUOTE(s));
+    if (!digits(&p, &port) || *p != '\0' || port < port_min || port > 65535)
+        return floe_error_set(err, FLOE_EINVAL, QUOTED ": the port is a number from %u to 65535", QUOTE(s),
+                              port_min);
     memcpy(out->host, host, n_host);
     out->host[n_host] = '\0';
     out->port = (uint16_t)port;
     return FLOE_OK;
+}
+
+enum floe_err floe_str_parse_addr(const char *s, struct floe_str_addr *out, struct floe_error *err)
+{
+    return parse_addr(s, 1, out, err);
+}
+
+enum floe_err floe_str_parse_listen(const char *s, struct floe_str_addr *out, struct floe_error *err)
+{
+    return parse_addr(s, 0, out, err);
 }
 
 bool floe_str_addr_is_wildcard(const struct floe_str_addr *a)

@@ -34,6 +34,9 @@ struct floe_str_addr {
 /* HOST:PORT. IPv6 addresses stand in brackets: "[::1]:9092". The port is 1 to 65535. */
 enum floe_err floe_str_parse_addr(const char *s, struct floe_str_addr *out,
                                   struct floe_error *err) FLOE_MUST_USE;
+/* The same with port 0 allowed: the kernel chooses one. */
+enum floe_err floe_str_parse_listen(const char *s, struct floe_str_addr *out,
+                                    struct floe_error *err) FLOE_MUST_USE;
 /* 0.0.0.0 or ::, which name no machine. */
 bool floe_str_addr_is_wildcard(const struct floe_str_addr *a);
 

@@ -184,6 +184,10 @@ static void addresses(void **state)
         assert_string_equal(e.msg, bad[i][1]);
         assert_string_equal(untouched.host, "x");
     }
+    assert_int_equal(floe_str_parse_listen("127.0.0.1:0", &a, &e), FLOE_OK);
+    assert_int_equal(a.port, 0);
+    assert_int_equal(floe_str_parse_listen("127.0.0.1:70000", &a, &e), FLOE_EINVAL);
+    assert_string_equal(e.msg, "\"127.0.0.1:70000\": the port is a number from 0 to 65535");
     char big[400];
     memset(big, 'a', sizeof big);
     (void)snprintf(big + 254, sizeof big - 254, ":1");
