@@ -1,0 +1,271 @@
+/* The `file` store: the suite, and what only it has (trailers, damage, several stores on one directory). */
+#include "store_suite.h"
+
+#include <floe/objstore/file.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char dir[64];
+
+static int unlink_one(const char *path, const struct stat *st, int flag, struct FTW *f)
+{
+    (void)st;
+    (void)flag;
+    (void)f;
+    return remove(path);
+}
+
+static struct floe_store *open_store(struct store_rig *rig, const char *at, bool sync)
+{
+    struct floe_store *s = NULL;
+    struct floe_error err = {0};
+    struct floe_store_file_config cfg = {.dir = at, .fsync = sync};
+    if (floe_store_file_create(&s, rig->loop, &cfg, &err) != FLOE_OK)
+        fail_msg("%s", err.msg);
+    return s;
+}
+
+static int setup(void **state)
+{
+    struct store_rig *rig = calloc(1, sizeof *rig);
+    snprintf(dir, sizeof dir, "/tmp/floe-file-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    store_rig_open(rig);
+    rig->store = open_store(rig, dir, true);
+    *state = rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    store_rig_close(*state);
+    free(*state);
+    nftw(dir, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    return 0;
+}
+
+static void suite(void **state)
+{
+    for (uint32_t i = 0; i < store_suite_count; i++)
+        store_suite[i].fn(*state);
+}
+
+static void object_path(struct store_rig *rig, const char *key, char out[256])
+{
+    snprintf(out, 256, "%s/objects/%s/%s.obj", dir, rig->ns, key);
+}
+
+static void store_closed(void *user)
+{
+    floe_loop_uv_stop(((struct store_rig *)user)->uv);
+}
+
+static void close_other(struct store_rig *rig, struct floe_store *s)
+{
+    floe_store_close(s, store_closed, rig);
+    floe_loop_uv_run(rig->uv);
+}
+
+static void damage_is_named(void **state)
+{
+    struct store_rig *rig = *state;
+    char path[256];
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "dmg", "0123456789", NULL, NULL), FLOE_OK);
+    object_path(rig, "dmg", path);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 10 + 128);
+    for (off_t at = 0; at < st.st_size; at++) {
+        int fd = open(path, O_RDWR);
+        char c, flipped;
+        assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
+        flipped = (char)(c ^ 0x10);
+        assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
+        struct floe_store_req r = store_rig_req(rig, FLOE_STORE_GET, "dmg");
+        assert_int_equal(store_rig_do(rig, &r), FLOE_ECORRUPT);
+        assert_non_null(strstr(r.err.msg, "dmg"));
+        assert_int_equal(pwrite(fd, &c, 1, at), 1);
+        close(fd);
+    }
+    store_rig_expect(rig, "dmg", "0123456789");
+    for (off_t n = st.st_size - 1; n >= 0; n -= 7) {
+        assert_int_equal(truncate(path, n), 0);
+        struct floe_store_req r = store_rig_req(rig, FLOE_STORE_HEAD, "dmg");
+        assert_int_equal(store_rig_do(rig, &r), FLOE_ECORRUPT);
+    }
+    struct floe_store_req r = store_rig_req(rig, FLOE_STORE_LIST, "");
+    assert_int_equal(store_rig_do(rig, &r), FLOE_OK);
+    assert_int_equal(r.entry_count, 1);
+    assert_string_equal(r.entries[0].version, "");
+    floe_store_req_fini(&r);
+}
+
+static void two_stores_share_a_directory(void **state)
+{
+    struct store_rig *rig = *state;
+    struct floe_store *a = rig->store, *b = open_store(rig, dir, true);
+    char version[FLOE_STORE_VERSION_MAX];
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "s", "a", NULL, version), FLOE_OK);
+    rig->store = b;
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "s", "b", NULL, NULL), FLOE_EEXISTS);
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_REPLACE, "s", "b", version, NULL), FLOE_OK);
+    rig->store = a;
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_REPLACE, "s", "a", version, NULL), FLOE_ECONFLICT);
+    store_rig_expect(rig, "s", "b");
+    close_other(rig, b);
+}
+
+static void dead_writers_files_go(void **state)
+{
+    struct store_rig *rig = *state;
+    char lock[128], left[128], alive[128];
+    snprintf(lock, sizeof lock, "%s/tmp/00000000000000aa.lock", dir);
+    snprintf(left, sizeof left, "%s/tmp/00000000000000aa-17", dir);
+    snprintf(alive, sizeof alive, "%s/tmp/00000000000000bb-1", dir);
+    int a = open(lock, O_CREAT | O_RDWR, 0644), b = open(left, O_CREAT | O_RDWR, 0644);
+    int c = open(alive, O_CREAT | O_RDWR, 0644);
+    assert_true(a >= 0 && b >= 0 && c >= 0);
+    assert_int_equal(flock(a, LOCK_EX), 0);
+    close_other(rig, open_store(rig, dir, false));
+    assert_int_equal(access(left, F_OK), 0); /* its owner lives */
+    close(a);
+    close_other(rig, open_store(rig, dir, false));
+    assert_int_equal(access(left, F_OK), -1);
+    assert_int_equal(access(lock, F_OK), -1);
+    assert_int_equal(access(alive, F_OK), 0);
+    close(b);
+    close(c);
+}
+
+static void held_lock_ends_with_the_deadline(void **state)
+{
+    struct store_rig *rig = *state;
+    char version[FLOE_STORE_VERSION_MAX];
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "k", "1", NULL, version), FLOE_OK);
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_REPLACE, "k", "2", version, version), FLOE_OK);
+    int fds[1024];
+    for (int i = 0; i < 1024; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/locks/%03x", dir, i);
+        fds[i] = open(path, O_CREAT | O_RDWR, 0644);
+        assert_true(fds[i] >= 0);
+        assert_int_equal(flock(fds[i], LOCK_EX), 0);
+    }
+    struct floe_store_req r = store_rig_req(rig, FLOE_STORE_PUT, "k");
+    r.cond = FLOE_PUT_REPLACE;
+    memcpy(r.if_version, version, sizeof version);
+    r.timeout_us = 50000;
+    enum floe_err rc = store_rig_do(rig, &r);
+    assert_true(rc == FLOE_EINDETERMINATE || rc == FLOE_EUNAVAILABLE);
+    for (int i = 0; i < 1024; i++)
+        close(fds[i]);
+}
+
+static void trouble_is_mapped(void **state)
+{
+    struct store_rig *rig = *state;
+    struct floe_store *s = NULL;
+    struct floe_error err = {0};
+    struct floe_store_file_config cfg = {.dir = "/proc/nothing/here"};
+    assert_int_equal(floe_store_file_create(&s, rig->loop, &cfg, &err), FLOE_EDENIED);
+    assert_non_null(strstr(err.msg, "/proc/nothing"));
+    cfg.dir = "";
+    assert_int_equal(floe_store_file_create(&s, rig->loop, &cfg, &err), FLOE_EINVAL);
+    assert_null(s);
+    char path[128];
+    snprintf(path, sizeof path, "%s/file", dir);
+    close(open(path, O_CREAT | O_RDWR, 0644));
+    cfg.dir = path;
+    assert_int_equal(floe_store_file_create(&s, rig->loop, &cfg, &err), FLOE_EDENIED);
+    char long_key[400];
+    memset(long_key, 'k', sizeof long_key);
+    long_key[300] = '\0';
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, long_key, "x", NULL, NULL), FLOE_EINVAL);
+}
+
+static void folder_removed_by_hand(void **state)
+{
+    struct store_rig *rig = *state;
+    char path[256];
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "sub/a", "1", NULL, NULL), FLOE_OK);
+    snprintf(path, sizeof path, "%s/objects/%s", dir, rig->ns);
+    nftw(path, unlink_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "sub/a", "2", NULL, NULL), FLOE_OK);
+    store_rig_expect(rig, "sub/a", "2");
+}
+
+/* A file system of 1 MiB, where this process may mount one. */
+static void full_disk(void **state)
+{
+    struct store_rig *rig = *state;
+    char at[128], cmd[256];
+    snprintf(at, sizeof at, "%s/full", dir);
+    assert_int_equal(mkdir(at, 0755), 0);
+    snprintf(cmd, sizeof cmd, "mount -t tmpfs -o size=1m tmpfs %s 2>/dev/null", at);
+    if (system(cmd) != 0)
+        skip();
+    struct floe_store *own = rig->store;
+    rig->store = open_store(rig, at, true);
+    struct floe_buf *buf = floe_buf_create(2 << 20, NULL);
+    struct floe_bufslice body = {buf, buf->data, 2 << 20};
+    struct floe_store_req r = store_rig_req(rig, FLOE_STORE_PUT, "huge");
+    memset(buf->data, 1, 2 << 20);
+    r.cond = FLOE_PUT_CREATE;
+    r.body = &body;
+    r.body_count = 1;
+    enum floe_err rc = store_rig_do(rig, &r);
+    enum floe_err small = store_rig_put(rig, FLOE_PUT_CREATE, "small", "fits", NULL, NULL);
+    snprintf(cmd, sizeof cmd, "mount -o remount,ro %s", at);
+    int ro = system(cmd);
+    enum floe_err denied = store_rig_put(rig, FLOE_PUT_CREATE, "small2", "x", NULL, NULL);
+    close_other(rig, rig->store);
+    rig->store = own;
+    floe_buf_unref(buf);
+    snprintf(cmd, sizeof cmd, "umount %s", at);
+    assert_int_equal(system(cmd), 0);
+    assert_int_equal(rc, FLOE_ENOSPACE);
+    assert_int_equal(small, FLOE_OK);
+    if (ro == 0)
+        assert_int_equal(denied, FLOE_EDENIED);
+}
+
+static void close_drops_open_requests(void **state)
+{
+    struct store_rig *rig = *state;
+    struct floe_store *s = open_store(rig, dir, true), *own = rig->store;
+    struct floe_store_req r[64];
+    rig->store = s;
+    for (int i = 0; i < 64; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "z%d", i);
+        r[i] = store_rig_req(rig, FLOE_STORE_PUT, key);
+        floe_store_submit(s, &r[i]);
+    }
+    close_other(rig, s); /* a call-back would fail on rig->pending == 0 */
+    rig->store = own;
+    store_rig_run_us(rig, 1000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(suite, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_is_named, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_stores_share_a_directory, setup, teardown),
+        cmocka_unit_test_setup_teardown(dead_writers_files_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(held_lock_ends_with_the_deadline, setup, teardown),
+        cmocka_unit_test_setup_teardown(trouble_is_mapped, setup, teardown),
+        cmocka_unit_test_setup_teardown(folder_removed_by_hand, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(close_drops_open_requests, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("objstore.file", tests, NULL, NULL);
+}
