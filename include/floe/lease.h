@@ -22,6 +22,7 @@
 
 #include <floe/base/bytes.h>
 #include <floe/base/err.h>
+#include <floe/base/log.h>
 #include <floe/net/peer.h>
 #include <floe/objstore.h>
 #include <floe/os/loop.h>
@@ -105,6 +106,8 @@ struct floe_lease_hooks {
     void (*changed)(void *user);
     /* A process must not go on: foreign object in the own chain, another cluster's table, ... */
     void (*fatal)(void *user, const struct floe_error *err);
+    /* Something worth a log line: a peer fenced, a chain sealed, a record that cannot be read. May be null. */
+    void (*note)(void *user, enum floe_log_level level, const char *msg);
 };
 
 struct floe_lease_config {
@@ -114,6 +117,7 @@ struct floe_lease_config {
     struct floe_tier *tier;   /* keeps node id and session ids on disk; may be null */
     struct floe_peers *peers; /* may be null */
     struct floe_uuid cluster;
+    uint32_t shards; /* floe_cluster_info.shards; 0: FLOE_LEASE_SHARDS_DEFAULT */
     uint32_t lease_ms;
     const struct floe_listener_addr *addrs;
     uint32_t addr_count;
