@@ -15,6 +15,14 @@
  *  4. A key made by expect-absent is never deleted while its name can be written again; the caller leaves a
  * tombstone value.
  *  5. Versions are opaque strings, equal only for the same write.
+ *  6. DELETE has no condition on S3 and its like: over a store it is "read, compare, delete", not one step.
+ * It is allowed only where nobody else writes the key (a probe's, a test's); FLOE_ENOTFOUND when nothing is
+ * there.
+ *  7. GET, SCAN and read-backs are repeated while time and `attempts` allow. A record that is not what the
+ * table writes is FLOE_ECORRUPT and named.
+ *  8. What a 412 says is believed once the own nonce is not found: a store or proxy that repeats a request by
+ * itself, is refused the second time, and whose first write is replaced before the read-back, is told as
+ * FLOE_ECONFLICT. Callers whose edits must not be taken for undone keep a nonce in the value.
  */
 #ifndef FLOE_TABLE_H
 #define FLOE_TABLE_H
@@ -97,5 +105,9 @@ static inline void floe_table_close(struct floe_table *t, void (*closed)(void *)
  * FLOE_STORE_CONTROL. Does not own the store. */
 enum floe_err floe_table_store_create(struct floe_table **out, struct floe_store *store,
                                       struct floe_error *err) FLOE_MUST_USE;
+/* Frees at once what floe_table_store_create made; open requests are dropped without their call-back. For a
+ * simulated kill and for start-ups that fail; everybody else uses floe_table_close, which frees the table
+ * before it runs `closed`. Null is fine. */
+void floe_table_store_destroy(struct floe_table **t);
 
 #endif
