@@ -85,7 +85,7 @@ static void damage_is_named(void **state)
     assert_int_equal(st.st_size, 10 + 128);
     for (off_t at = 0; at < st.st_size; at++) {
         int fd = open(path, O_RDWR);
-        char c, flipped;
+        char c = 0, flipped;
         assert_true(fd >= 0 && pread(fd, &c, 1, at) == 1);
         flipped = (char)(c ^ 0x10);
         assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
