@@ -97,8 +97,8 @@ struct floe_batch_limits {
  * compression known and allowed. Records that are not compressed are walked: offset deltas 0..n-1, lengths in
  * bounds, nothing behind them; a maximum timestamp that they do not bear out is put right in place with a new
  * CRC, as Kafka does. Compressed ones are taken at their header's word. On failure *kafka_error is Kafka's
- * code: CORRUPT_MESSAGE, INVALID_RECORD, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE,
- * UNSUPPORTED_FOR_MESSAGE_FORMAT. */
+ * code: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE.
+ */
 enum floe_err floe_batch_validate_produce(uint8_t *p, size_t n, const struct floe_batch_limits *limits,
                                           struct floe_batch *out, int16_t *kafka_error,
                                           struct floe_error *err) FLOE_MUST_USE;
@@ -144,8 +144,6 @@ struct floe_batch_builder {
     struct floe_writer records;
     struct floe_batch
         head; /* base_offset, leader_epoch, attributes, producer_*, base_sequence may be set before finish */
-    bool started;
-    int64_t last_timestamp;
 };
 /* `max` bounds the records before compression, and the finished batch. */
 void floe_batch_builder_init(struct floe_batch_builder *b, enum floe_compression c, size_t max);
