@@ -32,8 +32,8 @@ struct floe_rng *floe_sim_rng(struct floe_sim *sim);
 bool floe_sim_step(struct floe_sim *sim);
 /* Runs everything due until now + us, then sets the clock there. */
 void floe_sim_run_for(struct floe_sim *sim, uint64_t us);
-/* Runs until stop(user) is true (checked before the first and after each event): true; or until `us` have
- * passed or nothing is left to run: false. */
+/* Runs until stop(user) is true (asked before the first event and after each): true. False, and the clock
+ * there, once `us` have passed. */
 bool floe_sim_run_until(struct floe_sim *sim, bool (*stop)(void *user), void *user, uint64_t us);
 
 /* The story: one line for everything that happens, hashed always (equal seeds give equal hashes), handed to

@@ -118,9 +118,10 @@ void floe_sim_after(struct floe_sim *sim, struct floe_sim_event *e, uint64_t del
     floe_sim_at(sim, e, sim->now + delay_us);
 }
 
-bool floe_sim_step(struct floe_sim *sim)
+/* Runs the next event that is due by `until`; false when there is none. */
+static bool step(struct floe_sim *sim, uint64_t until)
 {
-    while (sim->n) {
+    while (sim->n && sim->heap[1]->at <= until) {
         struct floe_sim_event *e = sim->heap[1];
         floe_sim_unschedule(sim, e);
         FLOE_ASSERT(e->at >= sim->now);
@@ -136,22 +137,25 @@ bool floe_sim_step(struct floe_sim *sim)
     }
     return false;
 }
+bool floe_sim_step(struct floe_sim *sim)
+{
+    return step(sim, UINT64_MAX);
+}
 void floe_sim_run_for(struct floe_sim *sim, uint64_t us)
 {
     uint64_t until = sim->now + us;
-    while (sim->n && sim->heap[1]->at <= until)
-        floe_sim_step(sim);
-    sim->now = FLOE_MAX(sim->now, until);
+    while (step(sim, until))
+        ;
+    sim->now = until;
 }
 bool floe_sim_run_until(struct floe_sim *sim, bool (*stop)(void *user), void *user, uint64_t us)
 {
     uint64_t until = sim->now + us;
     while (!stop(user)) {
-        if (!sim->n || sim->heap[1]->at > until) {
-            sim->now = FLOE_MAX(sim->now, sim->n ? until : sim->now);
+        if (!step(sim, until)) {
+            sim->now = until;
             return false;
         }
-        floe_sim_step(sim);
     }
     return true;
 }
