@@ -270,6 +270,8 @@ const char *floe_str_nearest(const char *name, const char *const *candidates, si
         if (len_other > NAME_MAX_BYTES)
             continue;
         size_t d = distance(name, candidates[i]);
+        if (len >= 3 && d > 1 && strncasecmp(name, candidates[i], len) == 0)
+            d = 1; /* its beginning */
         if (d < best && 3 * d <= FLOE_MAX(len, len_other)) {
             best = d;
             nearest = candidates[i];

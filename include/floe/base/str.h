@@ -49,7 +49,8 @@ const char *floe_str_duration_ms(char out[FLOE_STR_NUM], uint64_t ms);
 const char *floe_str_addr(char out[FLOE_STR_ADDR], const char *host, uint16_t port);
 
 /* The candidate nearest to `name` by edit distance, for "did you mean"; null where none is near (more than a
- * third of its letters differ). Ties: the first. Names longer than 63 bytes have no neighbour. */
+ * third of its letters differ, and it is no beginning of it). Ties: the first. Names longer than 63 bytes
+ * have no neighbour. */
 const char *floe_str_nearest(const char *name, const char *const *candidates, size_t n);
 
 /* Copies at most cap - 1 bytes and a terminator; false when it had to cut. */
