@@ -27,7 +27,8 @@ enum floe_err tier_fx_put(struct tier_fx *f, uint64_t seq, size_t n, bool durabl
 /* Reads and checks against tier_fx_fill. */
 enum floe_err tier_fx_check(struct tier_fx *f, uint64_t seq, size_t n);
 enum floe_err tier_fx_meta(struct tier_fx *f, const char *name, const void *p, size_t n);
-/* Scans [from, to): checks order and bytes, returns how many came; `lost` (may be null) gets the scan's error. */
+/* Scans [from, to): checks order and bytes, returns how many came; `lost` (may be null) gets the scan's
+ * error. */
 uint32_t tier_fx_scan(struct tier_fx *f, uint64_t from, uint64_t to, struct floe_error *err);
 /* Number of names in `dir` that contain `part`; the last one found goes to `path` (may be null). */
 int tier_fx_find(const char *dir, const char *part, char path[512]);

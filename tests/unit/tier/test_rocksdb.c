@@ -83,12 +83,13 @@ static void answers_keep_the_order_of_submission(void **state)
     tier_fx_fill(body, sizeof body, 1);
     must_open();
     for (uint32_t i = 0; i < FLOE_COUNTOF(m->op); i++) {
-        m->op[i] = (struct floe_tier_op){.seq = i % 100 == 50 ? UINT64_MAX : i, /* refused ones wait their turn */
-                                         .head = floe_slice("head", 4),
-                                         .body = {NULL, body, i},
-                                         .durable = i % 3 == 0,
-                                         .done = on_many,
-                                         .user = m};
+        m->op[i] =
+            (struct floe_tier_op){.seq = i % 100 == 50 ? UINT64_MAX : i, /* refused ones wait their turn */
+                                  .head = floe_slice("head", 4),
+                                  .body = {NULL, body, i},
+                                  .durable = i % 3 == 0,
+                                  .done = on_many,
+                                  .user = m};
         fx.tier->ops->put(fx.tier, &m->op[i]);
         if (i % 500 == 499)
             fx.tier->ops->drop(fx.tier, i - 400, i - 300);
@@ -177,14 +178,15 @@ static void a_directory_has_one_process(void **state)
     must_open();
 }
 
-/* Runs `fn` in a process of its own that then kills itself, and waits for that. */
-static void in_killed_process(void (*fn)(void))
+/* Runs this program again as `what`, which works on the same folder and kills itself; waits for that. (A fork
+ * alone would lack the threads of RocksDB's pool.) */
+static void in_killed_process(const char *what)
 {
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        fn();
-        kill(getpid(), SIGKILL);
+        execl("/proc/self/exe", "test_rocksdb", what, fx.root, (char *)NULL);
+        _exit(2);
     }
     int status = 0;
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -197,26 +199,17 @@ static void child_must(bool ok)
         _exit(1); /* seen by the parent: not killed */
 }
 
-static void child_open(void)
-{
-    child_must(floe_loop_uv_create(&fx.uv, &fx.err) == FLOE_OK); /* the parent's loop does not live here */
-    fx.loop = floe_loop_uv_base(fx.uv);
-    child_must(tier_fx_open(&fx) == FLOE_OK);
-}
-
 static void child_writes(void)
 {
-    child_open();
-    child_must(fx.tier->next_seq == 0);
-    for (uint64_t i = 0; i < 300; i++)
+    uint64_t from = fx.tier->next_seq;
+    for (uint64_t i = from; i < from + 300; i++)
         child_must(tier_fx_put(&fx, i, 1000 + i, i % 3 == 0) == FLOE_OK);
-    fx.tier->ops->drop(fx.tier, 0, 30);
+    fx.tier->ops->drop(fx.tier, from, from + 30);
     child_must(tier_fx_meta(&fx, "session", "s1", 2) == FLOE_OK); /* also says that the drop was written */
 }
 
 static void child_writes_more(void)
 {
-    child_open();
     for (uint64_t i = fx.tier->next_seq; i < 20000; i++) /* 20 MB: through several memtables */
         child_must(tier_fx_put(&fx, i, i % 64 == 0 ? 60000 : 100, i % 64 == 0) == FLOE_OK);
 }
@@ -224,7 +217,7 @@ static void child_writes_more(void)
 static void durable_entries_survive_a_killed_process(void **state)
 {
     (void)state;
-    in_killed_process(child_writes);
+    in_killed_process("writes");
     must_open();
     assert_string_equal(fx.note, "");
     assert_int_equal(fx.tier->first_seq, 30);
@@ -236,7 +229,7 @@ static void durable_entries_survive_a_killed_process(void **state)
     assert_true(floe_slice_eq(floe_tier_meta(fx.tier, "session"), floe_slice_str("s1")));
     fx.tier->ops->drop(fx.tier, 30, 150);
     tier_fx_close(&fx);
-    in_killed_process(child_writes_more);
+    in_killed_process("more");
     must_open();
     assert_int_equal(fx.tier->first_seq, 150);
     for (uint64_t i = 150; i < 300; i += 3)
@@ -286,7 +279,7 @@ static void a_torn_tail_costs_the_last_entry_only(void **state)
 {
     (void)state;
     char path[600];
-    in_killed_process(child_writes);
+    in_killed_process("writes");
     off_t size = longest(".log", path);
     assert_true(size > 0);
     /* The last record is the drop; the one before it is entry 297. */
@@ -300,7 +293,7 @@ static void a_corrupt_log_is_set_aside(void **state)
 {
     (void)state;
     char path[600];
-    in_killed_process(child_writes);
+    in_killed_process("writes");
     assert_true(longest(".log", path) > 60000);
     flip(path, 30000);
     must_open();
@@ -317,7 +310,7 @@ static void lost_files_are_set_aside(void **state)
     static const char *const names[] = {"CURRENT", "MANIFEST"};
     for (size_t i = 0; i < FLOE_COUNTOF(names); i++) {
         char path[600];
-        in_killed_process(child_writes);
+        in_killed_process("writes");
         assert_true(longest(names[i], path) > 0);
         assert_int_equal(unlink(path), 0);
         must_open();
@@ -398,8 +391,25 @@ static void space_comes_back(void **state)
     assert_int_equal(tier_fx_check(&fx, held - 1, 100000), FLOE_ENOTFOUND);
 }
 
-int main(void)
+static int child(const char *what, const char *root)
 {
+    tier_fx_init(&fx, NULL);
+    child_must(rmdir(fx.root) == 0);
+    snprintf(fx.root, sizeof fx.root, "%s", root);
+    snprintf(fx.dir, sizeof fx.dir, "%.200s/tier", root);
+    child_must(tier_fx_open(&fx) == FLOE_OK);
+    if (strcmp(what, "writes") == 0)
+        child_writes();
+    else
+        child_writes_more();
+    kill(getpid(), SIGKILL);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3)
+        return child(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(entries_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_keep_the_order_of_submission, setup, teardown),
