@@ -1,4 +1,5 @@
 #include <floe/base/assert.h>
+#include <floe/base/str.h>
 #include <floe/os/work.h>
 
 #include <pthread.h>
@@ -64,8 +65,7 @@ static int start(struct floe_work *w, const char *name, unsigned threads)
         rc = pthread_create(&w->thread[w->threads], NULL, worker, w);
         if (rc == 0) {
             char title[16];
-            strncpy(title, name, sizeof title - 1);
-            title[sizeof title - 1] = '\0';
+            (void)floe_str_copy(title, sizeof title, name);
             (void)pthread_setname_np(w->thread[w->threads++], title);
         }
     }

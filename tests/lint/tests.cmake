@@ -1,0 +1,7 @@
+# Each check looks at the tree, and proves on planted violations that it sees them.
+foreach(check layers sizes banned format text)
+  set(script ${CMAKE_CURRENT_LIST_DIR}/${check}.py)
+  add_test(NAME lint.${check} COMMAND ${Python3_EXECUTABLE} -B ${script} ${CMAKE_SOURCE_DIR})
+  add_test(NAME lint.${check}.self COMMAND ${Python3_EXECUTABLE} -B ${script} --self-test)
+  set_tests_properties(lint.${check} lint.${check}.self PROPERTIES LABELS lint TIMEOUT 120)
+endforeach()
