@@ -1,0 +1,352 @@
+/* The store reader: tasks that step until they have an answer, and what one read gathers. */
+#include "log/read_int.h"
+
+#include <floe/base/assert.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* ---- tasks ---------------------------------------------------------------------------------------- */
+
+static void make_ready(struct floe_log_reader *rd, struct task *t)
+{
+    floe_list_remove(&t->wait);
+    floe_list_push_back(&rd->ready, &t->wait);
+    if (!floe_timer_armed(&rd->turn))
+        floe_timer_start(rd->cfg.loop, &rd->turn, 0);
+}
+
+static struct task *task_new(struct floe_log_reader *rd, enum task_kind kind, struct floe_index *ix)
+{
+    struct task *t = calloc(1, sizeof *t);
+    FLOE_ASSERT(t); /* a few hundred bytes; there is no way to answer "no memory" later without them */
+    t->kind = kind;
+    t->ix = ix;
+    floe_list_push_back(&rd->tasks, &t->link);
+    floe_list_init(&t->wait);
+    return t;
+}
+
+static void task_free(struct task *t)
+{
+    floe_list_remove(&t->link);
+    floe_list_remove(&t->wait);
+    free(t);
+}
+
+void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe_error *err)
+{
+    while (!floe_list_empty(&x->waiters)) {
+        struct task *t = FLOE_LIST_ENTRY(x->waiters.next, struct task, wait);
+        if (err)
+            t->err = *err;
+        make_ready(rd, t);
+    }
+}
+
+/* ---- finding -------------------------------------------------------------------------------------- */
+
+static enum find wait_for(struct extent *x, struct task *task)
+{
+    if (task)
+        floe_list_push_back(&x->waiters, &task->wait);
+    return FIND_WAIT;
+}
+
+enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const struct floe_index_hit *hit,
+                           const struct floe_index_page **out, struct floe_error *err)
+{
+    struct block *b = cache_find(rd, &hit->entry);
+    if (!b) {
+        struct extent *x = cache_fetch(rd, hit->level, &hit->entry, NULL, 0);
+        if (x)
+            return wait_for(x, task);
+        floe_error_set(err, FLOE_ENOMEM, "no memory to read an index block");
+        return FIND_FAILED;
+    }
+    if (b->extent->get)
+        return wait_for(b->extent, task);
+    cache_touch(rd, b->extent);
+    if (!b->extent->page || floe_index_page_check(b->extent->page, hit, err) != FLOE_OK) {
+        char key[FLOE_CHAIN_KEY_MAX];
+        floe_chain_key(key, &hit->entry.session, hit->entry.seq);
+        if (!b->extent->page)
+            floe_error_set(err, FLOE_ECORRUPT, "batches where an index block should be");
+        floe_error_prefix(err, "%s: byte %" PRIu64, key, hit->entry.position);
+        return FIND_FAILED;
+    }
+    *out = b->extent->page;
+    return FIND_FOUND;
+}
+
+enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index *ix, struct task *task,
+                            int64_t offset, struct floe_index_entry *out, struct floe_error *err)
+{
+    struct floe_index_hit hit;
+    if (floe_index_lookup(ix, offset, &hit) != FLOE_OK)
+        return FIND_NONE;
+    while (hit.level > 0) {
+        const struct floe_index_page *page = NULL;
+        enum find f = reader_find_page(rd, task, &hit, &page, err);
+        if (f != FIND_FOUND)
+            return f;
+        if (floe_index_page_lookup(page, offset, &hit) != FLOE_OK)
+            return FIND_NONE; /* the check of the page rules this out */
+    }
+    *out = hit.entry;
+    return FIND_FOUND;
+}
+
+enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
+                            const struct floe_index_entry *more, uint32_t more_n, struct block **out,
+                            struct floe_error *err)
+{
+    struct block *b = cache_find(rd, e);
+    if (!b) {
+        struct extent *x = cache_fetch(rd, 0, e, more, more_n);
+        if (x)
+            return wait_for(x, task);
+        floe_error_set(err, FLOE_ENOMEM, "no memory to read batches");
+        return FIND_FAILED;
+    }
+    if (b->extent->get)
+        return wait_for(b->extent, task);
+    cache_touch(rd, b->extent);
+    if (!b->p) {
+        char key[FLOE_CHAIN_KEY_MAX];
+        floe_chain_key(key, &e->session, e->seq);
+        floe_error_set(err, FLOE_ECORRUPT,
+                       "%s: byte %" PRIu64 ": checksum of %" PRIu32 " bytes with offsets %" PRId64
+                       " to %" PRId64 " does not fit",
+                       key, e->position, e->length, e->base_offset, e->end_offset);
+        cache_drop_bad(rd, b);
+        return FIND_FAILED;
+    }
+    *out = b;
+    return FIND_FOUND;
+}
+
+uint32_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
+                         const struct floe_index_entry *first, uint64_t bytes, int64_t high_watermark,
+                         struct floe_index_entry out[READ_EXTENT_BLOCKS])
+{
+    const struct floe_index_entry *last = first;
+    uint64_t total = first->length;
+    uint32_t n = 0;
+    while (n + 1 < READ_EXTENT_BLOCKS && last->end_offset < high_watermark) {
+        struct floe_index_entry *e = &out[n];
+        if (reader_find_entry(rd, ix, NULL, last->end_offset, e, NULL) != FIND_FOUND || e->seq != last->seq ||
+            !floe_session_name_eq(&e->session, &last->session) ||
+            e->position != last->position + last->length || e->base_offset >= high_watermark ||
+            total + e->length > bytes || cache_find(rd, e))
+            break;
+        total += e->length;
+        last = e;
+        n++;
+    }
+    return n;
+}
+
+/* ---- reads ---------------------------------------------------------------------------------------- */
+
+/* Gathers whole batches of one block from `offset` on. False when the read is full; *next is where to go on.
+ */
+static bool take_batches(struct floe_log_read *r, const struct block *b, int64_t offset, int64_t *next,
+                         struct floe_error *err)
+{
+    struct floe_slice rest = floe_slice(b->p, b->at.length), bytes;
+    const uint8_t *from = NULL, *to = NULL;
+    bool full = false;
+    int64_t end = offset;
+    while (rest.n > 0 && !full) {
+        struct floe_batch batch;
+        if (floe_batch_next(&rest, &batch, &bytes, err) != FLOE_OK) {
+            char key[FLOE_CHAIN_KEY_MAX];
+            floe_chain_key(key, &b->at.session, b->at.seq);
+            floe_error_prefix(err, "%s: byte %" PRIu64, key, b->at.position + (uint64_t)(rest.p - b->p));
+            return false;
+        }
+        if (floe_batch_last_offset(&batch) < offset)
+            continue;
+        uint64_t have = r->bytes + (uint64_t)(from ? to - from : 0);
+        if (have + bytes.n > r->max_bytes && (have > 0 || !r->min_one)) {
+            full = true;
+        } else {
+            from = from ? from : bytes.p;
+            to = bytes.p + bytes.n;
+            end = floe_batch_last_offset(&batch) + 1;
+        }
+    }
+    if (from) {
+        struct floe_bufslice *slices = realloc(r->slices, (r->slice_count + 1) * sizeof *slices);
+        if (!slices) {
+            floe_error_set(err, FLOE_ENOMEM, "no memory for a read's slices");
+            return false;
+        }
+        r->slices = slices;
+        slices[r->slice_count++] =
+            (struct floe_bufslice){floe_buf_ref(b->extent->buf), from, (size_t)(to - from)};
+        r->bytes += (uint32_t)(to - from);
+    }
+    *next = full ? end : b->at.end_offset;
+    return !full;
+}
+
+/* One entry's bytes: in the cache, or fetched with what follows it. */
+static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t offset, struct block **out)
+{
+    struct floe_index_entry e, more[READ_EXTENT_BLOCKS];
+    bool first = t->read->bytes == 0;
+    enum find f = reader_find_entry(rd, t->ix, first ? t : NULL, offset, &e, &t->err);
+    if (f != FIND_FOUND)
+        return f;
+    if (e.base_offset >= t->high_watermark)
+        return FIND_NONE;
+    if (!first && !cache_find(rd, &e))
+        return FIND_WAIT; /* there is something to answer with: what follows comes with the next read */
+    uint64_t bytes = FLOE_MIN(FLOE_MAX(t->read->max_bytes, FLOE_SEGMENT_BLOCK_MAX), READ_EXTENT_BYTES);
+    uint32_t n = cache_find(rd, &e) ? 0 : reader_adjacent(rd, t->ix, &e, bytes, t->high_watermark, more);
+    return reader_find_block(rd, first ? t : NULL, &e, more, n, out, &t->err);
+}
+
+static bool read_step(struct floe_log_reader *rd, struct task *t)
+{
+    struct floe_log_read *r = t->read;
+    int64_t next = r->offset;
+    while (next < t->high_watermark) {
+        struct block *b = NULL;
+        enum find f = find_bytes(rd, t, next, &b);
+        if (f == FIND_WAIT && r->bytes == 0)
+            return false;
+        if (f == FIND_NONE && r->bytes == 0)
+            floe_error_set(&t->err, FLOE_ECORRUPT,
+                           "offset %" PRId64 " is below the high watermark %" PRId64 " and in no segment",
+                           next, t->high_watermark);
+        if (f != FIND_FOUND || !take_batches(r, b, next, &next, &t->err))
+            break;
+    }
+    if (r->bytes > 0) {
+        t->err = (struct floe_error){0}; /* what follows is bad: said when it is asked for */
+        ahead_note(rd, t->ix, r->offset, next, r->bytes, t->high_watermark);
+    }
+    return true;
+}
+
+/* ---- answers -------------------------------------------------------------------------------------- */
+
+static void answer(struct task *t)
+{
+    struct floe_log_read *r = t->read;
+    struct floe_log_seek *s = t->seek;
+    struct floe_error err = t->err;
+    enum task_kind kind = t->kind;
+    task_free(t);
+    if (kind == TASK_READ) {
+        r->driver = NULL;
+        r->err = err;
+        r->done(r);
+    } else {
+        s->driver = NULL;
+        s->err = err;
+        s->done(s);
+    }
+}
+
+static void turn(struct floe_timer *timer)
+{
+    struct floe_log_reader *rd = timer->user;
+    struct floe_list batch;
+    floe_list_init(&batch); /* what becomes ready meanwhile has its own turn */
+    while (!floe_list_empty(&rd->ready))
+        floe_list_push_back(&batch, floe_list_pop_front(&rd->ready));
+    while (!floe_list_empty(&batch)) {
+        struct task *t = FLOE_LIST_ENTRY(batch.next, struct task, wait);
+        floe_list_remove(&t->wait);
+        bool done = t->err.code != FLOE_OK;
+        if (!done)
+            done = t->kind == TASK_READ ? read_step(rd, t) : seek_step(rd, t);
+        if (done)
+            answer(t);
+    }
+}
+
+void floe_log_reader_read(struct floe_log_reader *rd, struct floe_index *ix, int64_t high_watermark,
+                          struct floe_log_read *r)
+{
+    FLOE_ASSERT(r->offset < high_watermark);
+    struct task *t = task_new(rd, TASK_READ, ix);
+    t->read = r;
+    t->high_watermark = high_watermark;
+    r->slices = NULL;
+    r->slice_count = r->bytes = 0;
+    r->driver = t;
+    make_ready(rd, t);
+}
+
+void floe_log_reader_cancel(struct floe_log_reader *rd, struct floe_log_read *r)
+{
+    (void)rd;
+    if (!r->driver)
+        return;
+    task_free(r->driver);
+    r->driver = NULL;
+}
+
+void floe_log_reader_seek(struct floe_log_reader *rd, struct floe_index *ix, int64_t log_start,
+                          int64_t high_watermark, struct floe_log_seek *s)
+{
+    struct task *t = task_new(rd, TASK_SEEK, ix);
+    t->seek = s;
+    t->from = log_start;
+    t->high_watermark = high_watermark;
+    t->max = s->timestamp == FLOE_LOG_MAX_TIMESTAMP;
+    s->offset = s->found_timestamp = -1;
+    s->leader_epoch = -1;
+    s->driver = t;
+    make_ready(rd, t);
+}
+
+void floe_log_reader_forget(struct floe_log_reader *rd, struct floe_index *ix)
+{
+    FLOE_LIST_EACH(it, &rd->tasks)
+    {
+        struct task *t = FLOE_LIST_ENTRY(it, struct task, link);
+        if (t->ix != ix)
+            continue;
+        t->ix = NULL;
+        floe_error_set(&t->err, FLOE_ENOTHOLDER, "the partition moved while it was read");
+        make_ready(rd, t);
+    }
+    ahead_forget(rd, ix);
+}
+
+enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct floe_log_reader_config *cfg)
+{
+    struct floe_log_reader *rd = calloc(1, sizeof *rd);
+    if (!rd)
+        return FLOE_ENOMEM;
+    rd->cfg = *cfg;
+    floe_map_init(&rd->blocks);
+    floe_list_init(&rd->lru);
+    floe_list_init(&rd->gets);
+    floe_list_init(&rd->tasks);
+    floe_list_init(&rd->ready);
+    floe_list_init(&rd->streams);
+    floe_timer_init(&rd->turn, turn, rd);
+    *out = rd;
+    return FLOE_OK;
+}
+
+void floe_log_reader_destroy(struct floe_log_reader **rdp)
+{
+    struct floe_log_reader *rd = *rdp;
+    if (!rd)
+        return;
+    floe_timer_stop(&rd->turn);
+    FLOE_LIST_EACH_SAFE(it, &rd->tasks)
+    task_free(FLOE_LIST_ENTRY(it, struct task, link));
+    ahead_fini(rd);
+    cache_fini(rd);
+    free(rd);
+    *rdp = NULL;
+}

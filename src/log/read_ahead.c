@@ -1,0 +1,121 @@
+/* Read-ahead: a reader that goes on where it left off gets its next blocks fetched before it asks, several
+ * GETs at a time, within a window that doubles while it keeps going. */
+#include "log/read_int.h"
+
+#include <floe/base/assert.h>
+
+#include <stdlib.h>
+
+static void stream_free(struct floe_log_reader *rd, struct stream *s)
+{
+    floe_list_remove(&s->link);
+    rd->stream_count--;
+    free(s);
+}
+
+/* The stream that continues at `offset`, or asks again for what it got last. */
+static struct stream *stream_find(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset)
+{
+    FLOE_LIST_EACH(it, &rd->streams)
+    {
+        struct stream *s = FLOE_LIST_ENTRY(it, struct stream, link);
+        if (s->ix == ix && offset >= s->from && offset <= s->next)
+            return s;
+    }
+    return NULL;
+}
+
+static struct stream *stream_new(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset)
+{
+    if (rd->stream_count >= READ_STREAMS_MAX)
+        stream_free(rd, FLOE_LIST_ENTRY(rd->streams.prev, struct stream, link));
+    struct stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->ix = ix;
+    s->from = s->next = s->ahead = offset;
+    floe_list_push_front(&rd->streams, &s->link);
+    rd->stream_count++;
+    return s;
+}
+
+/* What one stream may have ahead: the cache is shared. */
+static uint64_t window_of(const struct floe_log_reader *rd, const struct stream *s)
+{
+    uint64_t share = cache_limit(rd) / 2 / FLOE_MAX(rd->stream_count, 1u);
+    return FLOE_MIN(s->window, FLOE_MAX(share, READ_WINDOW_FIRST / 8));
+}
+
+static bool may_start(const struct floe_log_reader *rd)
+{
+    return rd->get_count < READ_AHEAD_GETS && rd->loading_bytes < cache_limit(rd) / 2;
+}
+
+static void fetch_ahead(struct floe_log_reader *rd, struct stream *s, int64_t high_watermark)
+{
+    if (s->ahead < s->next) {
+        s->ahead = s->next;
+        s->fetched = s->consumed;
+    }
+    struct floe_index_entry e, more[READ_EXTENT_BLOCKS];
+    while (s->ahead < high_watermark && may_start(rd)) {
+        uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0, window = window_of(rd, s);
+        if (out >= window || reader_find_entry(rd, s->ix, NULL, s->ahead, &e, NULL) != FIND_FOUND ||
+            e.base_offset >= high_watermark)
+            return;
+        struct block *b = cache_find(rd, &e);
+        if (b) {
+            s->ahead = e.end_offset;
+            s->fetched += e.length;
+            continue;
+        }
+        uint64_t bytes = FLOE_MIN(FLOE_MAX(window - out, e.length), READ_EXTENT_BYTES);
+        uint32_t n = reader_adjacent(rd, s->ix, &e, bytes, high_watermark, more);
+        if (!cache_fetch(rd, 0, &e, more, n))
+            return;
+        s->fetched += e.length;
+        s->ahead = e.end_offset;
+        for (uint32_t i = 0; i < n; i++) {
+            s->fetched += more[i].length;
+            s->ahead = more[i].end_offset;
+        }
+    }
+}
+
+void ahead_note(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset, int64_t next,
+                uint64_t bytes, int64_t high_watermark)
+{
+    struct stream *s = stream_find(rd, ix, offset);
+    bool sequential = s && offset == s->next && s->next > s->from;
+    if (!s) {
+        s = stream_new(rd, ix, offset);
+        if (!s)
+            return; /* read-ahead is a help, not a promise */
+    }
+    if (sequential)
+        s->window = s->window ? FLOE_MIN(s->window * 2, READ_WINDOW_MAX) : READ_WINDOW_FIRST;
+    if (offset >= s->next)
+        s->consumed += bytes;
+    s->from = offset;
+    s->next = FLOE_MAX(next, s->next);
+    floe_list_remove(&s->link);
+    floe_list_push_front(&rd->streams, &s->link);
+    if (s->window)
+        fetch_ahead(rd, s, high_watermark);
+}
+
+void ahead_forget(struct floe_log_reader *rd, const struct floe_index *ix)
+{
+    FLOE_LIST_EACH_SAFE(it, &rd->streams)
+    {
+        struct stream *s = FLOE_LIST_ENTRY(it, struct stream, link);
+        if (s->ix == ix)
+            stream_free(rd, s);
+    }
+}
+
+void ahead_fini(struct floe_log_reader *rd)
+{
+    while (!floe_list_empty(&rd->streams))
+        stream_free(rd, FLOE_LIST_ENTRY(rd->streams.next, struct stream, link));
+}
