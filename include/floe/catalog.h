@@ -1,19 +1,19 @@
 /* The catalog: topics by name and id with their configurations, and the making and deleting of topics.
  *
- * What it is: a cache of the table's `topic/<name>` records on the core loop, the state machines of creation and
- * deletion, and blocks of producer ids. What it is not: leases (floe/lease.h) or data (floe/log.h).
+ * What it is: a cache of the table's `topic/<name>` records on the core loop, the state machines of creation
+ * and deletion, and blocks of producer ids. What it is not: leases (floe/lease.h) or data (floe/log.h).
  *
  * Invariants
  *  1. A topic is known by its id everywhere; a name made again is another topic. A record is never removed: a
  *     deleted topic leaves a tombstone.
- *  2. First leases are written before a topic turns live; entries of a deleted topic go only after each holder
- *     confirmed that it stopped, or its session was sealed.
- *  3. An answer "unknown" comes only from a read begun after the question. One read runs at a time and serves all
- *     who wait.
+ *  2. First leases are written before a topic turns live; entries of a deleted topic go only after each
+ * holder confirmed that it stopped, or its session was sealed.
+ *  3. An answer "unknown" comes only from a read begun after the question. One read runs at a time and serves
+ * all who wait.
  *  4. Anyone finishes a creation or deletion that its starter left half made: the node that placement names.
  *
- * Records: docs/formats/table.md, `topic/<name>` and `producer-ids`. Topic pointers are borrowed until the next turn
- * of the loop.
+ * Records: docs/formats/table.md, `topic/<name>` and `producer-ids`. Topic pointers are borrowed until the
+ * next turn of the loop.
  */
 #ifndef FLOE_CATALOG_H
 #define FLOE_CATALOG_H
@@ -69,9 +69,13 @@ void floe_catalog_destroy(struct floe_catalog **c);
 /* Reads all topics in the background and follows changes from now on. */
 void floe_catalog_start(struct floe_catalog *c);
 
+/* Have all topics been read once? */
+bool floe_catalog_loaded(const struct floe_catalog *c);
 /* From the cache, live topics only; null when it is not known. */
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);
+/* True only when the topic of this id is known to be deleted, or on its way. */
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id);
 /* Live topics in order of their names. Fills at most `max`, returns how many there are. */
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
 
@@ -89,8 +93,8 @@ struct floe_catalog_wait {
 void floe_catalog_resolve(struct floe_catalog *c, struct floe_catalog_wait *w);
 void floe_catalog_resolve_cancel(struct floe_catalog_wait *w);
 
-/* One creation or deletion. Everything in the struct is the caller's until `done`; the operation itself goes on
- * after floe_catalog_op_detach. */
+/* One creation or deletion. Everything in the struct is the caller's until `done`; the operation itself goes
+ * on after floe_catalog_op_detach. */
 struct floe_catalog_op;
 struct floe_topic_spec {
     const char *name; /* valid (floe_topic_name_check) */
@@ -99,8 +103,8 @@ struct floe_topic_spec {
     uint32_t config_count;
 };
 typedef void floe_catalog_done(void *user, const struct floe_error *err, const struct floe_uuid *id);
-/* FLOE_EEXISTS: a topic of that name exists (or is being deleted). The topic is usable on every broker when `done`
- * runs. Null when memory is out. */
+/* FLOE_EEXISTS: a topic of that name exists (or is being deleted). The topic is usable on every broker when
+ * `done` runs. Null when memory is out. */
 struct floe_catalog_op *floe_catalog_create_topic(struct floe_catalog *c, const struct floe_topic_spec *spec,
                                                   floe_catalog_done *done, void *user);
 /* FLOE_ENOTFOUND: no such topic. With a non-null id only that very topic is deleted. */

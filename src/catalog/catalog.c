@@ -1,5 +1,5 @@
-/* The topic cache and its reads. A *round* is one read of the table that serves all who waited when it began: GETs
- * of the names they ask for, or a scan of all topics followed by GETs of those that changed. */
+/* The topic cache and its reads. A *round* is one read of the table that serves all who waited when it began:
+ * GETs of the names they ask for, or a scan of all topics followed by GETs of those that changed. */
 #include "catalog/catalog_int.h"
 #include <floe/base/crc32c.h>
 #include <stdio.h>
@@ -18,12 +18,18 @@ static uint64_t id_hash(const struct floe_uuid *id)
 
 struct floe_topic *floe_catalog_cached(struct floe_catalog *c, const char *name, size_t n)
 {
-    for (struct floe_map_node *m = floe_map_first(&c->by_name, name_hash(name, n)); m; m = floe_map_next_same(m)) {
+    for (struct floe_map_node *m = floe_map_first(&c->by_name, name_hash(name, n)); m;
+         m = floe_map_next_same(m)) {
         struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_name);
         if (strlen(t->name) == n && memcmp(t->name, name, n) == 0)
             return t;
     }
     return NULL;
+}
+
+bool floe_catalog_loaded(const struct floe_catalog *c)
+{
+    return c->loaded;
 }
 
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n)
@@ -32,19 +38,32 @@ const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char
     return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
 }
 
-const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id)
+static const struct floe_topic *find_id(struct floe_catalog *c, const struct floe_uuid *id)
 {
     for (struct floe_map_node *m = floe_map_first(&c->by_id, id_hash(id)); m; m = floe_map_next_same(m)) {
         struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_id);
         if (floe_uuid_eq(&t->id, id))
-            return t->state == FLOE_TOPIC_LIVE ? t : NULL;
+            return t;
     }
     return NULL;
 }
 
+const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    const struct floe_topic *t = find_id(c, id);
+    return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
+}
+
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    const struct floe_topic *t = find_id(c, id);
+    return t && t->state >= FLOE_TOPIC_DELETING;
+}
+
 static int by_topic_name(const void *a, const void *b)
 {
-    const struct floe_topic *x = *(const struct floe_topic *const *)a, *y = *(const struct floe_topic *const *)b;
+    const struct floe_topic *x = *(const struct floe_topic *const *)a,
+                            *y = *(const struct floe_topic *const *)b;
     return strcmp(x->name, y->name);
 }
 
@@ -64,7 +83,8 @@ uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out
     return n;
 }
 
-/* What of the configuration is obeyed. Values were checked when the topic was made; others keep the default. */
+/* What of the configuration is obeyed. Values were checked when the topic was made; others keep the default.
+ */
 static void derive(const struct floe_catalog *c, struct floe_topic *t)
 {
     t->max_message_bytes = c->cfg.default_max_message_bytes;
@@ -93,7 +113,8 @@ struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic 
     t->seen_us = floe_loop_now_us(c->cfg.loop);
     if (old) {
         c->live -= old->state == FLOE_TOPIC_LIVE;
-        if (old->state != FLOE_TOPIC_DELETED && (t->state >= FLOE_TOPIC_DELETING || !floe_uuid_eq(&old->id, &t->id)))
+        if (old->state != FLOE_TOPIC_DELETED &&
+            (t->state >= FLOE_TOPIC_DELETING || !floe_uuid_eq(&old->id, &t->id)))
             floe_lease_forget_topic(c->cfg.lease, &old->id);
         floe_map_remove(&c->by_name, &old->by_name);
         floe_map_remove(&c->by_id, &old->by_id);
@@ -122,8 +143,10 @@ static void round_end(struct floe_catalog *c)
         w->err = err;
         w->done(w);
     }
-    if (!err.code)
+    if (!err.code) {
+        c->loaded = c->loaded || c->scanned;
         floe_catalog_finish_half_made(c);
+    }
     if (!floe_list_empty(&c->waiting))
         round_start(c);
     else if (c->dirty)
@@ -144,7 +167,8 @@ static void read_done(struct floe_table_req *q)
     c->reads_in_flight--;
     struct floe_topic *t = NULL;
     struct floe_error err = q->err;
-    if (!err.code && floe_topic_decode(&t, q->key + strlen(TOPIC_PREFIX), q->got, q->got_n, &err) == FLOE_OK) {
+    if (!err.code &&
+        floe_topic_decode(&t, q->key + strlen(TOPIC_PREFIX), q->got, q->got_n, &err) == FLOE_OK) {
         memcpy(t->version, q->version, sizeof t->version);
         floe_catalog_apply(c, t);
     }
@@ -219,8 +243,10 @@ static void scan_done(struct floe_table_req *q)
 static void scan_start(struct floe_catalog *c)
 {
     c->scanning = true;
+    c->scanned = true;
     c->dirty = false;
-    c->scan = (struct floe_table_req){.kind = FLOE_TABLE_SCAN, .max_keys = 1000, .done = scan_done, .user = c};
+    c->scan =
+        (struct floe_table_req){.kind = FLOE_TABLE_SCAN, .max_keys = 1000, .done = scan_done, .user = c};
     snprintf(c->scan.key, sizeof c->scan.key, TOPIC_PREFIX);
     floe_table_submit(c->cfg.table, &c->scan);
 }
@@ -229,6 +255,7 @@ static void round_start(struct floe_catalog *c)
 {
     bool all = c->dirty;
     c->round = true;
+    c->scanned = false;
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->waiting))) {
         floe_list_push_back(&c->reading, l);

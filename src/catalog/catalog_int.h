@@ -7,10 +7,10 @@
 #include <stdlib.h>
 
 #define TOPIC_PREFIX "topic/"
-#define READS_IN_FLIGHT 32     /* GETs of one round */
-#define HALF_MADE_US 5000000   /* a half-made topic is finished by placement's node after this long */
-#define RETRY_US 200000        /* between tries of a step that failed in passing */
-#define STOP_POLL_US 5000      /* how often the log is asked whether it stopped serving */
+#define READS_IN_FLIGHT 32   /* GETs of one round */
+#define HALF_MADE_US 5000000 /* a half-made topic is finished by placement's node after this long */
+#define RETRY_US 200000      /* between tries of a step that failed in passing */
+#define STOP_POLL_US 5000    /* how often the log is asked whether it stopped serving */
 #define PRODUCER_ID_BLOCK 1000
 
 /* One GET of a round. */
@@ -36,16 +36,17 @@ struct stop_wait {
 struct floe_catalog {
     struct floe_catalog_config cfg;
     struct floe_map by_name, by_id;
-    uint32_t live; /* topics in state live */
-    struct floe_list waiting;  /* floe_catalog_wait: for the next round */
-    struct floe_list reading;  /* for the running round */
-    struct floe_list reads;    /* topic_read: in flight */
-    struct floe_list todo;     /* topic_read: names of the round that are still to be read */
+    uint32_t live;            /* topics in state live */
+    struct floe_list waiting; /* floe_catalog_wait: for the next round */
+    struct floe_list reading; /* for the running round */
+    struct floe_list reads;   /* topic_read: in flight */
+    struct floe_list todo;    /* topic_read: names of the round that are still to be read */
     uint32_t reads_in_flight;
     bool round, dirty; /* a round is running; another's change was seen since it began */
     struct floe_error round_err;
     struct floe_table_req scan;
-    bool scanning;
+    bool scanning, scanned; /* a scan runs; this round had one */
+    bool loaded;            /* a round with a scan has succeeded */
     struct floe_list ops; /* floe_catalog_op */
     struct floe_timer sweep;
     struct floe_timer kick;
@@ -68,7 +69,8 @@ struct floe_topic *floe_topic_copy(const struct floe_topic *t);
 int64_t floe_producer_ids_decode(const char *json, size_t n); /* next free id, or -1 */
 
 /* catalog.c */
-/* Takes the record into the cache unless a newer revision is there; owns `t` from now on. Returns what is cached. */
+/* Takes the record into the cache unless a newer revision is there; owns `t` from now on. Returns what is
+ * cached. */
 struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic *t);
 struct floe_topic *floe_catalog_cached(struct floe_catalog *c, const char *name, size_t n);
 

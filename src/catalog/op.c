@@ -43,7 +43,8 @@ static void op_timer(struct floe_timer *t)
 void floe_catalog_op_retry(struct floe_catalog_op *op, void (*again)(struct floe_catalog_op *op))
 {
     op->again = again;
-    floe_timer_start(op->c->cfg.loop, &op->timer, RETRY_US / 2 + floe_rng_below(&op->c->cfg.loop->rng, RETRY_US));
+    floe_timer_start(op->c->cfg.loop, &op->timer,
+                     RETRY_US / 2 + floe_rng_below(&op->c->cfg.loop->rng, RETRY_US));
 }
 
 static void op_submit(struct floe_catalog_op *op, void (*done)(struct floe_table_req *))
@@ -117,7 +118,8 @@ static void op_write(struct floe_catalog_op *op, enum floe_topic_state state)
         return;
     }
     op->writing = state;
-    op->req = (struct floe_table_req){.kind = FLOE_TABLE_PUT, .value = op->value, .value_n = strlen(op->value)};
+    op->req =
+        (struct floe_table_req){.kind = FLOE_TABLE_PUT, .value = op->value, .value_n = strlen(op->value)};
     memcpy(op->req.if_version, op->topic->version, sizeof op->req.if_version);
     op_submit(op, record_written);
 }

@@ -1,5 +1,5 @@
-/* Producer ids: the record `producer-ids` {"next":N} is raised by a block at a time; ids of a block that is not
- * used up are lost, as in Kafka. An id is given out once only. */
+/* Producer ids: the record `producer-ids` {"next":N} is raised by a block at a time; ids of a block that is
+ * not used up are lost, as in Kafka. An id is given out once only. */
 #include "catalog/catalog_int.h"
 #include <stdio.h>
 
@@ -23,7 +23,8 @@ static void read_block(struct floe_catalog *c)
     floe_table_submit(c->cfg.table, &c->pid_req);
 }
 
-/* Anything but a certain success is read again: a block whose write may have been applied is simply skipped. */
+/* Anything but a certain success is read again: a block whose write may have been applied is simply skipped.
+ */
 static void block_written(struct floe_table_req *q)
 {
     struct floe_catalog *c = q->user;
@@ -62,9 +63,13 @@ static void block_read(struct floe_table_req *q)
         return;
     }
     c->pid_want = next;
-    int n = snprintf(c->pid_value, sizeof c->pid_value, "{\"next\":%lld}", (long long)(next + PRODUCER_ID_BLOCK));
-    c->pid_req = (struct floe_table_req){
-        .kind = FLOE_TABLE_PUT, .value = c->pid_value, .value_n = (size_t)n, .done = block_written, .user = c};
+    int n =
+        snprintf(c->pid_value, sizeof c->pid_value, "{\"next\":%lld}", (long long)(next + PRODUCER_ID_BLOCK));
+    c->pid_req = (struct floe_table_req){.kind = FLOE_TABLE_PUT,
+                                         .value = c->pid_value,
+                                         .value_n = (size_t)n,
+                                         .done = block_written,
+                                         .user = c};
     snprintf(c->pid_req.key, sizeof c->pid_req.key, "producer-ids");
     memcpy(c->pid_req.if_version, version, sizeof version);
     floe_table_submit(c->cfg.table, &c->pid_req);

@@ -10,9 +10,10 @@ enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_erro
     if (n == 0)
         return floe_error_set(err, FLOE_EINVAL, "Topic name is invalid: the empty string is not allowed");
     if (n > FLOE_TOPIC_NAME_MAX)
-        return floe_error_set(err, FLOE_EINVAL,
-                              "Topic name is invalid: the length of the name is longer than the max allowed length %d",
-                              FLOE_TOPIC_NAME_MAX);
+        return floe_error_set(
+            err, FLOE_EINVAL,
+            "Topic name is invalid: the length of the name is longer than the max allowed length %d",
+            FLOE_TOPIC_NAME_MAX);
     if ((n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.'))
         return floe_error_set(err, FLOE_EINVAL, "Topic name is invalid: '.' or '..' is not allowed");
     for (size_t i = 0; i < n; i++) {
@@ -20,9 +21,10 @@ enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_erro
         bool ok = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
                   ch == '.' || ch == '_' || ch == '-';
         if (!ok)
-            return floe_error_set(err, FLOE_EINVAL,
-                                  "Topic name is invalid: it contains one or more characters other than ASCII "
-                                  "alphanumerics, '.', '_' and '-'");
+            return floe_error_set(
+                err, FLOE_EINVAL,
+                "Topic name is invalid: it contains one or more characters other than ASCII "
+                "alphanumerics, '.', '_' and '-'");
     }
     return FLOE_OK;
 }
@@ -71,8 +73,8 @@ char *floe_topic_encode(const struct floe_topic *t)
     json_t *configs = json_object();
     for (uint32_t i = 0; i < t->config_count; i++)
         json_object_set_new(configs, t->configs[i].name, json_string(t->configs[i].value));
-    json_t *o = json_pack("{s:s, s:I, s:I, s:s, s:o}", "id", id, "partitions", (json_int_t)t->partitions, "rev",
-                          (json_int_t)t->rev, "state", state_name[t->state], "config", configs);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:s, s:o}", "id", id, "partitions", (json_int_t)t->partitions,
+                          "rev", (json_int_t)t->rev, "state", state_name[t->state], "config", configs);
     if (!o)
         return NULL;
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
@@ -114,8 +116,8 @@ enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const
     struct floe_topic *t = calloc(1, sizeof *t);
     enum floe_err rc = FLOE_OK;
     if (!o || !t ||
-        json_unpack(o, "{s:s, s:I, s:I, s:s, s:o}", "id", &id, "partitions", &partitions, "rev", &rev, "state",
-                    &state, "config", &config) != 0 ||
+        json_unpack(o, "{s:s, s:I, s:I, s:s, s:o}", "id", &id, "partitions", &partitions, "rev", &rev,
+                    "state", &state, "config", &config) != 0 ||
         strlen(id) != 32 || !floe_uuid_parse(&t->id, id) || partitions < 1 ||
         partitions > FLOE_TOPIC_PARTITIONS_MAX || rev < 1 || !json_is_object(config)) {
         rc = floe_error_set(err, FLOE_ECORRUPT, "table record '" TOPIC_PREFIX "%s' is not a topic", name);
@@ -126,8 +128,8 @@ enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const
         s++;
     t->name = strdup(name);
     if (s == FLOE_COUNTOF(state_name) || !t->name || !take_configs(t, config)) {
-        rc = floe_error_set(err, FLOE_ECORRUPT, "table record '" TOPIC_PREFIX "%s' has a bad state or configuration",
-                            name);
+        rc = floe_error_set(err, FLOE_ECORRUPT,
+                            "table record '" TOPIC_PREFIX "%s' has a bad state or configuration", name);
         goto out;
     }
     t->state = (enum floe_topic_state)s;

@@ -1,6 +1,6 @@
-/* Deletion, second step: every session that may hold a partition of the topic has confirmed that it stopped, or is
- * sealed; then the topic's entries leave the lease shards. Waiting a lease time would not be enough: a lapsed session
- * may live on. */
+/* Deletion, second step: every session that may hold a partition of the topic has confirmed that it stopped,
+ * or is sealed; then the topic's entries leave the lease shards. Waiting a lease time would not be enough: a
+ * lapsed session may live on. */
 #include "catalog/catalog_int.h"
 #include <floe/kafka/codec.h>
 
@@ -43,7 +43,7 @@ static void answered(struct floe_peer_call *call)
 
 static void ask_peer(struct floe_catalog_op *op, struct topic_holder *h, const struct floe_node_info *node)
 {
-    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_KAFKA_PEER_TOPIC_DELETED);
+    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_PEER_TOPIC_DELETED);
     struct floe_kafka_PeerTopicDeletedRequest rq;
     struct floe_writer w;
     floe_kafka_defaults(api->request, &rq);
@@ -107,7 +107,8 @@ static void ask_holders(struct floe_catalog_op *op)
         return;
     }
     floe_timer_stop(&op->timer);
-    floe_lease_delete_topic(op->c->cfg.lease, &op->topic->id, op->topic->partitions, op->epochs, leases_gone, op);
+    floe_lease_delete_topic(op->c->cfg.lease, &op->topic->id, op->topic->partitions, op->epochs, leases_gone,
+                            op);
 }
 
 static bool add_holder(struct floe_catalog_op *op, const struct floe_session_name *s)
