@@ -4,8 +4,9 @@
 
 #include <floe/log/index.h>
 
-#define INDEX_ENTRIES_MAX (1u << 24) /* of one level in memory: far above what footers of one rebuild hold   \
-                                      */
+#define INDEX_ENTRIES_MAX                                                                                    \
+    (1u << 24) /* of one level in memory: far above what footers of one rebuild hold                         \
+                */
 
 struct index_level {
     struct floe_index_entry *entries;

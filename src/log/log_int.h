@@ -107,6 +107,7 @@ struct floe_partition {
     int32_t epoch;
     char *topic_name; /* set by the first append or footer; may be null */
     int64_t log_start, high_watermark, started_end, next_offset;
+    uint64_t span_from; /* key of the own chain from which a rebuild would have to read footers */
     struct floe_epoch_start *epochs;
     uint32_t epoch_count, epoch_cap;
     struct floe_map producers;
@@ -128,7 +129,9 @@ struct floe_partition *floe_partition_create(struct floe_log *log, const struct 
 void floe_partition_destroy(struct floe_partition *p, enum floe_err why);
 enum floe_err floe_partition_begin_epoch(struct floe_partition *p, int32_t epoch,
                                          int64_t start) FLOE_MUST_USE;
-enum floe_err floe_partition_push(struct floe_partition *p, struct floe_entry *e) FLOE_MUST_USE;
+/* Room for one more push, which then cannot fail. */
+enum floe_err floe_partition_reserve(struct floe_partition *p) FLOE_MUST_USE;
+void floe_partition_push(struct floe_partition *p, struct floe_entry *e);
 struct floe_entry *floe_partition_at(const struct floe_partition *p, uint32_t i);
 /* The entry that holds `offset`, or null. */
 struct floe_entry *floe_partition_entry(const struct floe_partition *p, int64_t offset, uint32_t *at);
@@ -166,7 +169,7 @@ struct floe_put {
     bool durable, idle; /* idle: wants a sending, as soon as the session may */
     struct floe_put_try try[2];
     struct floe_store_req probe; /* reads the key back */
-    bool probing;
+    bool probing, reread;        /* reread: the pause ends with reading back */
     uint32_t failures;
     struct floe_timer retry, hedge;
     void (*done)(struct floe_put *put); /* durable: the own bytes lie at the key */
@@ -196,7 +199,8 @@ struct floe_log_segment {
     enum floe_log_segment_state state;
     struct floe_list batches;
     uint32_t batch_count, loading; /* loading: tier gets that have not answered */
-    uint64_t bytes;                /* of its batches */
+    uint64_t bytes, mem_bytes;     /* of its batches; of those in memory */
+    bool pinned;                   /* next to be sent: not spilled (again) */
     struct floe_segment_writer *writer;
     struct floe_segment_image image;
     struct floe_put put;
@@ -212,12 +216,11 @@ struct floe_chain {
     bool open;     /* between session_open and session_over */
     bool lost;     /* a seal, a foreign object, or a PUT that cannot be sent: nothing counts any more */
     bool stopping; /* session_end: no appends */
-    bool put_returned, linger_over, ckpt_over, flush_now;
+    bool put_returned, linger_over, ckpt_over;
     uint64_t next_seq, committed;
     struct floe_log_segment *open_seg; /* may be null: empty */
     struct floe_list waiting, started;
-    uint32_t waiting_n, started_n; /* started: not yet committed */
-    uint32_t puts_n;               /* started and not yet durable: PUTs in flight */
+    uint32_t puts_n; /* started and not yet durable: PUTs in flight */
     struct floe_timer linger, bucket, ckpt;
     double tokens;
     uint64_t tokens_at_us;
@@ -231,11 +234,13 @@ struct floe_chain {
 void floe_chain_open(struct floe_log *log, const struct floe_session_name *s);
 void floe_chain_commit(struct floe_log *log);
 void floe_chain_lost(struct floe_log *log, bool fatal, const struct floe_error *why);
-void floe_chain_abandon(struct floe_log *log, enum floe_err why);
+/* Frees every segment; their batches have been answered with their partitions. */
+void floe_chain_abandon(struct floe_log *log);
 bool floe_chain_may_send(struct floe_log *log); /* open, not lost, alive */
 void floe_segment_free(struct floe_log_segment *seg);
 /* flush.c */
 struct floe_log_segment *floe_flush_open_segment(struct floe_log *log); /* null: no memory */
+void floe_flush_appended(struct floe_log *log);
 void floe_flush_turn(struct floe_log *log);
 bool floe_flush_take_token(struct floe_log *log, bool force);
 void floe_flush_init(struct floe_log *log);
@@ -246,17 +251,34 @@ bool floe_build_start(struct floe_log_segment *seg);
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
 /* stage.c */
-enum floe_err floe_stage_put(struct floe_entry *e, bool durable) FLOE_MUST_USE;
+/* Where the tier refuses, the entry just stays in memory (and an acks=1 waits for its commit). */
+void floe_stage_put(struct floe_entry *e, bool durable);
 void floe_stage_spill(struct floe_log *log);
 bool floe_stage_load(struct floe_log_segment *seg); /* true: everything is in memory already */
-void floe_stage_forget(struct floe_entry *e);       /* the entry goes; its put may still be under way */
+/* What is under way in the tier answers to nobody. */
+void floe_stage_detach(struct floe_entry *e);
+/* The entry goes without a commit: what was spilled is dropped, what is durable stays for re-append. */
+void floe_stage_forget(struct floe_log *log, struct floe_entry *e);
+#define FLOE_STAGE_VERSION 1u
+#define FLOE_STAGE_HEAD_BYTES 64u
+struct floe_stage_head { /* docs/formats/tier.md */
+    struct floe_tp tp;
+    int32_t epoch;
+    struct floe_session_name session;
+    int64_t offset, time_ms;
+    int8_t acks; /* 1: durable, acknowledged by the tier; -1: spilled */
+};
+void floe_stage_head_encode(uint8_t out[FLOE_STAGE_HEAD_BYTES], const struct floe_stage_head *h);
+enum floe_err floe_stage_head_decode(struct floe_slice in, struct floe_stage_head *out,
+                                     struct floe_error *err) FLOE_MUST_USE;
 void floe_stage_fini(struct floe_log *log);
 /* checkpoint.c */
 enum floe_err floe_checkpoint_encode(const struct floe_partition *p, const struct floe_session_name *session,
                                      uint64_t seq, struct floe_writer *w) FLOE_MUST_USE;
 /* Into a fresh partition. `key` names the segment in errors. FLOE_ECORRUPT, FLOE_EUNSUPPORTED, FLOE_ENOMEM.
  */
-enum floe_err floe_checkpoint_decode(struct floe_partition *p, struct floe_slice in, const char *key,
+enum floe_err floe_checkpoint_decode(struct floe_partition *p, struct floe_slice in,
+                                     const struct floe_checkpoint_ref *ref, const char *key,
                                      struct floe_error *err) FLOE_MUST_USE;
 void floe_checkpoint_want(struct floe_partition *p);
 void floe_checkpoint_dirty(struct floe_partition *p);
@@ -266,7 +288,7 @@ void floe_rebuild_fini(struct floe_log *log);
 /* memread.c */
 void floe_memread_keep(struct floe_log *log, struct floe_list *committed); /* entries by seg_link */
 void floe_memread_trim(struct floe_log *log);
-void floe_memread_forget(struct floe_entry *e);
+void floe_memread_forget(struct floe_log *log, struct floe_entry *e);
 /* reappend.c */
 void floe_reappend_start(struct floe_log *log);
 void floe_reappend_stop(struct floe_log *log);
@@ -275,11 +297,10 @@ void floe_reappend_fini(struct floe_log *log);
 /* ---- the log -------------------------------------------------------------------------------------- */
 
 struct floe_log_end {
-    bool active, checkpointed, sealing;
+    bool active, checkpointed, sealing, sealed;
     void (*done)(void *user, const struct floe_error *err, uint64_t end);
     void *user;
     struct floe_put put;
-    uint8_t bytes[FLOE_SEAL_BYTES];
     struct floe_bufslice body;
 };
 struct floe_log {
@@ -292,6 +313,7 @@ struct floe_log {
     struct floe_timer turn;     /* everything that is put off to the end of this turn of the loop */
     struct floe_list done;      /* floe_log_append to be answered */
     struct floe_list woken;     /* floe_log_waiter to be called */
+    struct floe_list sought;    /* floe_log_seek to be answered */
     struct floe_list ckpt_due;  /* floe_partition.ckpt_link */
     struct floe_list dirty;     /* floe_partition.dirty_link */
     struct floe_list index_due; /* floe_partition.index_link */
@@ -305,7 +327,8 @@ struct floe_log {
     uint64_t tier_next;
     uint64_t spilling; /* bytes on their way to the tier */
     bool tier_refuses; /* the last put failed: no spill until something was dropped */
-    struct floe_list rebuilds;
+    struct floe_list rebuilds, rechecks;
+    bool detached; /* being destroyed: drivers are not called any more */
     struct floe_reappend *reappend;
     struct floe_list entry_pool;
     uint32_t entry_pool_n;
@@ -314,6 +337,8 @@ struct floe_log {
 void floe_log_kick(struct floe_log *log); /* runs the turn soon */
 /* Queues the answer; it is given in the next turn. Offsets and times are set by the caller. */
 void floe_log_answer(struct floe_log *log, struct floe_log_append *a, enum floe_err code, const char *msg);
+/* Answers the append that waits for a batch and its duplicates. */
+void floe_entry_answer(struct floe_log *log, struct floe_entry *e, enum floe_err code, bool maybe_applied);
 void floe_log_note(struct floe_log *log, const struct floe_error *err);
 struct floe_entry *floe_entry_new(struct floe_log *log);
 void floe_entry_free(struct floe_log *log, struct floe_entry *e);

@@ -1,0 +1,204 @@
+/* Build: a segment gets its key, what rides in it, and its bytes; then its PUT is started.
+ *
+ * Runs in the order of keys. A checkpoint that rides in segment n tells of the state before n, so it is
+ * written before this segment's blocks are entered anywhere. */
+#include <stdlib.h>
+
+#include "log_int.h"
+
+static bool room(void **array, uint32_t n, uint32_t *cap, size_t size)
+{
+    if (n < *cap)
+        return true;
+    uint32_t next = *cap ? *cap * 2 : 16;
+    void *p = realloc(*array, next * size);
+    if (!p)
+        return false;
+    *array = p;
+    *cap = next;
+    return true;
+}
+
+static enum floe_err note_tier(struct floe_log_segment *seg, uint64_t seq)
+{
+    if (seg->tier_count > 0 && seg->tier[seg->tier_count - 1].to == seq) {
+        seg->tier[seg->tier_count - 1].to++;
+        return FLOE_OK;
+    }
+    if (!room((void **)&seg->tier, seg->tier_count, &seg->tier_cap, sizeof *seg->tier))
+        return FLOE_ENOMEM;
+    seg->tier[seg->tier_count++] = (struct floe_seq_range){seq, seq + 1};
+    return FLOE_OK;
+}
+
+static enum floe_err add_batches(struct floe_log_segment *seg)
+{
+    FLOE_LIST_EACH_SAFE(it, &seg->batches)
+    {
+        struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
+        struct floe_partition *p = e->part;
+        if (!p) { /* dropped while its bytes were being loaded */
+            floe_list_remove(&e->seg_link);
+            seg->batch_count--;
+            seg->bytes -= e->bytes.n;
+            seg->log->pending_mem -= sizeof *e;
+            floe_entry_drop_bytes(seg->log, e);
+            floe_stage_forget(seg->log, e);
+            floe_entry_free(seg->log, e);
+            continue;
+        }
+        enum floe_err rc =
+            floe_segment_add_batch(seg->writer, &p->tp.topic, p->tp.index, e->head.leader_epoch,
+                                   p->topic_name ? p->topic_name : "", &e->head, &e->bytes, NULL);
+        if (rc == FLOE_OK && e->tier_seq != UINT64_MAX)
+            rc = note_tier(seg, e->tier_seq);
+        if (rc != FLOE_OK)
+            return rc;
+    }
+    return FLOE_OK;
+}
+
+/* Adds the bytes of `w` as an opaque block of the partition. */
+static enum floe_err add_opaque(struct floe_log_segment *seg, const struct floe_partition *p, uint16_t kind,
+                                struct floe_writer *w, uint32_t *ordinal)
+{
+    if (w->bad)
+        return FLOE_ENOMEM;
+    struct floe_buf *buf = floe_buf_create_forced(w->n, seg->log->cfg.pending_budget);
+    if (!buf)
+        return FLOE_ENOMEM;
+    memcpy(buf->data, w->p, w->n);
+    buf->n = w->n;
+    struct floe_bufslice bytes = {buf, buf->data, w->n};
+    struct floe_segment_opaque o = {.kind = kind,
+                                    .has_topic = true,
+                                    .topic = p->tp.topic,
+                                    .partition = p->tp.index,
+                                    .leader_epoch = p->epoch,
+                                    .covers = kind == FLOE_OPAQUE_CHECKPOINT ? seg->put.seq : 0};
+    enum floe_err rc =
+        floe_segment_add_opaque(seg->writer, &o, p->topic_name ? p->topic_name : "", &bytes, ordinal);
+    floe_buf_unref(buf);
+    return rc;
+}
+
+/* As many as make one segment; the rest rides in the next. */
+static enum floe_err add_checkpoints(struct floe_log_segment *seg)
+{
+    struct floe_log *log = seg->log;
+    uint64_t bytes = 0;
+    while (!floe_list_empty(&log->ckpt_due) && bytes < log->cfg.segment_bytes_max) {
+        struct floe_partition *p = FLOE_LIST_ENTRY(log->ckpt_due.next, struct floe_partition, ckpt_link);
+        if (!room((void **)&seg->publish, seg->publish_count, &seg->publish_cap, sizeof *seg->publish))
+            return FLOE_ENOMEM;
+        struct floe_writer w;
+        floe_writer_init(&w, FLOE_SEGMENT_OPAQUE_MAX);
+        enum floe_err rc = floe_checkpoint_encode(p, &log->chain.session, seg->put.seq, &w);
+        if (rc == FLOE_OK)
+            rc = add_opaque(seg, p, FLOE_OPAQUE_CHECKPOINT, &w, NULL);
+        bytes += w.n;
+        floe_writer_fini(&w);
+        if (rc != FLOE_OK)
+            return rc;
+        floe_list_remove(&p->ckpt_link);
+        floe_list_remove(&p->dirty_link);
+        p->span_from = seg->put.seq;
+        seg->publish[seg->publish_count++] = (struct floe_log_publish){p->tp, p->epoch};
+    }
+    log->chain.ckpt_over = !floe_list_empty(&log->ckpt_due);
+    return FLOE_OK;
+}
+
+static enum floe_err add_index_blocks(struct floe_log_segment *seg)
+{
+    struct floe_log *log = seg->log;
+    for (struct floe_list *n; (n = floe_list_pop_front(&log->index_due));) {
+        struct floe_partition *p = FLOE_LIST_ENTRY(n, struct floe_partition, index_link);
+        while (floe_index_block_due(p->index)) {
+            if (!room((void **)&seg->rides, seg->ride_count, &seg->ride_cap, sizeof *seg->rides))
+                return FLOE_ENOMEM;
+            struct floe_log_index_ride *ride = &seg->rides[seg->ride_count];
+            *ride = (struct floe_log_index_ride){.tp = p->tp, .epoch = p->epoch};
+            struct floe_writer w;
+            floe_writer_init(&w, FLOE_SEGMENT_OPAQUE_MAX);
+            enum floe_err rc = floe_index_block_begin(p->index, &w, &ride->block);
+            if (rc == FLOE_OK)
+                rc = add_opaque(seg, p, FLOE_OPAQUE_INDEX, &w, &ride->opaque);
+            floe_writer_fini(&w);
+            if (rc != FLOE_OK)
+                return rc;
+            seg->ride_count++;
+        }
+    }
+    return FLOE_OK;
+}
+
+/* The image is final: its blocks enter the partitions' indexes, above the high watermark. */
+static enum floe_err enter_blocks(struct floe_log_segment *seg)
+{
+    struct floe_log *log = seg->log;
+    for (uint32_t i = 0; i < seg->image.block_count; i++) {
+        const struct floe_segment_block *b = &seg->image.blocks[i];
+        struct floe_tp tp = {.topic = b->topic, .index = b->partition};
+        struct floe_partition *p = floe_partition_get(log, &tp);
+        if (!p || p->epoch != b->leader_epoch)
+            continue;
+        struct floe_index_entry e = floe_index_entry_of(b, &log->chain.session, seg->put.seq);
+        enum floe_err rc = floe_index_append(p->index, &e);
+        if (rc != FLOE_OK)
+            return rc;
+        p->started_end = b->end_offset;
+        floe_checkpoint_dirty(p);
+        if (floe_index_block_due(p->index) && floe_list_empty(&p->index_link))
+            floe_list_push_back(&log->index_due, &p->index_link);
+    }
+    return FLOE_OK;
+}
+
+static void on_durable(struct floe_put *put)
+{
+    struct floe_log_segment *seg = put->user;
+    struct floe_chain *c = &put->log->chain;
+    FLOE_ASSERT(seg->state == FLOE_SEG_STARTED);
+    seg->state = FLOE_SEG_DURABLE;
+    c->puts_n--;
+    c->put_returned = true;
+    floe_log_kick(put->log); /* commits in its turn: this runs inside the segment's own PUT */
+}
+
+bool floe_build_start(struct floe_log_segment *seg)
+{
+    struct floe_log *log = seg->log;
+    struct floe_chain *c = &log->chain;
+    struct floe_error err = {.code = FLOE_OK};
+    seg->state = FLOE_SEG_STARTED;
+    floe_put_init(&seg->put, log, c->next_seq++);
+    c->puts_n++;
+    enum floe_err rc = floe_segment_writer_create(&seg->writer, &log->cfg.cluster);
+    if (rc == FLOE_OK)
+        rc = add_batches(seg);
+    if (rc == FLOE_OK)
+        rc = add_checkpoints(seg);
+    if (rc == FLOE_OK)
+        rc = add_index_blocks(seg);
+    if (rc == FLOE_OK)
+        rc = floe_segment_finish(seg->writer, &c->session, seg->put.seq, &seg->put.nonce,
+                                 floe_loop_wall_ms(log->cfg.loop), &seg->image, &err);
+    if (rc == FLOE_OK)
+        rc = enter_blocks(seg);
+    if (rc != FLOE_OK) { /* its offsets are given out: no later segment may be committed without them */
+        struct floe_error why;
+        floe_error_set(&why, rc, "segment %llu cannot be built: %s", (unsigned long long)seg->put.seq,
+                       err.msg[0] ? err.msg : floe_err_name(rc));
+        floe_chain_lost(log, false, &why);
+        return false;
+    }
+    log->stats.segments++;
+    log->stats.segment_bytes += seg->image.bytes;
+    seg->put.body = seg->image.slices;
+    seg->put.body_count = seg->image.slice_count;
+    seg->put.done = on_durable;
+    seg->put.user = seg;
+    floe_put_start(&seg->put);
+    return true;
+}

@@ -1,0 +1,274 @@
+/* One key of the own chain, written once: a create-only PUT driven until its outcome is known.
+ *
+ *                      +--> OK ----------------------------------------------------> durable
+ *   start -> [may send] -> PUT --> refused, unavailable: certainly not applied ------> back-off -> PUT (same
+ * bytes) ^  \____ slower than recent p99 x 2: the same PUT once more, on another connection |       \->
+ * anything else (time-out, 409, 412, 5xx) -> read the key back: own nonce -> durable | a seal -> the session
+ * is lost
+ *              +---- absent: back-off, same bytes again <------------ absent
+ *                                                                    anything else -> fatal
+ *
+ * A lapsed session sends nothing, and reads back only. */
+#include "log_int.h"
+
+static void read_back(struct floe_put *put);
+
+static void name_key(struct floe_put *put, char out[FLOE_STORE_KEY_MAX])
+{
+    floe_chain_key(out, &put->log->chain.session, put->seq);
+}
+
+/* ---- sending -------------------------------------------------------------------------------------- */
+
+static uint64_t hedge_after_us(const struct floe_chain *c)
+{
+    uint32_t first = 0, second = 0;
+    for (uint32_t i = 0; i < c->latency_n; i++) {
+        uint32_t v = c->latency_us[i];
+        if (v > first) {
+            second = first;
+            first = v;
+        } else if (v > second) {
+            second = v;
+        }
+    }
+    uint64_t p99 = c->latency_n == FLOE_LOG_LATENCY_SAMPLES ? second : first;
+    return FLOE_MAX(FLOE_LOG_HEDGE_MIN_US, 2 * p99);
+}
+
+static void note_latency(struct floe_chain *c, uint64_t us)
+{
+    c->latency_us[c->latency_at] = (uint32_t)FLOE_MIN(us, (uint64_t)UINT32_MAX);
+    c->latency_at = (c->latency_at + 1) % FLOE_LOG_LATENCY_SAMPLES;
+    c->latency_n = FLOE_MIN(c->latency_n + 1, FLOE_LOG_LATENCY_SAMPLES);
+}
+
+static void on_try(struct floe_store_req *r);
+
+static void send_try(struct floe_put *put, struct floe_put_try *t)
+{
+    struct floe_log *log = put->log;
+    FLOE_ASSERT(!t->active && !put->durable);
+    t->req = (struct floe_store_req){.kind = FLOE_STORE_PUT,
+                                     .cls = FLOE_STORE_DATA,
+                                     .cond = FLOE_PUT_CREATE,
+                                     .body = put->body,
+                                     .body_count = put->body_count,
+                                     .attempts = 1,
+                                     .timeout_us = FLOE_LOG_PUT_TIMEOUT_US,
+                                     .done = on_try,
+                                     .user = t};
+    name_key(put, t->req.key);
+    floe_uuid_hex(t->req.nonce, &put->nonce);
+    t->put = put;
+    t->sent_us = floe_loop_now_us(log->cfg.loop);
+    t->active = true;
+    log->stats.puts++;
+    floe_store_submit(log->cfg.store, &t->req);
+}
+
+static void send_first(struct floe_put *put)
+{
+    put->idle = !floe_chain_may_send(put->log);
+    if (put->idle)
+        return;
+    send_try(put, &put->try[0]);
+    floe_timer_start(put->log->cfg.loop, &put->hedge, hedge_after_us(&put->log->chain));
+}
+
+static void on_hedge(struct floe_timer *timer)
+{
+    struct floe_put *put = timer->user;
+    if (put->durable || !put->try[0].active || put->try[1].active || !floe_chain_may_send(put->log) ||
+        !floe_flush_take_token(put->log, false))
+        return;
+    put->log->stats.put_hedges++;
+    send_try(put, &put->try[1]);
+}
+
+/* The same bytes again, or the reading back, after a full-jitter pause. */
+static void again(struct floe_put *put, bool read)
+{
+    if (put->try[0].active || put->try[1].active)
+        return; /* the other copy's answer decides */
+    struct floe_log *log = put->log;
+    floe_timer_stop(&put->hedge);
+    uint32_t shift = FLOE_MIN(put->failures, 10u);
+    put->failures++;
+    uint64_t span = FLOE_MIN(FLOE_LOG_RETRY_MAX_US, FLOE_LOG_RETRY_MIN_US << shift);
+    put->reread = read;
+    floe_timer_start(log->cfg.loop, &put->retry, 1 + floe_rng_below(&log->cfg.loop->rng, span));
+}
+
+static void on_retry(struct floe_timer *timer)
+{
+    struct floe_put *put = timer->user;
+    if (put->reread) {
+        read_back(put);
+        return;
+    }
+    floe_flush_take_token(put->log, true);
+    send_first(put);
+}
+
+/* ---- answers -------------------------------------------------------------------------------------- */
+
+static void put_durable(struct floe_put *put)
+{
+    struct floe_chain *c = &put->log->chain;
+    put->durable = true;
+    put->idle = false;
+    floe_timer_stop(&put->retry);
+    floe_timer_stop(&put->hedge);
+    for (int i = 0; i < 2; i++) {
+        if (put->try[i].active)
+            floe_store_cancel(put->log->cfg.store, &put->try[i].req);
+        put->try[i].active = false;
+    }
+    if (c->refused) {
+        c->refused = false;
+        struct floe_error ok;
+        floe_error_set(&ok, FLOE_OK, "the store takes segments again");
+        floe_log_note(put->log, &ok);
+    }
+    put->done(put);
+}
+
+/* Refusals last: named once, until a PUT succeeds again. */
+static void note_refusal(struct floe_put *put, const struct floe_error *why)
+{
+    struct floe_chain *c = &put->log->chain;
+    if (c->refused)
+        return;
+    c->refused = true;
+    struct floe_error note = *why;
+    floe_error_prefix(&note, "the store refuses PUTs (they are repeated)");
+    floe_log_note(put->log, &note);
+}
+
+static void on_try(struct floe_store_req *r)
+{
+    struct floe_put_try *t = r->user;
+    struct floe_put *put = t->put;
+    struct floe_error err = r->err;
+    t->active = false;
+    floe_store_req_fini(r);
+    if (put->log->chain.lost)
+        return;
+    switch (err.code) {
+    case FLOE_OK:
+        note_latency(&put->log->chain, floe_loop_now_us(put->log->cfg.loop) - t->sent_us);
+        put_durable(put);
+        return;
+    case FLOE_EUNAVAILABLE:
+    case FLOE_EREFUSED:
+        again(put, false);
+        return;
+    case FLOE_EDENIED:
+    case FLOE_ENOSPACE:
+    case FLOE_ENOTFOUND:
+        note_refusal(put, &err);
+        again(put, false);
+        return;
+    default:
+        read_back(put);
+    }
+}
+
+/* ---- reading back --------------------------------------------------------------------------------- */
+
+static void found(struct floe_put *put, const struct floe_store_req *r)
+{
+    struct floe_log *log = put->log;
+    struct floe_segment_id id;
+    struct floe_error err;
+    char nonce[FLOE_UUID_HEX];
+    floe_uuid_hex(nonce, &put->nonce);
+    enum floe_err rc =
+        floe_segment_header_decode(floe_slice(r->data->data, r->data->n), put->probe.key, &id, &err);
+    if (strcmp(r->got_nonce, nonce) == 0 || (rc == FLOE_OK && floe_uuid_eq(&id.nonce, &put->nonce))) {
+        put_durable(put);
+        return;
+    }
+    struct floe_error why;
+    if (rc == FLOE_OK && id.seal && floe_session_name_eq(&id.session, &log->chain.session)) {
+        floe_error_set(&why, FLOE_EFENCED, "the session's chain was sealed at %s", put->probe.key);
+        floe_chain_lost(log, false, &why);
+        return;
+    }
+    floe_error_set(&why, FLOE_ECORRUPT,
+                   "%s holds an object that this session did not write: another process uses its chain "
+                   "(copied data directory, or a bucket restored from a copy?); this broker must not go on",
+                   put->probe.key);
+    floe_chain_lost(log, true, &why);
+}
+
+static void on_probe(struct floe_store_req *r)
+{
+    struct floe_put *put = r->user;
+    put->probing = false;
+    if (!put->log->chain.lost && !put->durable) {
+        if (r->err.code == FLOE_OK && r->data)
+            found(put, r);
+        else
+            again(put, r->err.code != FLOE_ENOTFOUND);
+    }
+    floe_store_req_fini(r);
+}
+
+static void read_back(struct floe_put *put)
+{
+    if (put->probing || put->durable)
+        return;
+    floe_timer_stop(&put->retry);
+    put->probe = (struct floe_store_req){.kind = FLOE_STORE_GET,
+                                         .cls = FLOE_STORE_CONTROL,
+                                         .offset = 0,
+                                         .length = FLOE_SEGMENT_HEADER_BYTES,
+                                         .attempts = 2,
+                                         .timeout_us = FLOE_LOG_PUT_TIMEOUT_US,
+                                         .done = on_probe,
+                                         .user = put};
+    name_key(put, put->probe.key);
+    put->probing = true;
+    floe_store_submit(put->log->cfg.store, &put->probe);
+}
+
+/* ---- life ----------------------------------------------------------------------------------------- */
+
+void floe_put_init(struct floe_put *put, struct floe_log *log, uint64_t seq)
+{
+    memset(put, 0, sizeof *put);
+    put->log = log;
+    put->seq = seq;
+    floe_rng_bytes(&log->cfg.loop->rng, put->nonce.b, sizeof put->nonce.b);
+    floe_timer_init(&put->retry, on_retry, put);
+    floe_timer_init(&put->hedge, on_hedge, put);
+}
+
+void floe_put_start(struct floe_put *put)
+{
+    send_first(put);
+}
+
+void floe_put_kick(struct floe_put *put)
+{
+    if (put->idle && !put->durable)
+        send_first(put);
+}
+
+void floe_put_fini(struct floe_put *put)
+{
+    if (!put->log)
+        return;
+    floe_timer_stop(&put->retry);
+    floe_timer_stop(&put->hedge);
+    for (int i = 0; i < 2; i++) {
+        if (put->try[i].active && !put->log->detached)
+            floe_store_cancel(put->log->cfg.store, &put->try[i].req);
+        put->try[i].active = false;
+    }
+    if (put->probing && !put->log->detached)
+        floe_store_cancel(put->log->cfg.store, &put->probe);
+    put->probing = false;
+}

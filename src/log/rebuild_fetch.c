@@ -1,0 +1,300 @@
+/* Rebuild, the store's side: each session's footers once, read ahead, delivered in order; checkpoints in few
+ * GETs. */
+#include <floe/base/crc32c.h>
+#include <stdlib.h>
+
+#include "rebuild_int.h"
+
+/* ---- what is wanted ------------------------------------------------------------------------------- */
+
+struct floe_rebuild_source *floe_rebuild_source_of(struct floe_rebuild *g, const struct floe_session_name *s)
+{
+    FLOE_LIST_EACH(it, &g->sources)
+    {
+        struct floe_rebuild_source *src = FLOE_LIST_ENTRY(it, struct floe_rebuild_source, link);
+        if (floe_session_name_eq(&src->session, s))
+            return src;
+    }
+    struct floe_rebuild_source *src = calloc(1, sizeof *src);
+    if (!src)
+        return NULL;
+    src->group = g;
+    src->session = *s;
+    floe_list_push_back(&g->sources, &src->link);
+    return src;
+}
+
+enum floe_err floe_rebuild_want(struct floe_rebuild_source *src, uint64_t from, uint64_t to)
+{
+    for (uint32_t i = src->range_count; i-- > 0;) /* most partitions want the same */
+        if (src->ranges[i].from <= from && to <= src->ranges[i].to)
+            return FLOE_OK;
+    if (src->range_count == src->range_cap) {
+        uint32_t cap = src->range_cap ? src->range_cap * 2 : 4;
+        struct floe_key_range *r = realloc(src->ranges, cap * sizeof *r);
+        if (!r)
+            return FLOE_ENOMEM;
+        src->ranges = r;
+        src->range_cap = cap;
+    }
+    src->ranges[src->range_count++] = (struct floe_key_range){from, to};
+    return FLOE_OK;
+}
+
+static int by_from(const void *a, const void *b)
+{
+    const struct floe_key_range *x = a, *y = b;
+    return x->from < y->from ? -1 : x->from > y->from;
+}
+
+static void merge(struct floe_rebuild_source *src)
+{
+    qsort(src->ranges, src->range_count, sizeof *src->ranges, by_from);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < src->range_count; i++) {
+        struct floe_key_range r = src->ranges[i];
+        if (n > 0 && r.from <= src->ranges[n - 1].to)
+            src->ranges[n - 1].to = FLOE_MAX(src->ranges[n - 1].to, r.to);
+        else
+            src->ranges[n++] = r;
+    }
+    src->range_count = n;
+    src->finished = n == 0;
+    if (n > 0)
+        src->fetch_at = src->deliver_at = src->ranges[0].from;
+}
+
+void floe_rebuild_merge(struct floe_rebuild *g)
+{
+    FLOE_LIST_EACH(it, &g->sources)
+    merge(FLOE_LIST_ENTRY(it, struct floe_rebuild_source, link));
+}
+
+bool floe_rebuild_passed(const struct floe_rebuild_source *src, uint64_t end)
+{
+    return src->finished || src->deliver_at >= end;
+}
+
+/* ---- footers -------------------------------------------------------------------------------------- */
+
+static void on_tail(struct floe_store_req *r);
+
+static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
+{
+    struct floe_log *log = get->source->group->log;
+    get->req = (struct floe_store_req){.kind = FLOE_STORE_GET,
+                                       .cls = FLOE_STORE_DATA,
+                                       .offset = -(int64_t)bytes,
+                                       .length = bytes,
+                                       .attempts = FLOE_REBUILD_ATTEMPTS,
+                                       .done = on_tail,
+                                       .user = get};
+    floe_chain_key(get->req.key, &get->source->session, get->seq);
+    get->active = true;
+    floe_store_submit(log->cfg.store, &get->req);
+}
+
+/* Opens the footer in what came. True with `footer` set; false with `need` set, or `err`. */
+static bool open_footer(struct floe_rebuild_get *get, struct floe_segment_footer *footer, uint64_t *need,
+                        struct floe_error *err)
+{
+    const struct floe_store_req *r = &get->req;
+    struct floe_segment_tail tail;
+    *need = 0;
+    if (floe_segment_tail_open(floe_slice(r->data->data, r->data->n), r->size, r->key, &tail, err) != FLOE_OK)
+        return false;
+    if (tail.need) {
+        *need = tail.need;
+        return false;
+    }
+    if (floe_segment_footer_open(&tail, r->key, footer, err) != FLOE_OK ||
+        floe_segment_id_check(&footer->id, r->key, &get->source->session, get->seq,
+                              &get->source->group->log->cfg.cluster, err) != FLOE_OK)
+        return false;
+    if (footer->id.seal) {
+        floe_error_set(err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", r->key);
+        return false;
+    }
+    return true;
+}
+
+static void free_get(struct floe_rebuild_get *get)
+{
+    floe_store_req_fini(&get->req);
+    free(get);
+}
+
+/* Delivers what lies ready at the front, in order. */
+static void deliver_ready(struct floe_rebuild_source *src)
+{
+    for (;;) {
+        struct floe_rebuild_get **slot = &src->window[src->deliver_at % FLOE_REBUILD_GETS_MAX];
+        struct floe_rebuild_get *get = *slot;
+        if (src->finished || !get || !get->ready || get->seq != src->deliver_at)
+            return;
+        *slot = NULL;
+        struct floe_segment_footer footer;
+        struct floe_error err = get->err;
+        uint64_t need;
+        bool ok = err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
+        src->group->log->stats.footers_read++;
+        floe_rebuild_deliver(src, get->seq, ok ? &footer : NULL, &err);
+        free_get(get);
+        if (++src->deliver_at == src->ranges[src->deliver_range].to) {
+            if (++src->deliver_range == src->range_count)
+                src->finished = true;
+            else
+                src->deliver_at = src->ranges[src->deliver_range].from;
+            floe_rebuild_advance_all(src->group);
+        }
+    }
+}
+
+static void on_tail(struct floe_store_req *r)
+{
+    struct floe_rebuild_get *get = r->user;
+    struct floe_rebuild_source *src = get->source;
+    struct floe_rebuild *g = src->group;
+    get->active = false;
+    get->err = r->err;
+    if (r->err.code == FLOE_ENOTFOUND)
+        floe_error_set(&get->err, FLOE_ECORRUPT, "%s is missing, though a lease lists it", r->key);
+    else if (r->err.code != FLOE_OK)
+        floe_error_prefix(&get->err, "%s", r->key);
+    if (get->err.code == FLOE_OK) {
+        struct floe_segment_footer footer;
+        uint64_t need;
+        if (!open_footer(get, &footer, &need, &get->err) && need) {
+            floe_store_req_fini(r);
+            get->err.code = FLOE_OK;
+            get_tail(get, need);
+            return;
+        }
+    }
+    get->ready = true;
+    g->gets--;
+    deliver_ready(src);
+    floe_rebuild_fetch(g);
+}
+
+static bool fetch_next(struct floe_rebuild_source *src)
+{
+    struct floe_rebuild *g = src->group;
+    if (src->fetch_range == src->range_count)
+        return false;
+    struct floe_rebuild_get **slot = &src->window[src->fetch_at % FLOE_REBUILD_GETS_MAX];
+    if (*slot || g->gets == FLOE_REBUILD_GETS_MAX)
+        return false;
+    struct floe_rebuild_get *get = calloc(1, sizeof *get);
+    if (!get) { /* tried again with the next answer, or soon */
+        floe_timer_start(g->log->cfg.loop, &g->start, FLOE_LOG_RETRY_MIN_US);
+        return false;
+    }
+    get->source = src;
+    get->seq = src->fetch_at;
+    *slot = get;
+    g->gets++;
+    if (++src->fetch_at == src->ranges[src->fetch_range].to && ++src->fetch_range < src->range_count)
+        src->fetch_at = src->ranges[src->fetch_range].from;
+    get_tail(get, FLOE_SEGMENT_TAIL_BYTES);
+    return true;
+}
+
+/* Sends GETs, the sessions in turn, as far as the limit goes; called again with each answer. */
+void floe_rebuild_fetch(struct floe_rebuild *g)
+{
+    bool more = true;
+    while (more) {
+        more = false;
+        FLOE_LIST_EACH(it, &g->sources)
+        {
+            struct floe_rebuild_source *src = FLOE_LIST_ENTRY(it, struct floe_rebuild_source, link);
+            more |= fetch_next(src);
+        }
+    }
+    floe_rebuild_maybe_done(g);
+}
+
+/* ---- checkpoints ---------------------------------------------------------------------------------- */
+
+static void on_range(struct floe_store_req *r)
+{
+    struct floe_rebuild_range *range = r->user;
+    struct floe_rebuild *g = range->group;
+    floe_list_remove(&range->link);
+    for (uint32_t i = 0; i < range->n; i++) {
+        struct floe_rebuild_ckpt *it = &range->items[i];
+        struct floe_rebuild_part *rp = it->part;
+        it->part = NULL;
+        if (!rp)
+            continue;
+        struct floe_error err = r->err;
+        uint64_t at = it->position - (uint64_t)r->offset;
+        if (err.code != FLOE_OK)
+            floe_error_prefix(&err, "%s", r->key);
+        else if (at + it->length > r->data->n)
+            floe_error_set(&err, FLOE_ECORRUPT, "%s ends before its checkpoint at %llu", r->key,
+                           (unsigned long long)it->position);
+        else if (floe_crc32c(0, r->data->data + at, it->length) != it->crc)
+            floe_error_set(&err, FLOE_ECORRUPT, "%s: the checkpoint at %llu fails its checksum", r->key,
+                           (unsigned long long)it->position);
+        if (err.code != FLOE_OK)
+            floe_rebuild_fail(rp, &err);
+        else
+            floe_rebuild_checkpoint(rp, floe_slice(r->data->data + at, it->length), r->key);
+    }
+    floe_store_req_fini(r);
+    free(range);
+    floe_rebuild_maybe_done(g);
+}
+
+enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t seq,
+                                     const struct floe_rebuild_ckpt *items, uint32_t n)
+{
+    struct floe_rebuild *g = src->group;
+    struct floe_rebuild_range *range = calloc(1, sizeof *range + n * sizeof *items);
+    if (!range)
+        return FLOE_ENOMEM;
+    range->group = g;
+    range->seq = seq;
+    range->n = n;
+    memcpy(range->items, items, n * sizeof *items);
+    range->req =
+        (struct floe_store_req){.kind = FLOE_STORE_GET,
+                                .cls = FLOE_STORE_DATA,
+                                .offset = (int64_t)items[0].position,
+                                .length = items[n - 1].position + items[n - 1].length - items[0].position,
+                                .attempts = FLOE_REBUILD_ATTEMPTS,
+                                .done = on_range,
+                                .user = range};
+    floe_chain_key(range->req.key, &src->session, seq);
+    floe_list_push_back(&g->ranges, &range->link);
+    floe_store_submit(g->log->cfg.store, &range->req);
+    return FLOE_OK;
+}
+
+/* ---- end ------------------------------------------------------------------------------------------ */
+
+void floe_rebuild_fetch_fini(struct floe_rebuild *g)
+{
+    struct floe_log *log = g->log;
+    for (struct floe_list *n; (n = floe_list_pop_front(&g->ranges));) {
+        struct floe_rebuild_range *range = FLOE_LIST_ENTRY(n, struct floe_rebuild_range, link);
+        if (!log->detached)
+            floe_store_cancel(log->cfg.store, &range->req);
+        free(range);
+    }
+    for (struct floe_list *n; (n = floe_list_pop_front(&g->sources));) {
+        struct floe_rebuild_source *src = FLOE_LIST_ENTRY(n, struct floe_rebuild_source, link);
+        for (uint32_t i = 0; i < FLOE_REBUILD_GETS_MAX; i++) {
+            struct floe_rebuild_get *get = src->window[i];
+            if (!get)
+                continue;
+            if (get->active && !log->detached)
+                floe_store_cancel(log->cfg.store, &get->req);
+            free_get(get);
+        }
+        free(src->ranges);
+        free(src);
+    }
+}

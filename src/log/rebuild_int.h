@@ -1,0 +1,100 @@
+/* Rebuild: what rebuild.c (partitions) and rebuild_fetch.c (footers and checkpoints from the store) share. */
+#ifndef FLOE_LOG_REBUILD_INT_H
+#define FLOE_LOG_REBUILD_INT_H
+
+#include "log_int.h"
+
+#define FLOE_REBUILD_GETS_MAX 32u /* footers in flight, of one group */
+#define FLOE_REBUILD_ATTEMPTS 5u
+#define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
+#define FLOE_REBUILD_RANGE_GAP (64u << 10)
+
+/* A block of a footer that came before its turn. */
+struct floe_rebuild_delta {
+    struct floe_list link;
+    struct floe_segment_block block;
+    uint64_t seq;
+    uint32_t n;
+    struct floe_segment_batch batches[];
+};
+struct floe_rebuild_span {
+    struct floe_span span;
+    struct floe_rebuild_source *source; /* null: nothing to read */
+    struct floe_list deltas;
+};
+struct floe_rebuild_part {
+    struct floe_list link; /* group's parts, or log's rechecks */
+    struct floe_rebuild *group;
+    struct floe_log *log;
+    struct floe_partition *p; /* null: dropped meanwhile */
+    struct floe_tp tp;
+    int32_t epoch;
+    bool ckpt_wait, ckpt_found;
+    struct floe_checkpoint_ref ckpt;
+    uint32_t cur, span_count; /* spans[cur] is the one to be applied now */
+    struct floe_rebuild_span spans[];
+};
+struct floe_rebuild_get {
+    struct floe_store_req req;
+    struct floe_rebuild_source *source;
+    uint64_t seq;
+    bool active, ready;
+    struct floe_error err;
+};
+struct floe_key_range {
+    uint64_t from, to;
+};
+/* One session's chain: its footers are read ahead and delivered in the order of keys. */
+struct floe_rebuild_source {
+    struct floe_list link;
+    struct floe_rebuild *group;
+    struct floe_session_name session;
+    struct floe_key_range *ranges;
+    uint32_t range_count, range_cap;
+    uint32_t fetch_range, deliver_range;
+    uint64_t fetch_at, deliver_at;                          /* next keys */
+    struct floe_rebuild_get *window[FLOE_REBUILD_GETS_MAX]; /* by key modulo */
+    bool finished;
+};
+struct floe_rebuild_ckpt {
+    struct floe_rebuild_part *part; /* null: dropped meanwhile */
+    uint64_t position;
+    uint32_t length, crc;
+};
+/* Checkpoints that lie together in one segment. */
+struct floe_rebuild_range {
+    struct floe_list link;
+    struct floe_rebuild *group;
+    struct floe_store_req req;
+    uint64_t seq;
+    uint32_t n;
+    struct floe_rebuild_ckpt items[];
+};
+struct floe_rebuild {
+    struct floe_list link; /* log's rebuilds */
+    struct floe_log *log;
+    struct floe_list parts, sources, ranges;
+    uint32_t gets;
+    bool started;
+    struct floe_timer start, end;
+};
+/* rebuild_fetch.c */
+struct floe_rebuild_source *floe_rebuild_source_of(struct floe_rebuild *g, const struct floe_session_name *s);
+enum floe_err floe_rebuild_want(struct floe_rebuild_source *src, uint64_t from, uint64_t to) FLOE_MUST_USE;
+/* After the last want, before the first fetch. */
+void floe_rebuild_merge(struct floe_rebuild *g);
+void floe_rebuild_fetch(struct floe_rebuild *g);
+enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t seq,
+                                     const struct floe_rebuild_ckpt *items, uint32_t n) FLOE_MUST_USE;
+void floe_rebuild_fetch_fini(struct floe_rebuild *g);
+bool floe_rebuild_passed(const struct floe_rebuild_source *src,
+                         uint64_t end); /* keys below end are delivered */
+/* rebuild.c: what came. `footer` null: `err` tells why. */
+void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq,
+                          const struct floe_segment_footer *footer, const struct floe_error *err);
+void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice bytes, const char *key);
+void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err);
+void floe_rebuild_advance_all(struct floe_rebuild *g);
+void floe_rebuild_maybe_done(struct floe_rebuild *g);
+
+#endif
