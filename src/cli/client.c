@@ -170,6 +170,8 @@ static enum floe_err exchange(struct floe_client *c, const struct floe_kafka_api
     if ((e = recv_all(c, c->answer, n, deadline, err)) != FLOE_OK)
         return e;
     e = floe_kafka_read_response_header(api, version, floe_slice(c->answer, n), &answered, body, err);
+    if (e != FLOE_OK)
+        floe_error_prefix(err, "the answer of %s", c->addr);
     if (e == FLOE_OK && answered != correlation)
         e = floe_error_set(err, FLOE_EINVAL, "%s answered request %d instead of %d", c->addr, answered,
                            correlation);
