@@ -46,10 +46,10 @@ static int broker(int argc, char **argv)
         return FLOE_CLI_USAGE;
     }
     floe_log_setup((enum floe_log_level)cfg.log_level, cfg.log_json);
-#ifdef FLOE_HAVE_BROKER
+#ifdef FLOE_WITH_BROKER
     return floe_broker_main(&cfg);
 #else
-    (void)fprintf(stderr, "floe: broker: this build has no broker\n");
+    (void)fprintf(stderr, "floe: broker: this build has no broker (FLOE_WITH_BROKER is off)\n");
     return FLOE_CLI_FAILED;
 #endif
 }

@@ -8,22 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef FLOE_HAVE_SEGMENT_DUMP
 static const struct floe_cli_command segment_dump = {
     .group = "segment",
     .verb = "dump",
-    .positional = "FILE|KEY",
+    .positional = "FILE",
     .help = "print what a segment holds and check it",
     .raw = floe_cli_segment_dump,
 };
-#endif
 
 static const struct floe_cli_command *const commands[] = {
     &floe_cli_topic_create, &floe_cli_topic_list,     &floe_cli_topic_describe,
-    &floe_cli_topic_delete, &floe_cli_cluster_status,
-#ifdef FLOE_HAVE_SEGMENT_DUMP
-    &segment_dump,
-#endif
+    &floe_cli_topic_delete, &floe_cli_cluster_status, &segment_dump,
 };
 
 const char *floe_cli_value(const struct floe_cli_args *a, const char *flag, size_t i)

@@ -100,7 +100,7 @@ static int run_status(const struct floe_cli_args *a)
     const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
     struct floe_client *c = NULL;
     struct floe_error err;
-    const struct floe_kafka_MetadataResponse *m;
+    const struct floe_kafka_MetadataResponse *m = NULL;
     int rc = FLOE_CLI_OK;
     if (floe_client_connect(&c, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT, TIMEOUT_MS, &err) !=
             FLOE_OK ||

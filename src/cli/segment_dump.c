@@ -1,12 +1,11 @@
 /* `floe segment dump FILE`: what a segment or seal holds, every checksum verified. */
 #include "segment_dump.h"
 
+#include <floe/cli.h>
 #include <floe/objstore.h>
 
 #include <errno.h>
 #include <stdlib.h>
-
-int floe_cli_segment_dump(int argc, char **argv);
 
 struct options {
     const char *what; /* file */

@@ -130,7 +130,7 @@ static int run_create(const struct floe_cli_args *a)
     topic.ReplicationFactor = (int16_t)replicas;
     struct floe_client *c = NULL;
     struct floe_error err;
-    const struct floe_kafka_CreateTopicsResponse_CreatableTopicResult *result;
+    const struct floe_kafka_CreateTopicsResponse_CreatableTopicResult *result = NULL;
     if (client_of(a, &c, &err) != FLOE_OK || call_create(c, &topic, &result, &err) != FLOE_OK)
         rc = floe_cli_fail(a, &err);
     else
@@ -201,7 +201,7 @@ static int run_list(const struct floe_cli_args *a)
 {
     struct floe_client *c = NULL;
     struct floe_error err;
-    const struct floe_kafka_MetadataResponse *m;
+    const struct floe_kafka_MetadataResponse *m = NULL;
     int rc = FLOE_CLI_OK;
     bool json = floe_cli_is_set(a, "json");
     if (client_of(a, &c, &err) != FLOE_OK || call_metadata(c, a, &m, &err) != FLOE_OK) {
@@ -250,7 +250,7 @@ static int run_describe(const struct floe_cli_args *a)
 {
     struct floe_client *c = NULL;
     struct floe_error err;
-    const struct floe_kafka_MetadataResponse *m;
+    const struct floe_kafka_MetadataResponse *m = NULL;
     int rc = FLOE_CLI_OK;
     json_t *json = floe_cli_is_set(a, "json") ? json_array() : NULL;
     if (client_of(a, &c, &err) != FLOE_OK || call_metadata(c, a, &m, &err) != FLOE_OK) {
