@@ -19,10 +19,12 @@
  *  5. GET and HEAD of an absent key: FLOE_ENOTFOUND. A GET whose body is shorter than promised, or fails a
  * checksum the store sent along, is retried, then FLOE_ECORRUPT.
  *  6. LIST is ordered by key, byte by byte, and strongly consistent.
- *  7. GET answers with what lies in the range: at or past the end that is FLOE_OK with no bytes and the size.
+ *  7. GET answers with what lies in the range: at or past the end that is FLOE_OK with no bytes; `size` and
+ * `version` are then 0 and empty where the store does not tell them (Ceph).
  *  8. Keys are 1..FLOE_STORE_KEY_MAX - 1 bytes without an empty component ("a//b", "/a", "a/"); the file
  * driver takes no component that is longer than 250 bytes when escaped (docs/formats/file-store.md). Others:
- * FLOE_EINVAL.
+ * FLOE_EINVAL. No key should be a folder of another ("a" and "a/b"): MinIO leaves such out of a LIST that
+ * starts after "a".
  *  9. DELETE of an absent key is FLOE_OK. With `keys` it removes up to FLOE_STORE_LIST_MAX keys in one
  * request, in any order; FLOE_OK only when none of them is left, else the first error, and some may be gone.
  */

@@ -91,7 +91,8 @@ static void ranges(struct store_rig *rig)
             fail_msg("range %zu: %s", i, r.err.msg);
         assert_int_equal(r.data->n, strlen(cases[i].want));
         assert_memory_equal(r.data->data, cases[i].want, r.data->n);
-        assert_int_equal(r.size, 10);
+        if (r.data->n > 0 || r.size != 0)
+            assert_int_equal(r.size, 10);
         floe_store_req_fini(&r);
     }
 }
@@ -161,6 +162,9 @@ static void list_tricky_keys(struct store_rig *rig)
     const char *kept[FLOE_COUNTOF(tricky)];
     uint32_t n = 0;
     for (size_t i = 0; i < FLOE_COUNTOF(tricky); i++) {
+        bool nested = strncmp(tricky[i], "l/a/", 4) == 0 || strncmp(tricky[i], "l/a.obj/", 8) == 0;
+        if (rig->no_nesting && nested)
+            continue;
         if (store_rig_put(rig, FLOE_PUT_ANY, tricky[i], tricky[i], NULL, NULL) != FLOE_OK)
             continue;
         store_rig_expect(rig, tricky[i], tricky[i]);

@@ -14,6 +14,7 @@ struct store_rig {
     struct floe_store *store;
     char ns[64];
     uint32_t pending; /* requests on their way */
+    bool no_nesting;  /* the store lists "a/b" wrongly where "a" is an object too (MinIO) */
     bool small;       /* leave out the cases that need much data or time */
 };
 /* Makes the loop; the caller then creates the store on rig->loop and sets rig->store. */

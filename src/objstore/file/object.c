@@ -185,6 +185,7 @@ static int lock_key(struct file_op *op, const char *key, int *e)
         *e = errno == EWOULDBLOCK ? EAGAIN : errno;
         if ((*e != EAGAIN && *e != EINTR) || waited_us > op->timeout_us)
             break;
+        /* lint: nanosleep flock(2) has no deadline, and this is a driver's thread */
         nanosleep(&nap, NULL);
         nap.tv_nsec = FLOE_MIN(nap.tv_nsec * 2, 10 * 1000 * 1000);
     }
