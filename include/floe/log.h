@@ -50,6 +50,12 @@ struct floe_log_hooks {
 
     /* Any of the following may be null. */
 
+    /* The topic's name for the footer's dictionary, where neither an append nor a footer has told it yet
+     * (checkpoints of untouched partitions); null or unknown (a null result): its id in hex stands in.
+     * Copied.
+     */
+    const char *(*topic_name)(void *user, const struct floe_uuid *topic);
+
     /* Something that an operator should know, once per cause: a store that refuses PUTs (and that it takes
      * them again: code FLOE_OK), a tier that is full or fails, what a re-append did. */
     void (*note)(void *user, const struct floe_error *err);

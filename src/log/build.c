@@ -19,6 +19,17 @@ static bool room(void **array, uint32_t n, uint32_t *cap, size_t size)
     return true;
 }
 
+static const char *name_of(struct floe_partition *p, char fallback[FLOE_UUID_HEX])
+{
+    const struct floe_log_hooks *h = &p->log->cfg.hooks;
+    if (!p->topic_name && h->topic_name)
+        (void)!floe_partition_set_name(p, h->topic_name(h->user, &p->tp.topic));
+    if (p->topic_name)
+        return p->topic_name;
+    floe_uuid_hex(fallback, &p->tp.topic);
+    return fallback;
+}
+
 static enum floe_err note_tier(struct floe_log_segment *seg, uint64_t seq)
 {
     if (seg->tier_count > 0 && seg->tier[seg->tier_count - 1].to == seq) {
@@ -33,6 +44,7 @@ static enum floe_err note_tier(struct floe_log_segment *seg, uint64_t seq)
 
 static enum floe_err add_batches(struct floe_log_segment *seg)
 {
+    char fallback[FLOE_UUID_HEX];
     FLOE_LIST_EACH_SAFE(it, &seg->batches)
     {
         struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
@@ -49,7 +61,7 @@ static enum floe_err add_batches(struct floe_log_segment *seg)
         }
         enum floe_err rc =
             floe_segment_add_batch(seg->writer, &p->tp.topic, p->tp.index, e->head.leader_epoch,
-                                   p->topic_name ? p->topic_name : "", &e->head, &e->bytes, NULL);
+                                   name_of(p, fallback), &e->head, &e->bytes, NULL);
         if (rc == FLOE_OK && e->tier_seq != UINT64_MAX)
             rc = note_tier(seg, e->tier_seq);
         if (rc != FLOE_OK)
@@ -59,9 +71,10 @@ static enum floe_err add_batches(struct floe_log_segment *seg)
 }
 
 /* Adds the bytes of `w` as an opaque block of the partition. */
-static enum floe_err add_opaque(struct floe_log_segment *seg, const struct floe_partition *p, uint16_t kind,
+static enum floe_err add_opaque(struct floe_log_segment *seg, struct floe_partition *p, uint16_t kind,
                                 struct floe_writer *w, uint32_t *ordinal)
 {
+    char fallback[FLOE_UUID_HEX];
     if (w->bad)
         return FLOE_ENOMEM;
     struct floe_buf *buf = floe_buf_create_forced(w->n, seg->log->cfg.pending_budget);
@@ -76,8 +89,7 @@ static enum floe_err add_opaque(struct floe_log_segment *seg, const struct floe_
                                     .partition = p->tp.index,
                                     .leader_epoch = p->epoch,
                                     .covers = kind == FLOE_OPAQUE_CHECKPOINT ? seg->put.seq : 0};
-    enum floe_err rc =
-        floe_segment_add_opaque(seg->writer, &o, p->topic_name ? p->topic_name : "", &bytes, ordinal);
+    enum floe_err rc = floe_segment_add_opaque(seg->writer, &o, name_of(p, fallback), &bytes, ordinal);
     floe_buf_unref(buf);
     return rc;
 }

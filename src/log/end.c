@@ -88,11 +88,11 @@ void floe_end_turn(struct floe_log *log)
     }
     if (end->sealing)
         return;
-    if (!end->checkpointed) {
+    if (!end->checkpointed) { /* they ride with the last data */
+        if (!floe_list_empty(&c->waiting))
+            return; /* the answer of a PUT runs the next turn */
         end->checkpointed = true;
         want_checkpoints(log);
-        floe_log_kick(log);
-        return;
     }
     bool open = (c->open_seg && c->open_seg->batch_count > 0) || !floe_list_empty(&c->waiting) ||
                 !floe_list_empty(&c->started) || !floe_list_empty(&log->ckpt_due);

@@ -63,8 +63,8 @@ static void on_turn(struct floe_timer *t)
     give_answers(log);
     tell_lost(log);
     floe_stage_spill(log);
-    floe_flush_turn(log);
     floe_end_turn(log);
+    floe_flush_turn(log);
     floe_memread_trim(log);
     floe_producers_expire(log);
 }

@@ -53,7 +53,8 @@ static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const s
     FLOE_ASSERT(l && l->epoch >= epoch);
     r->adopted += err->code == FLOE_OK;
     r->failed += err->code != FLOE_OK;
-    r->last = *err;
+    if (err->code != FLOE_OK)
+        r->last = *err;
 }
 
 static void recheck(void *user, const struct floe_tp *tp, int32_t epoch, void (*done)(void *, bool),

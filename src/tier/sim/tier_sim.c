@@ -111,7 +111,8 @@ static uint64_t disk_remove(struct floe_sim_disk *d, uint64_t from, uint64_t to)
         bytes += d->e[b].n;
         free(d->e[b].data);
     }
-    memmove(d->e + a, d->e + b, (d->n - b) * sizeof *d->e);
+    if (b < d->n)
+        memmove(d->e + a, d->e + b, (d->n - b) * sizeof *d->e);
     d->n -= b - a;
     return bytes;
 }

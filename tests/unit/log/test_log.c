@@ -104,10 +104,9 @@ static void every_outcome_of_a_put_is_resolved(void **state)
 {
     (void)state;
     static const enum floe_sim_fault faults[] = {
-        FLOE_SIM_NONE,         FLOE_SIM_LOST_REQUEST, FLOE_SIM_LOST_ANSWER,  FLOE_SIM_BROKEN,
-        FLOE_SIM_LATE,         FLOE_SIM_TWICE,        FLOE_SIM_E409,         FLOE_SIM_E409_APPLIED,
-        FLOE_SIM_E500,         FLOE_SIM_E500_APPLIED, FLOE_SIM_E503,         FLOE_SIM_DENIED,
-        FLOE_SIM_NOSPACE,      FLOE_SIM_REFUSED,      FLOE_SIM_HANG};
+        FLOE_SIM_NONE,  FLOE_SIM_LOST_REQUEST, FLOE_SIM_LOST_ANSWER,  FLOE_SIM_BROKEN,  FLOE_SIM_LATE,
+        FLOE_SIM_TWICE, FLOE_SIM_E409,         FLOE_SIM_E409_APPLIED, FLOE_SIM_E500,    FLOE_SIM_E500_APPLIED,
+        FLOE_SIM_E503,  FLOE_SIM_DENIED,       FLOE_SIM_NOSPACE,      FLOE_SIM_REFUSED, FLOE_SIM_HANG};
     for (size_t f = 0; f < FLOE_COUNTOF(faults); f++)
         for (uint32_t skip = 0; skip < 4; skip++)
             for (uint64_t seed = 1; seed < 4; seed++)
@@ -248,8 +247,8 @@ static void a_retry_waits_while_the_session_is_lapsed(void **state)
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
     struct rig *r = one(&w, NULL, tp);
-    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503,
-                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
     struct rig_op *a = rig_append(r, tp, -1, "a");
     rig_run(w, 1000000);
     assert_true(w->puts > 2);
@@ -500,8 +499,8 @@ static void memory_pushes_back_without_a_tier(void **state)
     struct floe_tp tp = rig_tp(1, 0);
     struct rig_config cfg = {.pending = 1u << 20, .segment_bytes = 100000};
     struct rig *r = one(&w, &cfg, tp);
-    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503,
-                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
     struct rig_op *op[200];
     int n = 0, refused = 0;
     for (; n < 200; n++) {

@@ -1,0 +1,251 @@
+/* The tier under the log: acks=1, spill while the store is away, reading back, limits. */
+#include "floe_cmocka.h"
+#include "log_rig.h"
+
+#include <floe/base/assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log/log_int.h"
+
+static void acks_1_waits_for_the_tier_alone(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(1);
+    struct rig_config cfg = {.tier = true, .disk = floe_sim_disk_create(w->sim)};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    size_t durable;
+    rig_open(r);
+    rig_new(r, tp);
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    struct rig_op *a = rig_append(r, tp, 1, "a"), *b = rig_append(r, tp, -1, "b");
+    rig_await(a);
+    assert_int_equal(a->a.err.code, FLOE_OK);
+    assert_int_equal(a->a.base_offset, 0);
+    assert_int_equal(rig_hw(r, tp), 0); /* provisional */
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &durable), 1);
+    assert_int_equal(durable, 1);
+    rig_run(w, 1000000);
+    assert_false(b->done);
+    floe_sim_bucket_heal(w->bucket);
+    rig_await(b);
+    assert_int_equal(rig_hw(r, tp), 2);
+    rig_run(w, 1000000);
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &durable), 0); /* committed: forgotten */
+    rig_op_free(a);
+    rig_op_free(b);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+static void acks_1_waits_for_the_store_when_the_tier_fails(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(2);
+    struct rig_config cfg = {.tier = true, .disk = floe_sim_disk_create(w->sim)};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    rig_open(r);
+    rig_new(r, tp);
+    floe_sim_disk_fail(cfg.disk, FLOE_ENOSPACE);
+    struct rig_op *a = rig_append(r, tp, 1, "a");
+    rig_run(w, 1500);
+    assert_false(a->done);
+    rig_await(a);
+    assert_int_equal(a->a.err.code, FLOE_OK);
+    assert_int_equal(rig_hw(r, tp), 1);
+    assert_int_equal(r->noted, 1);
+    assert_int_equal(r->note.code, FLOE_ENOSPACE);
+    rig_op_free(a);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+/* 300 batches of 10 kB against a store that is away, with 1 MiB of memory. */
+static void spill_and_drain(bool all, uint64_t tier_limit, int *refused_out)
+{
+    struct rig_world *w = rig_world_create(3);
+    struct rig_config cfg = {.tier = true,
+                             .disk = floe_sim_disk_create(w->sim),
+                             .pending = 1u << 20,
+                             .segment_bytes = 50000,
+                             .tier_limit = tier_limit};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[300];
+    char value[24];
+    int refused = 0;
+    rig_open(r);
+    rig_new(r, tp);
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    for (int i = 0; i < 300; i++) {
+        snprintf(value, sizeof value, "v%d", i - refused);
+        op[i] = rig_append_full(r, tp, all || i % 3 ? -1 : 1, value, -1, -1, -1, 1, 10000);
+        refused += op[i]->refused == FLOE_EAGAIN;
+        rig_run(w, 2000);
+        assert_in_range(floe_budget_used(&r->pending), 0, (1u << 20) - (100u << 10));
+    }
+    struct floe_log_stats st;
+    floe_log_get_stats(r->log, &st);
+    assert_true(st.spilled_bytes > 100000);
+    floe_sim_bucket_heal(w->bucket);
+    int64_t next = 0;
+    for (int i = 0; i < 300; i++) {
+        if (op[i]->refused == FLOE_OK) {
+            rig_await(op[i]);
+            assert_int_equal(op[i]->a.err.code, FLOE_OK);
+            assert_int_equal(op[i]->a.base_offset, next);
+            next++;
+        }
+    }
+    rig_run(w, 5000000); /* those of acks=1 that were answered long ago are committed too */
+    assert_int_equal(rig_hw(r, tp), next);
+    for (int64_t i = 0; i < next; i += 17) {
+        char want[24];
+        snprintf(want, sizeof want, "v%d", (int)i);
+        rig_value(r, tp, i, value);
+        assert_string_equal(value, want);
+    }
+    assert_int_equal(rig_read_all(r, tp, 0, 200000, NULL, NULL), next);
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}), 0);
+    assert_int_equal(floe_budget_used(&r->pending), 0);
+    for (int i = 0; i < 300; i++)
+        rig_op_free(op[i]);
+    *refused_out = refused;
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+static void batches_spill_to_the_tier_and_come_back(void **state)
+{
+    (void)state;
+    int refused;
+    spill_and_drain(true, 0, &refused);
+    assert_int_equal(refused, 0);
+    spill_and_drain(false, 0, &refused);
+    assert_int_equal(refused, 0);
+}
+
+static void a_full_tier_pushes_back(void **state)
+{
+    (void)state;
+    int refused;
+    spill_and_drain(true, 600000, &refused);
+    assert_in_range(refused, 100, 250);
+}
+
+static void a_tier_that_loses_a_batch_ends_the_session(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(4);
+    struct rig_config cfg = {
+        .tier = true, .disk = floe_sim_disk_create(w->sim), .pending = 1u << 20, .segment_bytes = 50000};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[150];
+    rig_open(r);
+    rig_new(r, tp);
+    r->alive = false;
+    for (int i = 0; i < 150; i++) {
+        op[i] = rig_append_full(r, tp, -1, "x", -1, -1, -1, 1, 10000);
+        assert_int_equal(op[i]->refused, FLOE_OK);
+        rig_run(w, 1000);
+    }
+    r->tier->ops->drop(r->tier, 0, 30); /* behind the log's back */
+    r->alive = true;
+    floe_log_session_alive(r->log, true);
+    rig_run(w, 10000000);
+    assert_int_equal(r->lost, 1);
+    floe_log_session_over(r->log);
+    rig_run(w, 1000000);
+    int fenced = 0;
+    for (int i = 0; i < 150; i++) {
+        assert_true(op[i]->done);
+        fenced += op[i]->a.err.code == FLOE_EFENCED;
+        rig_op_free(op[i]);
+    }
+    assert_in_range(fenced, 1, 150);
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}), 0); /* what was not acknowledged is dropped */
+    assert_int_equal(floe_budget_used(&r->pending), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+static void a_session_that_ends_while_spilled_frees_everything(void **state)
+{
+    (void)state;
+    for (int kill = 0; kill < 2; kill++) {
+        struct rig_world *w = rig_world_create(5);
+        struct rig_config cfg = {.tier = true, .pending = 1u << 20, .segment_bytes = 50000};
+        struct rig *r = rig_create(w, &cfg);
+        struct floe_tp tp = rig_tp(1, 0);
+        struct rig_op *op[100];
+        rig_open(r);
+        rig_new(r, tp);
+        r->alive = false;
+        for (int i = 0; i < 100; i++) {
+            op[i] = rig_append_full(r, tp, -1, "x", -1, -1, -1, 1, 10000);
+            rig_run(w, 300);
+        }
+        r->alive = true;
+        floe_log_session_alive(r->log, true);
+        rig_run(w, 200); /* gets and puts of the tier are under way */
+        if (!kill)
+            floe_log_session_over(r->log);
+        rig_free(&r);
+        for (int i = 0; i < 100; i++)
+            rig_op_free(op[i]);
+        rig_world_destroy(&w);
+    }
+}
+
+static void the_staging_header_is_checked(void **state)
+{
+    (void)state;
+    struct floe_stage_head h = {.tp = rig_tp(3, 17),
+                                .epoch = 4,
+                                .session = {5, 6, 0x0123456789abcdef},
+                                .offset = 1234567890123,
+                                .time_ms = 1700000000000,
+                                .acks = 1},
+                           got;
+    static const uint8_t golden[FLOE_STAGE_HEAD_BYTES] = {
+        1,    1,    0,    0,    3,    3,  3,    3,    3,    3,    3,    3,    3,    3,    3,
+        3,    3,    3,    3,    3,    17, 0,    0,    0,    4,    0,    0,    0,    5,    0,
+        0,    0,    6,    0,    0,    0,  0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01, 0xcb,
+        0x04, 0xfb, 0x71, 0x1f, 0x01, 0,  0,    0x00, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0,    0};
+    uint8_t bytes[FLOE_STAGE_HEAD_BYTES];
+    struct floe_error err;
+    floe_stage_head_encode(bytes, &h);
+    assert_memory_equal(bytes, golden, 60);
+    assert_int_equal(floe_stage_head_decode(floe_slice(bytes, sizeof bytes), &got, &err), FLOE_OK);
+    assert_true(floe_tp_eq(&got.tp, &h.tp) && floe_session_name_eq(&got.session, &h.session));
+    assert_int_equal(got.offset, h.offset);
+    assert_int_equal(got.time_ms, h.time_ms);
+    assert_int_equal(got.epoch, 4);
+    assert_int_equal(got.acks, 1);
+    for (size_t n = 0; n < sizeof bytes; n++)
+        assert_int_not_equal(floe_stage_head_decode(floe_slice(bytes, n), &got, &err), FLOE_OK);
+    for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_int_not_equal(floe_stage_head_decode(floe_slice(bytes, sizeof bytes), &got, &err), FLOE_OK);
+        bytes[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acks_1_waits_for_the_tier_alone),
+        cmocka_unit_test(acks_1_waits_for_the_store_when_the_tier_fails),
+        cmocka_unit_test(batches_spill_to_the_tier_and_come_back),
+        cmocka_unit_test(a_full_tier_pushes_back),
+        cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
+        cmocka_unit_test(a_session_that_ends_while_spilled_frees_everything),
+        cmocka_unit_test(the_staging_header_is_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
