@@ -1,0 +1,205 @@
+/* Edits of lease entries: each with its own precondition, applied to a copy of its shard's document. An edit
+ * is judged by what is there, never by what was sent: so it can be applied again after any answer. */
+#include "lease_int.h"
+
+#include <stdlib.h>
+
+static void refuse(struct lease_edit *e, enum floe_err code, const char *why)
+{
+    floe_error_set(&e->result, code, "partition %d: %s", (int)e->tp.index, why);
+}
+
+static void create(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc, struct lease_entry *at)
+{
+    (void)l;
+    if (at != NULL)
+        return; /* it exists: as wanted */
+    if (e->refused_size) {
+        floe_error_set(
+            &e->result, FLOE_ETOOLARGE,
+            "the lease record of its shard would pass %d bytes: the cluster has too many partitions",
+            LEASE_CREATE_BYTES_MAX);
+        return;
+    }
+    struct floe_span own = {.session = e->session, .first = e->key, .end = FLOE_SPAN_OPEN};
+    at = lease_doc_insert(doc, &e->tp);
+    if (at == NULL || !lease_doc_set_spans(doc, at, &own, 1)) {
+        refuse(e, FLOE_ENOMEM, "out of memory");
+        return;
+    }
+    at->e.holder = e->session;
+    at->nonce = e->nonce;
+    e->changed = true;
+}
+
+static void take(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc, struct lease_entry *at)
+{
+    if (at == NULL) {
+        refuse(e, FLOE_ENOTFOUND, "its lease is gone");
+        return;
+    }
+    if (floe_session_name_eq(&at->e.holder, &e->session) && at->e.epoch == e->epoch + 1)
+        return; /* an earlier copy was applied */
+    if (!floe_session_name_eq(&at->e.holder, &e->expect) || at->e.epoch != e->epoch) {
+        refuse(e, FLOE_ECONFLICT, "another session has taken it");
+        return;
+    }
+    if (!lease_own_is(l, &e->session) || !floe_lease_alive(l) || l->own.state == OWN_ENDING) {
+        refuse(e, FLOE_ELAPSED, "the own session is not alive");
+        return;
+    }
+    uint32_t n = at->e.span_count;
+    if (n + 1 > LEASE_DOC_SPANS_MAX) {
+        refuse(e, FLOE_ETOOLARGE, "it has too many spans without a checkpoint");
+        return;
+    }
+    struct floe_span *spans = floe_arena_calloc(&doc->arena, n + 1, sizeof *spans);
+    if (spans == NULL) {
+        refuse(e, FLOE_ENOMEM, "out of memory");
+        return;
+    }
+    memcpy(spans, at->e.spans, n * sizeof *spans);
+    if (spans[n - 1].first < e->key)
+        spans[n - 1].end = e->key;
+    else
+        n--; /* nothing was written in it */
+    spans[n++] = (struct floe_span){.session = e->session,
+                                    .first = l->cfg.hooks.next_key(l->cfg.hooks.user),
+                                    .end = FLOE_SPAN_OPEN,
+                                    .epoch = e->epoch + 1};
+    at->e.spans = spans;
+    at->e.span_count = n;
+    at->e.holder = e->session;
+    at->e.epoch = e->epoch + 1;
+    at->nonce = e->nonce;
+    e->changed = true;
+}
+
+static void checkpoint(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc,
+                       struct lease_entry *at)
+{
+    (void)l;
+    if (at == NULL || at->e.epoch != e->epoch || !floe_session_name_eq(&at->e.holder, &e->session)) {
+        refuse(e, FLOE_ENOTHOLDER, "the lease names another session or epoch");
+        return;
+    }
+    const struct floe_checkpoint_ref *c = &at->e.checkpoint;
+    if (c->present && floe_session_name_eq(&c->session, &e->ref.session) && c->seq >= e->ref.seq)
+        return;
+    struct floe_span own = at->e.spans[at->e.span_count - 1];
+    own.first = FLOE_MAX(own.first, e->ref.seq);
+    if (!lease_doc_set_spans(doc, at, &own, 1)) {
+        refuse(e, FLOE_ENOMEM, "out of memory");
+        return;
+    }
+    at->e.checkpoint = e->ref;
+    at->e.checkpoint.present = true;
+    at->nonce = e->nonce;
+    e->changed = true;
+}
+
+static void take_out(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc,
+                     struct lease_entry *at)
+{
+    (void)l;
+    if (at == NULL)
+        return;
+    if (at->e.epoch > e->epoch) {
+        refuse(e, FLOE_ECONFLICT, "its lease has a new holder");
+        return;
+    }
+    lease_doc_remove(doc, at);
+    e->changed = true;
+}
+
+void lease_edit_apply(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc)
+{
+    struct lease_entry *at = lease_doc_find(doc, &e->tp);
+    e->changed = false;
+    e->result = (struct floe_error){0};
+    switch (e->kind) {
+    case EDIT_CREATE:
+        create(l, e, doc, at);
+        break;
+    case EDIT_TAKE:
+        take(l, e, doc, at);
+        break;
+    case EDIT_CHECKPOINT:
+        checkpoint(l, e, doc, at);
+        break;
+    case EDIT_REMOVE:
+        take_out(l, e, doc, at);
+        break;
+    }
+}
+
+struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kind, const struct floe_tp *tp)
+{
+    struct lease_edit *e = lease_alloc(sizeof *e);
+    struct lease_shard *s = lease_shard_at(l, tp);
+    e->kind = kind;
+    e->tp = *tp;
+    e->nonce = floe_rng_u64(&l->loop->rng);
+    floe_list_push_back(&s->pending, &e->link);
+    lease_kick(l);
+    return e;
+}
+
+/* ---- from the layer above --------------------------------------------------------------------------- */
+
+static struct lease_group *group(struct floe_lease *l, void (*done)(void *, const struct floe_error *),
+                                 void *user)
+{
+    struct lease_group *g = lease_alloc(sizeof *g);
+    g->done = done;
+    g->user = user;
+    floe_list_push_back(&l->groups, &g->link);
+    lease_kick(l);
+    return g;
+}
+
+void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t from, int32_t to,
+                             void (*done)(void *user, const struct floe_error *err), void *user)
+{
+    struct lease_group *g = group(l, done, user);
+    lease_live_nodes(l);
+    if (l->live_count == 0) {
+        floe_error_set(&g->err, FLOE_ELAPSED, "no live broker is known");
+        return;
+    }
+    for (int32_t i = from; i < to; i++) {
+        struct floe_tp tp = {.topic = *topic, .index = i};
+        int32_t owner = floe_placement_owner(&tp, l->live, l->live_count);
+        const struct lease_node *n = lease_node_find(l, owner);
+        struct lease_edit *e = lease_edit_add(l, EDIT_CREATE, &tp);
+        /* A key below the holder's next unused one: what its record says is committed, or the log knows. */
+        e->session = n->rec.info.session;
+        e->key =
+            lease_own_is(l, &e->session) ? l->cfg.hooks.next_key(l->cfg.hooks.user) : n->rec.info.committed;
+        e->group = g;
+        g->left++;
+    }
+}
+
+void floe_lease_delete_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t partitions,
+                             const int32_t *epochs, void (*done)(void *user, const struct floe_error *err),
+                             void *user)
+{
+    struct lease_group *g = group(l, done, user);
+    for (int32_t i = 0; i < partitions; i++) {
+        struct floe_tp tp = {.topic = *topic, .index = i};
+        struct lease_edit *e = lease_edit_add(l, EDIT_REMOVE, &tp);
+        e->epoch = epochs[i];
+        e->group = g;
+        g->left++;
+    }
+}
+
+void floe_lease_checkpointed(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch,
+                             const struct floe_checkpoint_ref *ref)
+{
+    struct lease_edit *e = lease_edit_add(l, EDIT_CHECKPOINT, tp);
+    e->session = ref->session;
+    e->epoch = epoch;
+    e->ref = *ref;
+}

@@ -1,0 +1,325 @@
+/* The lease module's private state and the calls between its files.
+ *
+ * Everything runs on one loop. Driver answers, timers and the layer above only change state and call
+ * lease_kick; the kick task then runs once and takes every step that the state allows, in one order
+ * (lease.c: on_kick). Hooks are called from the kick and from driver answers only, never from inside a call
+ * into floe_lease. Small allocations of the module's own assert: nothing useful can be done without them. */
+#ifndef FLOE_LEASE_INT_H
+#define FLOE_LEASE_INT_H
+
+#include "records.h"
+
+#include <floe/base/assert.h>
+#include <floe/base/list.h>
+#include <floe/base/map.h>
+
+#define LEASE_FORMERS_MAX 8                 /* ids of own sessions that the tier remembers */
+#define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
+#define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
+#define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
+#define LEASE_START_US 15000000u            /* a start that takes longer has failed */
+
+struct floe_lease;
+
+/* ---- op.c: one request in flight ------------------------------------------------------------------- */
+
+enum lease_op_kind { LEASE_OP_TABLE, LEASE_OP_STORE, LEASE_OP_PEER };
+struct lease_op {
+    struct floe_list link; /* l->ops */
+    struct floe_lease *l;
+    enum lease_op_kind kind;
+    void (*fn)(struct lease_op *op); /* the op is freed after it */
+    void *ctx;
+    uint64_t tag, started_us;
+    char *text; /* what is put; owned */
+    struct floe_bufslice body;
+    union {
+        struct floe_table_req table;
+        struct floe_store_req store;
+        struct floe_peer_call peer;
+    } u;
+};
+struct lease_op *lease_op_get(struct floe_lease *l, const char *key, uint64_t timeout_us,
+                              void (*fn)(struct lease_op *), void *ctx);
+/* Takes `text` (asserted non-null: memory). `if_version` empty: expect absent. */
+struct lease_op *lease_op_put(struct floe_lease *l, const char *key, const char *if_version, char *text,
+                              uint64_t timeout_us, void (*fn)(struct lease_op *), void *ctx);
+struct lease_op *lease_op_scan(struct floe_lease *l, const char *prefix, const char *start_after,
+                               void (*fn)(struct lease_op *), void *ctx);
+struct lease_op *lease_op_list(struct floe_lease *l, const char *prefix, const char *start_after,
+                               void (*fn)(struct lease_op *), void *ctx);
+struct lease_op *lease_op_object_get(struct floe_lease *l, const char *key, uint64_t length,
+                                     void (*fn)(struct lease_op *), void *ctx);
+struct lease_op *lease_op_object_create(struct floe_lease *l, const char *key, const char *nonce,
+                                        struct floe_slice bytes, void (*fn)(struct lease_op *), void *ctx);
+/* Takes `text`, the encoded body of `n` bytes. */
+struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t api_key, char *text, size_t n,
+                               uint64_t timeout_us, void (*fn)(struct lease_op *), void *ctx);
+void lease_op_cancel(struct lease_op *op); /* null is fine */
+void lease_ops_cancel_all(struct floe_lease *l);
+void lease_ops_forget_all(struct floe_lease *l); /* the drivers have forgotten them */
+
+/* ---- session.c: the own session -------------------------------------------------------------------- */
+
+enum lease_own_state { OWN_NONE, OWN_OPENING, OWN_LIVE, OWN_LAPSED, OWN_OVER, OWN_ENDING, OWN_ENDED };
+struct lease_own {
+    enum lease_own_state state;
+    struct floe_session_name name; /* the newest that was opened; none before */
+    char version[FLOE_TABLE_VERSION_MAX];
+    uint64_t beat;
+    uint64_t alive_from_us;  /* first sending of the last renewal that counted */
+    uint64_t alive_since_us; /* when it last became alive: observers count from there */
+    struct {
+        uint64_t beat, sent_us;
+    } tries[LEASE_TRIES_MAX];
+    uint32_t try_count;
+    struct lease_op *op; /* the one request on the own record */
+    struct floe_timer renew, lapse;
+    bool told_alive, tell_over, tell_open;
+    char why[200];
+    /* opening */
+    uint64_t formers[LEASE_FORMERS_MAX]; /* newest first; [0] is the one being opened or open */
+    uint32_t former_count;
+    bool id_durable;
+    int32_t preferred;
+    struct floe_session_name claim; /* what is being claimed */
+    bool claim_unclear;             /* an answer to it was ambiguous */
+    uint64_t claim_sent_us, retry_us;
+};
+bool lease_own_open(const struct floe_lease *l); /* live, lapsed or ending */
+bool lease_own_is(const struct floe_lease *l, const struct floe_session_name *s);
+/* One of this data directory's sessions, but not the open one. */
+bool lease_own_former(const struct floe_lease *l, const struct floe_session_name *s);
+void lease_own_init(struct floe_lease *l);
+void lease_own_begin(struct floe_lease *l);
+void lease_own_step(struct floe_lease *l);
+void lease_own_tell(struct floe_lease *l);
+void lease_own_over(struct floe_lease *l, const char *why);
+void lease_own_renew_now(struct floe_lease *l);
+void lease_own_stop(struct floe_lease *l);
+
+/* ending.c: the clean end */
+enum lease_end_step { END_NONE, END_EDITS, END_CHAIN, END_RECORD, END_TELL, END_DONE };
+struct lease_ending {
+    enum lease_end_step step;
+    uint64_t end, deadline_us, retry_us;
+    bool record_busy;
+    void (*done)(void *user, const struct floe_error *err);
+    void *user;
+};
+void lease_ending_step(struct floe_lease *l);
+void lease_ending_finish(struct floe_lease *l, enum floe_err code, const char *why);
+
+/* ---- observe.c: the others' records ----------------------------------------------------------------- */
+
+struct lease_node {
+    int32_t id;
+    bool loaded, present, bad; /* a read has answered; the record exists; it cannot be read */
+    char version[FLOE_TABLE_VERSION_MAX];
+    struct lease_node_record rec;
+    uint64_t seen_us;   /* when this version was first seen */
+    uint64_t read_us;   /* the last successful read */
+    uint64_t fenced_us; /* when it was first seen fenced */
+    uint64_t next_read_us, write_after_us;
+    struct lease_op *read, *fence, *mark;
+    bool read_again;
+    bool stale; /* a write met another version: nothing is decided before the next read */
+    /* as a peer; for this session of it */
+    bool reached, gone;
+    uint64_t heard_us, refused_us, next_call_us;
+    uint32_t refusals;
+    struct lease_op *call;
+};
+struct lease_node *lease_node_find(const struct floe_lease *l, int32_t id);
+struct lease_node *lease_node_make(struct floe_lease *l, int32_t id);
+void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lease_node_record *rec,
+                    const char *version);
+void lease_node_read(struct floe_lease *l, struct lease_node *n);
+void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *why);
+void lease_nodes_scan(struct floe_lease *l);
+bool lease_nodes_ready(const struct floe_lease *l); /* every record was read */
+void lease_observe(struct floe_lease *l);           /* tick and kick */
+void lease_table_ok(struct floe_lease *l);          /* a read of the table succeeded */
+uint64_t lease_poll_us(const struct floe_lease *l);
+
+/* ---- peer.c ------------------------------------------------------------------------------------------ */
+
+void lease_peers_tick(struct floe_lease *l);
+/* Tells every live peer that these shards changed, and the catalog version. */
+void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n);
+
+/* ---- seal.c ------------------------------------------------------------------------------------------ */
+
+struct lease_seal;
+/* Where a session's chain ended, as recorded in the table. */
+bool lease_end_find(struct floe_lease *l, const struct floe_session_name *s, uint64_t *end,
+                    uint64_t *since_us);
+void lease_end_learn(struct floe_lease *l, const struct floe_session_name *s, uint64_t end);
+/* Finds or makes the seal of a fenced session's chain, from key `from` on, and records it. */
+void lease_seal_fenced(struct floe_lease *l, const struct floe_session_name *s, uint64_t from);
+/* Asks ended/<session> of a session whose node has another one by now; seals where there is none. */
+void lease_seal_superseded(struct floe_lease *l, const struct floe_session_name *s);
+/* Records the end of the own chain, which is sealed at `end`. */
+void lease_seal_own(struct floe_lease *l, const struct floe_session_name *s, uint64_t end);
+void lease_seals_tick(struct floe_lease *l);
+void lease_seals_drop(struct floe_lease *l);
+
+/* ---- shards.c, edits.c ------------------------------------------------------------------------------- */
+
+enum lease_edit_kind { EDIT_CREATE, EDIT_TAKE, EDIT_CHECKPOINT, EDIT_REMOVE };
+struct lease_group { /* edits that are answered together */
+    struct floe_list link;
+    uint32_t left;
+    struct floe_error err;
+    void (*done)(void *user, const struct floe_error *err);
+    void *user;
+};
+struct lease_edit {
+    struct floe_list link; /* of its shard: pending or flight */
+    enum lease_edit_kind kind;
+    struct floe_tp tp;
+    uint64_t nonce;                   /* kept by retries */
+    struct floe_session_name session; /* create: the holder; take, checkpoint: the own session */
+    struct floe_session_name expect;  /* take: the dead holder */
+    int32_t epoch;                    /* take, checkpoint: as expected; remove: at most */
+    uint64_t key;                     /* create: first key; take: end of the dead chain */
+    struct floe_checkpoint_ref ref;
+    struct lease_group *group; /* create, remove */
+    bool changed, refused_size;
+    struct floe_error result; /* of the last try */
+};
+/* Applies the edit to a document that is being made. Sets changed and result. */
+void lease_edit_apply(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc);
+
+struct lease_shard {
+    uint32_t index;
+    bool loaded, bad, stale, dirty, tell;
+    char version[FLOE_TABLE_VERSION_MAX]; /* empty: absent */
+    struct lease_doc doc, next;
+    struct lease_op *op; /* one request a shard at a time */
+    struct floe_list pending, flight;
+    struct floe_list readers, next_readers; /* who waits for the read under way; for the next one */
+    struct floe_list served;
+    int32_t *holders; /* nodes that the document names as holders, each once */
+    uint32_t holder_count;
+    uint64_t retry_us, wake_us;
+    uint32_t fails, gen;
+};
+void lease_shards_init(struct floe_lease *l);
+void lease_shards_fini(struct floe_lease *l);
+void lease_shards_scan(struct floe_lease *l);
+void lease_shards_step(struct floe_lease *l);
+void lease_groups_answer(struct floe_lease *l);
+bool lease_shards_loaded(const struct floe_lease *l);
+bool lease_shards_idle(const struct floe_lease *l); /* no edit is pending or in flight */
+void lease_shards_fail_all(struct floe_lease *l, enum floe_err code, const char *why);
+struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *tp);
+/* Queues a new edit; it is sent by the next kick. */
+struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kind, const struct floe_tp *tp);
+
+/* ---- reconcile.c ------------------------------------------------------------------------------------- */
+
+enum lease_served_state { SERVED_NONE, SERVED_TAKING, SERVED_ADOPTING, SERVED_SERVING, SERVED_WAITING };
+struct lease_served {
+    struct floe_map_node node;
+    struct floe_list link; /* its shard's */
+    struct floe_tp tp;
+    enum lease_served_state state;
+    int32_t epoch;    /* adopting, serving, waiting */
+    int32_t released; /* the highest leader epoch that this session has let go; -1: none */
+    uint32_t fails, gen;
+    uint64_t retry_us;
+};
+void lease_reconcile(struct floe_lease *l);
+void lease_live_nodes(struct floe_lease *l);      /* remakes l->live */
+void lease_reconcile_all(struct floe_lease *l);   /* marks every shard */
+void lease_reconcile_reset(struct floe_lease *l); /* the session is over: nothing is served */
+void lease_take_done(struct floe_lease *l, const struct floe_tp *tp);
+struct lease_served *lease_served_find(struct floe_lease *l, const struct floe_tp *tp);
+void lease_forgotten_drop(struct floe_lease *l);
+bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic);
+
+/* ---- version.c: the catalog's version record --------------------------------------------------------- */
+
+struct lease_catalog {
+    bool loaded, stale, want_bump, foreign;
+    bool fresh; /* the version was read after the change that wants to be counted */
+    uint64_t version, next_read_us, retry_us;
+    char table_version[FLOE_TABLE_VERSION_MAX];
+    struct lease_op *op;
+    bool bumping; /* op is a put for want_bump */
+};
+void lease_catalog_step(struct floe_lease *l);
+void lease_catalog_hint(struct floe_lease *l, uint64_t version);
+
+/* ---- lease.c ------------------------------------------------------------------------------------------ */
+
+enum lease_life { LIFE_NEW, LIFE_STARTING, LIFE_RUNNING, LIFE_FAILED, LIFE_CLOSING, LIFE_CLOSED };
+struct floe_lease {
+    struct floe_lease_config cfg; /* strings below */
+    struct floe_loop *loop;
+    char peer_addr[FLOE_PEER_ADDR_MAX], rack[FLOE_RACK_MAX];
+    struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
+    enum lease_life life;
+    uint64_t lease_us;
+    struct floe_list ops;
+    uint32_t tells;     /* hints to peers without an answer */
+    uint32_t meta_puts; /* tier writes without an answer */
+    struct floe_task kick;
+    bool kicked, changed, fatal;
+    struct floe_timer tick;
+    uint64_t tick_us, start_deadline_us;
+    struct floe_error trouble; /* what last went wrong while starting */
+
+    struct lease_own own;
+    struct lease_ending ending;
+
+    struct lease_node **nodes; /* by id */
+    uint32_t node_count, node_cap;
+    bool nodes_loaded, nodes_scan_again;
+    struct lease_op *nodes_scan;
+    uint64_t nodes_scan_us; /* when the next one is due */
+    uint64_t table_ok_us, gap_us;
+
+    struct floe_list seals;
+    struct floe_map ends;
+
+    struct lease_shard *shards;
+    uint32_t shard_count, flight;
+    bool shards_scanned, shards_scan_again;
+    struct lease_op *shards_scan;
+    uint8_t *scan_seen; /* one flag a shard, for the scan under way */
+    uint64_t shards_scan_us;
+    struct floe_list groups; /* answered by the kick once none of their edits is left */
+
+    struct floe_map served, forgotten;
+    int32_t *live; /* nodes that partitions are placed on; remade by each reconcile */
+    uint32_t live_count, live_cap;
+    uint64_t reconcile_us;
+    struct floe_lease_entry *adopt;
+    uint32_t adopt_count, adopt_cap;
+
+    struct lease_catalog catalog;
+    void (*on_catalog)(void *user);
+    void *on_catalog_user;
+
+    void (*started)(void *user, const struct floe_error *err);
+    void *started_user;
+    void (*closed)(void *user);
+    void *closed_user;
+};
+void lease_kick(struct floe_lease *l);
+uint64_t lease_now(const struct floe_lease *l);
+void lease_note(struct floe_lease *l, enum floe_log_level level, const char *fmt, ...) FLOE_PRINTF(3, 4);
+void lease_fatal(struct floe_lease *l, enum floe_err code, const char *fmt, ...) FLOE_PRINTF(3, 4);
+void *lease_alloc(size_t n); /* zeroed; asserts */
+/* Back-off after `fails` failures in a row, with jitter: from a hundredth to a tenth of the lease time. */
+uint64_t lease_backoff_us(struct floe_lease *l, uint32_t fails);
+/* Moves everything of `from` to the end of `to`. */
+static inline void lease_list_splice(struct floe_list *to, struct floe_list *from)
+{
+    while (!floe_list_empty(from))
+        floe_list_push_back(to, floe_list_pop_front(from));
+}
+
+#endif

@@ -1,0 +1,210 @@
+/* Peers: heartbeats, and hints that something changed. All of it only makes the table be read sooner, but for
+ * two signs of death: a refused connection and another session's answer. */
+#include "lease_int.h"
+
+#include <floe/kafka/codec.h>
+
+#include <stdlib.h>
+
+#define BODY_MAX (64u << 10)
+#define REFUSED_GAP_US 100000u /* between the two refusals that count */
+#define HINT_SHARDS_MAX 4096
+
+static char *encode(const struct floe_kafka_msg *m, const void *msg, size_t *n)
+{
+    struct floe_writer w;
+    struct floe_error err;
+    floe_writer_init(&w, BODY_MAX);
+    FLOE_ASSERT(floe_kafka_encode(m, 0, msg, &w, &err) == FLOE_OK);
+    *n = w.n;
+    char *text = lease_alloc(w.n);
+    memcpy(text, w.p, w.n);
+    floe_writer_fini(&w);
+    return text;
+}
+
+static uint64_t placement_hash(const struct floe_lease *l)
+{
+    uint64_t h = 0;
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        const struct lease_node *n = l->nodes[i];
+        if (n->present && n->rec.info.state == FLOE_NODE_LIVE)
+            h = (h ^ n->rec.info.session.id) * 0x9e3779b97f4a7c15ull;
+    }
+    return h;
+}
+
+static bool callable(const struct floe_lease *l, const struct lease_node *n)
+{
+    return n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && n->rec.info.peer_addr[0] != '\0' &&
+           n->id != l->own.name.node;
+}
+
+/* ---- heartbeats ------------------------------------------------------------------------------------ */
+
+static void answered(struct floe_lease *l, struct lease_node *n,
+                     const struct floe_kafka_PeerHeartbeatResponse *rs)
+{
+    const struct floe_session_name *s = &n->rec.info.session;
+    n->refusals = 0;
+    if (rs->ErrorCode != 0)
+        return;
+    if (rs->NodeId == s->node && rs->NodeEpoch == s->epoch && (uint64_t)rs->SessionId == s->id) {
+        n->reached = true;
+        n->gone = false;
+        n->heard_us = lease_now(l);
+        lease_catalog_hint(l, (uint64_t)rs->CatalogVersion);
+    } else if (n->reached) {
+        n->gone = true; /* the record decides: its version must still be the one that was read */
+        lease_kick(l);
+    } else {
+        lease_node_read(l, n);
+    }
+}
+
+static void on_heartbeat(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_node *n = op->ctx;
+    const struct floe_peer_call *c = &op->u.peer;
+    uint64_t now = lease_now(l);
+    n->call = NULL;
+    n->next_call_us = now + l->lease_us / 10;
+    if (!n->present || n->rec.info.session.id != op->tag)
+        return; /* what was asked is not what is there now */
+    if (c->err.code == FLOE_OK) {
+        struct floe_arena arena;
+        void *rs;
+        struct floe_error err;
+        floe_arena_init(&arena, BODY_MAX);
+        if (floe_kafka_decode(&floe_kafka_PeerHeartbeatResponse_desc, 0, c->response, &arena, &rs, &err) ==
+            FLOE_OK)
+            answered(l, n, rs);
+        floe_arena_fini(&arena);
+    } else if (c->err.code == FLOE_EREFUSED && n->reached) {
+        if (n->refusals == 0) {
+            n->refusals = 1;
+            n->refused_us = now;
+        } else if (now - n->refused_us >= REFUSED_GAP_US) {
+            n->gone = true;
+            lease_kick(l);
+        }
+        n->next_call_us = now + FLOE_MIN((uint64_t)REFUSED_GAP_US, l->lease_us / 10);
+    } else {
+        n->refusals = 0;
+    }
+}
+
+static void heartbeat(struct floe_lease *l, struct lease_node *n)
+{
+    struct floe_kafka_PeerHeartbeatRequest rq;
+    size_t size;
+    floe_kafka_defaults(&floe_kafka_PeerHeartbeatRequest_desc, &rq);
+    rq.ClusterId = l->cfg.cluster;
+    if (lease_own_open(l)) {
+        rq.NodeId = l->own.name.node;
+        rq.NodeEpoch = l->own.name.epoch;
+        rq.SessionId = (int64_t)l->own.name.id;
+    }
+    rq.SentUs = (int64_t)lease_now(l);
+    rq.PlacementHash = (int64_t)placement_hash(l);
+    rq.CatalogVersion = (int64_t)l->catalog.version;
+    char *body = encode(&floe_kafka_PeerHeartbeatRequest_desc, &rq, &size);
+    n->call = lease_op_call(l, n->rec.info.peer_addr, floe_kafka_PeerHeartbeatRequest_desc.key, body, size,
+                            l->lease_us / 10, on_heartbeat, n);
+    n->call->tag = n->rec.info.session.id;
+}
+
+void lease_peers_tick(struct floe_lease *l)
+{
+    uint64_t now = lease_now(l);
+    if (l->cfg.peers == NULL)
+        return;
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        struct lease_node *n = l->nodes[i];
+        if (callable(l, n) && n->call == NULL && now >= n->next_call_us)
+            heartbeat(l, n);
+    }
+}
+
+void floe_lease_heard(struct floe_lease *l, const struct floe_kafka_PeerHeartbeatRequest *rq,
+                      struct floe_kafka_PeerHeartbeatResponse *rs)
+{
+    floe_kafka_defaults(&floe_kafka_PeerHeartbeatResponse_desc, rs);
+    if (!floe_uuid_eq(&rq->ClusterId, &l->cfg.cluster)) {
+        rs->ErrorCode = FLOE_KERR_INCONSISTENT_CLUSTER_ID;
+        return;
+    }
+    if (lease_own_open(l) || l->own.state == OWN_ENDED) {
+        rs->NodeId = l->own.name.node;
+        rs->NodeEpoch = l->own.name.epoch;
+        rs->SessionId = (int64_t)l->own.name.id;
+        if (lease_own_open(l) && !l->own.tell_open)
+            rs->CommittedSeq = (int64_t)l->cfg.hooks.committed(l->cfg.hooks.user);
+    }
+    rs->CatalogVersion = (int64_t)l->catalog.version;
+    if (rq->NodeId < 1 || rq->NodeId > LEASE_NODE_ID_MAX || l->life != LIFE_RUNNING ||
+        (lease_own_open(l) && rq->NodeId == l->own.name.node))
+        return;
+    lease_catalog_hint(l, (uint64_t)rq->CatalogVersion);
+    struct lease_node *n = lease_node_find(l, rq->NodeId);
+    if (n != NULL && n->present && n->rec.info.session.epoch == rq->NodeEpoch &&
+        n->rec.info.session.id == (uint64_t)rq->SessionId) {
+        n->heard_us = lease_now(l);
+    } else if (n == NULL) {
+        lease_nodes_scan(l); /* a hint is no reason to make room for any number it names */
+    } else if (n->read == NULL && n->rec.info.session.epoch <= rq->NodeEpoch) {
+        lease_node_read(l, n);
+    }
+}
+
+/* ---- hints ----------------------------------------------------------------------------------------- */
+
+static void on_told(struct lease_op *op)
+{
+    op->l->tells--; /* a hint that is lost costs a poll */
+    lease_kick(op->l);
+}
+
+void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
+{
+    struct floe_kafka_PeerLeaseChangedRequest rq;
+    if (l->cfg.peers == NULL || (!lease_own_open(l) && l->own.state != OWN_ENDED))
+        return;
+    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &rq);
+    rq.ClusterId = l->cfg.cluster;
+    rq.NodeId = l->own.name.node;
+    rq.NodeEpoch = l->own.name.epoch;
+    rq.SessionId = (int64_t)l->own.name.id;
+    rq.CatalogVersion = (int64_t)l->catalog.version;
+    rq.Shards = (void *)shards;
+    rq.Shards_n = (int32_t)n;
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        struct lease_node *node = l->nodes[i];
+        size_t size;
+        if (!callable(l, node))
+            continue;
+        char *body = encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
+        lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key, body, size,
+                      l->lease_us / 10, on_told, node);
+        l->tells++;
+    }
+}
+
+void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChangedRequest *rq)
+{
+    if (!floe_uuid_eq(&rq->ClusterId, &l->cfg.cluster) || l->life != LIFE_RUNNING)
+        return;
+    for (int32_t i = 0; i < rq->Shards_n && i < HINT_SHARDS_MAX; i++) {
+        int32_t s = rq->Shards[i];
+        if (s >= 0 && (uint32_t)s < l->shard_count)
+            l->shards[s].stale = true;
+    }
+    lease_catalog_hint(l, (uint64_t)rq->CatalogVersion);
+    struct lease_node *n = lease_node_find(l, rq->NodeId);
+    if (n == NULL)
+        lease_nodes_scan(l);
+    else if (!lease_own_open(l) || rq->NodeId != l->own.name.node)
+        lease_node_read(l, n); /* it may have ended */
+    lease_kick(l);
+}

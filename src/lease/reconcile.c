@@ -1,0 +1,301 @@
+/* Takeover follows from state: what the cached leases and node records say is compared with what this broker
+ * serves, after every change and every third of the lease time.
+ *
+ *  - a lease names a session whose end is recorded, and placement names this node: take it; after a lease
+ * time, anybody's;
+ *  - a lease names this session, and it is not served: adopt it, never at a leader epoch that was released;
+ *  - something is served that no lease names: drop it.
+ *
+ * (That a fenced record gets its seal is seen to by observe.c.) What this session does with a partition:
+ *
+ *   NONE ─► TAKING (edit under way) ─► NONE ─► ADOPTING ─► SERVING
+ *                                        ▲        ▼ could not be rebuilt
+ *                                        └──── WAITING (back-off) */
+#include "lease_int.h"
+
+#include <floe/base/crc32c.h>
+
+#include <stdlib.h>
+
+struct forgotten {
+    struct floe_map_node node;
+    struct floe_uuid topic;
+};
+
+static uint64_t topic_hash(const struct floe_uuid *topic)
+{
+    return floe_hash64(topic->b, sizeof topic->b, 0);
+}
+
+bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic)
+{
+    struct floe_map_node *m = floe_map_first(&l->forgotten, topic_hash(topic));
+    for (; m != NULL; m = floe_map_next_same(m))
+        if (floe_uuid_eq(&FLOE_MAP_ENTRY(m, struct forgotten, node)->topic, topic))
+            return true;
+    return false;
+}
+
+struct lease_served *lease_served_find(struct floe_lease *l, const struct floe_tp *tp)
+{
+    struct floe_map_node *m = floe_map_first(&l->served, floe_tp_hash(tp));
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct lease_served *v = FLOE_MAP_ENTRY(m, struct lease_served, node);
+        if (floe_tp_eq(&v->tp, tp))
+            return v;
+    }
+    return NULL;
+}
+
+static struct lease_served *served_make(struct floe_lease *l, struct lease_shard *s, const struct floe_tp *tp)
+{
+    struct lease_served *v = lease_alloc(sizeof *v);
+    v->tp = *tp;
+    v->released = -1;
+    v->gen = s->gen;
+    FLOE_ASSERT(floe_map_insert(&l->served, &v->node, floe_tp_hash(tp)));
+    floe_list_push_back(&s->served, &v->link);
+    return v;
+}
+
+static void served_free(struct floe_lease *l, struct lease_served *v)
+{
+    floe_map_remove(&l->served, &v->node);
+    floe_list_remove(&v->link);
+    free(v);
+}
+
+void lease_reconcile_reset(struct floe_lease *l)
+{
+    for (uint32_t i = 0; i < l->shard_count && l->shards != NULL; i++) {
+        while (!floe_list_empty(&l->shards[i].served))
+            served_free(l, FLOE_LIST_ENTRY(l->shards[i].served.next, struct lease_served, link));
+        l->shards[i].dirty = true;
+    }
+}
+
+void lease_reconcile_all(struct floe_lease *l)
+{
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        l->shards[i].dirty = true;
+}
+
+void lease_live_nodes(struct floe_lease *l)
+{
+    l->live_count = 0;
+    if (l->live_cap < l->node_count) {
+        l->live_cap = l->node_cap;
+        l->live = realloc(l->live, l->live_cap * sizeof *l->live);
+        FLOE_ASSERT(l->live != NULL);
+    }
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        const struct lease_node *n = l->nodes[i];
+        bool own = n->id == l->own.name.node;
+        if (own ? lease_own_open(l) && l->own.state != OWN_ENDING
+                : n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && !n->gone)
+            l->live[l->live_count++] = n->id;
+    }
+}
+
+/* ---- one entry ------------------------------------------------------------------------------------- */
+
+static void release(struct floe_lease *l, struct lease_served *v)
+{
+    bool known = v->state == SERVED_ADOPTING || v->state == SERVED_SERVING || v->state == SERVED_WAITING;
+    if (!known)
+        return;
+    v->released = FLOE_MAX(v->released, v->epoch);
+    v->state = SERVED_NONE;
+    v->fails = 0;
+    l->cfg.hooks.drop(l->cfg.hooks.user, &v->tp);
+}
+
+static void queue_adopt(struct floe_lease *l, const struct floe_lease_entry *e)
+{
+    if (l->adopt_count == l->adopt_cap) {
+        l->adopt_cap = l->adopt_cap == 0 ? 64 : l->adopt_cap * 2;
+        l->adopt = realloc(l->adopt, l->adopt_cap * sizeof *l->adopt);
+        FLOE_ASSERT(l->adopt != NULL);
+    }
+    l->adopt[l->adopt_count++] = *e;
+}
+
+static void wake_at(struct lease_shard *s, uint64_t us)
+{
+    s->wake_us = FLOE_MIN(s->wake_us, us);
+}
+
+/* The lease names this session. */
+static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct floe_lease_entry *e,
+                      struct lease_served *v)
+{
+    uint64_t now = lease_now(l);
+    if (lease_topic_forgotten(l, &e->tp.topic)) {
+        if (v != NULL)
+            release(l, v);
+        return;
+    }
+    if (v == NULL)
+        v = served_make(l, s, &e->tp);
+    bool known = v->state == SERVED_ADOPTING || v->state == SERVED_SERVING || v->state == SERVED_WAITING;
+    if (known && v->epoch != e->epoch) {
+        release(l, v);
+        known = false;
+    }
+    if (v->released >= e->epoch || v->state == SERVED_ADOPTING || v->state == SERVED_SERVING ||
+        l->own.state == OWN_ENDING)
+        return;
+    if (v->state == SERVED_WAITING && now < v->retry_us) {
+        wake_at(s, v->retry_us);
+        return;
+    }
+    v->state = SERVED_ADOPTING;
+    v->epoch = e->epoch;
+    queue_adopt(l, e);
+}
+
+/* Where the holder's chain ended; false while it lives, or while that is being found out. */
+static bool holder_end(struct floe_lease *l, const struct floe_session_name *h, uint64_t *end,
+                       uint64_t *since)
+{
+    if (lease_end_find(l, h, end, since))
+        return true;
+    struct lease_node *n = lease_node_make(l, h->node);
+    if (!n->loaded || (n->present && n->rec.info.session.epoch < h->epoch)) {
+        if (n->read == NULL && lease_now(l) >= n->next_read_us)
+            lease_node_read(l, n);
+    } else if (!n->present || (!n->bad && !floe_session_name_eq(&n->rec.info.session, h))) {
+        lease_seal_superseded(l, h);
+    }
+    return false;
+}
+
+/* The lease names another session. */
+static void visit_other(struct floe_lease *l, struct lease_shard *s, const struct floe_lease_entry *e,
+                        struct lease_served *v)
+{
+    uint64_t now = lease_now(l), end, since;
+    if (v != NULL && v->state == SERVED_TAKING)
+        return;
+    if (v != NULL)
+        release(l, v);
+    if (lease_own_open(l) && e->holder.node == l->own.name.node && e->holder.epoch >= l->own.name.epoch)
+        return; /* the own record has moved on, which the renewal will find out */
+    if (!holder_end(l, &e->holder, &end, &since) || l->own.state != OWN_LIVE || l->live_count == 0 ||
+        !floe_lease_alive(l) || lease_topic_forgotten(l, &e->tp.topic))
+        return;
+    if (floe_placement_owner(&e->tp, l->live, l->live_count) != l->own.name.node &&
+        now < since + l->lease_us) {
+        wake_at(s, since + l->lease_us);
+        return;
+    }
+    if (v != NULL && now < v->retry_us) {
+        wake_at(s, v->retry_us);
+        return;
+    }
+    if (v == NULL)
+        v = served_make(l, s, &e->tp);
+    v->state = SERVED_TAKING;
+    struct lease_edit *take = lease_edit_add(l, EDIT_TAKE, &e->tp);
+    take->session = l->own.name;
+    take->expect = e->holder;
+    take->epoch = e->epoch;
+    take->key = end;
+}
+
+void lease_take_done(struct floe_lease *l, const struct floe_tp *tp)
+{
+    struct lease_served *v = lease_served_find(l, tp);
+    struct lease_shard *s = lease_shard_at(l, tp);
+    if (v != NULL && v->state == SERVED_TAKING) {
+        v->state = SERVED_NONE;
+        v->retry_us = lease_now(l) + lease_backoff_us(l, 0); /* should it have been refused */
+    }
+    s->dirty = true;
+}
+
+static void reconcile_shard(struct floe_lease *l, struct lease_shard *s)
+{
+    s->dirty = false;
+    s->wake_us = UINT64_MAX;
+    if (!s->loaded || s->bad)
+        return;
+    s->gen++;
+    for (uint32_t i = 0; i < s->doc.n; i++) {
+        const struct floe_lease_entry *e = &s->doc.entries[i].e;
+        struct lease_served *v = lease_served_find(l, &e->tp);
+        if (v != NULL)
+            v->gen = s->gen;
+        if (lease_own_is(l, &e->holder))
+            visit_own(l, s, e, v);
+        else
+            visit_other(l, s, e, v);
+    }
+    FLOE_LIST_EACH_SAFE(it, &s->served)
+    {
+        struct lease_served *v = FLOE_LIST_ENTRY(it, struct lease_served, link);
+        if (v->gen == s->gen || v->state == SERVED_TAKING)
+            continue;
+        release(l, v); /* its entry is gone, for ever */
+        served_free(l, v);
+    }
+}
+
+void lease_reconcile(struct floe_lease *l)
+{
+    uint64_t now = lease_now(l);
+    if (now >= l->reconcile_us) {
+        lease_reconcile_all(l);
+        l->reconcile_us = now + l->lease_us / 3;
+    }
+    if (!lease_own_open(l) || l->own.tell_open)
+        return;
+    lease_live_nodes(l);
+    l->adopt_count = 0;
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        struct lease_shard *s = &l->shards[i];
+        if (s->dirty || now >= s->wake_us)
+            reconcile_shard(l, s);
+    }
+    if (l->adopt_count > 0)
+        l->cfg.hooks.adopt(l->cfg.hooks.user, l->adopt, l->adopt_count);
+}
+
+/* ---- from the layer above --------------------------------------------------------------------------- */
+
+void floe_lease_adopted(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch,
+                        const struct floe_error *err)
+{
+    struct lease_served *v = lease_served_find(l, tp);
+    struct lease_shard *s = lease_shard_at(l, tp);
+    if (v == NULL || v->state != SERVED_ADOPTING || v->epoch != epoch)
+        return; /* dropped meanwhile */
+    if (err == NULL || err->code == FLOE_OK) {
+        v->state = SERVED_SERVING;
+        v->fails = 0;
+        return;
+    }
+    v->state = SERVED_WAITING;
+    v->retry_us = lease_now(l) + lease_backoff_us(l, v->fails++);
+    wake_at(s, v->retry_us);
+}
+
+void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic)
+{
+    if (lease_topic_forgotten(l, topic))
+        return;
+    struct forgotten *f = lease_alloc(sizeof *f);
+    f->topic = *topic;
+    FLOE_ASSERT(floe_map_insert(&l->forgotten, &f->node, topic_hash(topic)));
+    lease_reconcile_all(l);
+    lease_kick(l);
+}
+
+void lease_forgotten_drop(struct floe_lease *l)
+{
+    for (struct floe_map_node *m = floe_map_iter(&l->forgotten, NULL), *next; m != NULL; m = next) {
+        next = floe_map_iter(&l->forgotten, m);
+        free(FLOE_MAP_ENTRY(m, struct forgotten, node));
+    }
+    floe_map_fini(&l->forgotten);
+}

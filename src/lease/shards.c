@@ -1,0 +1,470 @@
+/* Lease shards: the cache, its reads, and the gathered edits.
+ *
+ * A shard has one request on its way at a time, a read or a put, so that answers never overtake each other.
+ * All edits that wait go into one conditional put; whatever is unclear about its answer is resolved by
+ * reading the shard and judging each edit again by what is there. Edits in flight are finished only when a
+ * put was applied, or when nothing of them changes the document that the table holds. */
+#include "lease_int.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct reader {
+    struct floe_list link;
+    void (*done)(void *user, const struct floe_error *err);
+    void *user;
+};
+
+static void step(struct floe_lease *l, struct lease_shard *s);
+
+void lease_shards_init(struct floe_lease *l)
+{
+    l->shards = lease_alloc(l->shard_count * sizeof *l->shards);
+    l->scan_seen = lease_alloc(l->shard_count);
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        struct lease_shard *s = &l->shards[i];
+        s->index = i;
+        s->wake_us = UINT64_MAX;
+        floe_list_init(&s->pending);
+        floe_list_init(&s->flight);
+        floe_list_init(&s->readers);
+        floe_list_init(&s->next_readers);
+        floe_list_init(&s->served);
+    }
+}
+
+static void free_list(struct floe_list *list)
+{
+    while (!floe_list_empty(list))
+        free(FLOE_LIST_ENTRY(floe_list_pop_front(list), struct lease_edit, link));
+}
+
+static void free_readers(struct floe_list *list)
+{
+    while (!floe_list_empty(list))
+        free(FLOE_LIST_ENTRY(floe_list_pop_front(list), struct reader, link));
+}
+
+void lease_shards_fini(struct floe_lease *l)
+{
+    for (uint32_t i = 0; i < l->shard_count && l->shards != NULL; i++) {
+        struct lease_shard *s = &l->shards[i];
+        free_list(&s->pending);
+        free_list(&s->flight);
+        free_readers(&s->readers);
+        free_readers(&s->next_readers);
+        lease_doc_fini(&s->doc);
+        lease_doc_fini(&s->next);
+        free(s->holders);
+    }
+    while (!floe_list_empty(&l->groups))
+        free(FLOE_LIST_ENTRY(floe_list_pop_front(&l->groups), struct lease_group, link));
+    free(l->shards);
+    free(l->scan_seen);
+}
+
+struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *tp)
+{
+    return &l->shards[lease_shard_of(tp, l->shard_count)];
+}
+
+bool lease_shards_loaded(const struct floe_lease *l)
+{
+    if (!l->shards_scanned)
+        return false;
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        if (!l->shards[i].loaded && !l->shards[i].bad)
+            return false;
+    return true;
+}
+
+bool lease_shards_idle(const struct floe_lease *l)
+{
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        if (!floe_list_empty(&l->shards[i].pending) || !floe_list_empty(&l->shards[i].flight))
+            return false;
+    return true;
+}
+
+/* ---- edits' answers ---------------------------------------------------------------------------------- */
+
+static void finish_edit(struct floe_lease *l, struct lease_edit *e)
+{
+    floe_list_remove(&e->link);
+    if (e->group != NULL) {
+        struct lease_group *g = e->group;
+        if (g->err.code == FLOE_OK && e->result.code != FLOE_OK)
+            g->err = e->result;
+        g->left--; /* answered by the kick */
+    }
+    if (e->kind == EDIT_TAKE)
+        lease_take_done(l, &e->tp);
+    free(e);
+    lease_kick(l);
+}
+
+static void finish_flight(struct floe_lease *l, struct lease_shard *s)
+{
+    while (!floe_list_empty(&s->flight))
+        finish_edit(l, FLOE_LIST_ENTRY(s->flight.next, struct lease_edit, link));
+}
+
+static void fail_edits(struct floe_lease *l, struct lease_shard *s, const struct floe_error *err)
+{
+    lease_list_splice(&s->flight, &s->pending);
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        FLOE_LIST_ENTRY(it, struct lease_edit, link)->result = *err;
+    }
+    finish_flight(l, s);
+}
+
+static void answer_readers(struct floe_lease *l, struct floe_list *list, const struct floe_error *err)
+{
+    struct floe_list now;
+    floe_list_init(&now);
+    lease_list_splice(&now, list);
+    while (!floe_list_empty(&now)) {
+        struct reader *r = FLOE_LIST_ENTRY(floe_list_pop_front(&now), struct reader, link);
+        struct reader copy = *r;
+        free(r);
+        copy.done(copy.user, err);
+    }
+    lease_kick(l);
+}
+
+void lease_shards_fail_all(struct floe_lease *l, enum floe_err code, const char *why)
+{
+    struct floe_error err;
+    floe_error_set(&err, code, "%s", why);
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        fail_edits(l, &l->shards[i], &err);
+        answer_readers(l, &l->shards[i].readers, &err);
+        answer_readers(l, &l->shards[i].next_readers, &err);
+    }
+    lease_groups_answer(l);
+}
+
+void lease_groups_answer(struct floe_lease *l)
+{
+    struct floe_list ready;
+    floe_list_init(&ready);
+    FLOE_LIST_EACH_SAFE(it, &l->groups)
+    {
+        if (FLOE_LIST_ENTRY(it, struct lease_group, link)->left == 0) {
+            floe_list_remove(it);
+            floe_list_push_back(&ready, it);
+        }
+    }
+    while (!floe_list_empty(&ready)) {
+        struct lease_group *g = FLOE_LIST_ENTRY(floe_list_pop_front(&ready), struct lease_group, link);
+        struct lease_group copy = *g;
+        free(g);
+        copy.done(copy.user, &copy.err);
+    }
+}
+
+/* ---- the document ----------------------------------------------------------------------------------- */
+
+/* Makes `doc` the cached one. */
+static void publish(struct floe_lease *l, struct lease_shard *s, struct lease_doc *doc, const char *version)
+{
+    lease_doc_fini(&s->doc);
+    s->doc = *doc;
+    *doc = (struct lease_doc){0};
+    if (s->version != version)
+        snprintf(s->version, sizeof s->version, "%s", version);
+    s->loaded = s->dirty = true;
+    s->bad = false;
+    s->fails = 0;
+    free(s->holders);
+    s->holders = NULL;
+    s->holder_count = 0;
+    for (uint32_t i = 0; i < s->doc.n; i++) {
+        int32_t node = s->doc.entries[i].e.holder.node;
+        uint32_t k = 0;
+        while (k < s->holder_count && s->holders[k] != node)
+            k++;
+        if (k < s->holder_count)
+            continue;
+        s->holders = realloc(s->holders, (s->holder_count + 1) * sizeof *s->holders);
+        FLOE_ASSERT(s->holders != NULL);
+        s->holders[s->holder_count++] = node;
+    }
+    l->changed = true;
+    lease_kick(l);
+}
+
+static void later(struct floe_lease *l, struct lease_shard *s)
+{
+    s->fails++;
+    s->retry_us = lease_now(l) + lease_backoff_us(l, s->fails);
+}
+
+static void done_op(struct floe_lease *l, struct lease_shard *s)
+{
+    s->op = NULL;
+    FLOE_ASSERT(l->flight > 0);
+    l->flight--;
+}
+
+/* ---- reads ----------------------------------------------------------------------------------------- */
+
+static void unreadable(struct floe_lease *l, struct lease_shard *s, const struct floe_error *err)
+{
+    if (!s->bad)
+        lease_note(l, FLOE_LOG_ERROR, "%s", err->msg);
+    s->bad = true;
+    fail_edits(l, s, err);
+}
+
+static void on_get(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_shard *s = op->ctx;
+    const struct floe_table_req *r = &op->u.table;
+    struct floe_error err = r->err, ok = {0};
+    struct lease_doc doc = {0};
+    done_op(l, s);
+    if (err.code == FLOE_OK || err.code == FLOE_ENOTFOUND)
+        lease_table_ok(l);
+    if (err.code == FLOE_OK && s->loaded && !s->bad && strcmp(s->version, r->version) == 0) {
+        s->fails = 0;
+    } else if (err.code == FLOE_OK) {
+        if (lease_doc_decode(r->key, r->got, r->got_n, &doc, &err) == FLOE_OK)
+            publish(l, s, &doc, r->version);
+        else
+            unreadable(l, s, &err);
+    } else if (err.code == FLOE_ENOTFOUND && s->version[0] == '\0') {
+        err = ok;
+        publish(l, s, &doc, "");
+    } else if (err.code == FLOE_ENOTFOUND) {
+        floe_error_set(&err, FLOE_ECORRUPT, "table record \"%s\" has vanished", r->key);
+        unreadable(l, s, &err);
+    } else if (err.code == FLOE_ECORRUPT) {
+        unreadable(l, s, &err);
+    } else {
+        l->trouble = err;
+        s->stale = true;
+        later(l, s);
+    }
+    answer_readers(l, &s->readers, err.code == FLOE_OK ? &ok : &err);
+}
+
+static void read_shard(struct floe_lease *l, struct lease_shard *s)
+{
+    char key[FLOE_TABLE_KEY_MAX];
+    s->stale = false;
+    lease_list_splice(&s->readers, &s->next_readers);
+    lease_shard_key(key, s->index);
+    s->op = lease_op_get(l, key, l->lease_us / 10, on_get, s);
+    l->flight++;
+}
+
+/* ---- puts ------------------------------------------------------------------------------------------ */
+
+static void on_put(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_shard *s = op->ctx;
+    const struct floe_table_req *r = &op->u.table;
+    done_op(l, s);
+    if (r->err.code == FLOE_OK) {
+        FLOE_LIST_EACH(it, &s->flight)
+        {
+            const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+            s->tell |= e->changed && e->kind != EDIT_CHECKPOINT;
+        }
+        publish(l, s, &s->next, r->version);
+        finish_flight(l, s);
+    } else {
+        lease_doc_fini(&s->next);
+        if (r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EEXISTS ||
+            r->err.code == FLOE_EINDETERMINATE)
+            s->stale = true;
+        else
+            later(l, s);
+        if (r->err.code == FLOE_ETOOLARGE)
+            fail_edits(l, s, &r->err);
+    }
+    lease_kick(l);
+}
+
+/* Applies all edits of the flight to a copy of the document; its JSON in `w`. False: nothing changes. */
+static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_writer *w)
+{
+    uint32_t creates = 0;
+    bool changed = false, created = false;
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        creates += FLOE_LIST_ENTRY(it, struct lease_edit, link)->kind == EDIT_CREATE;
+    }
+    lease_doc_fini(&s->next);
+    FLOE_ASSERT(lease_doc_clone(&s->doc, creates, &s->next) == FLOE_OK);
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        lease_edit_apply(l, e, &s->next);
+        changed |= e->changed;
+        created |= e->changed && e->kind == EDIT_CREATE;
+    }
+    if (!changed)
+        return false;
+    w->n = 0;
+    w->bad = false;
+    lease_doc_encode(&s->next, w);
+    if (created && (w->bad || w->n > LEASE_CREATE_BYTES_MAX)) {
+        FLOE_LIST_EACH(it, &s->flight)
+        {
+            struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+            e->refused_size |= e->kind == EDIT_CREATE && e->changed;
+        }
+        return build(l, s, w); /* once: none is created now */
+    }
+    return true;
+}
+
+static void write_shard(struct floe_lease *l, struct lease_shard *s)
+{
+    struct floe_writer w;
+    char key[FLOE_TABLE_KEY_MAX];
+    struct floe_error err;
+    lease_list_splice(&s->flight, &s->pending);
+    floe_writer_init(&w, FLOE_TABLE_VALUE_MAX);
+    if (!build(l, s, &w)) {
+        lease_doc_fini(&s->next);
+        finish_flight(l, s);
+    } else if (w.bad) {
+        lease_doc_fini(&s->next);
+        lease_shard_key(key, s->index);
+        floe_error_set(&err, FLOE_ETOOLARGE, "table record \"%s\" would pass %d bytes", key,
+                       FLOE_TABLE_VALUE_MAX);
+        lease_note(l, FLOE_LOG_ERROR, "%s", err.msg);
+        fail_edits(l, s, &err);
+    } else {
+        char *text = lease_alloc(w.n + 1);
+        memcpy(text, w.p, w.n);
+        lease_shard_key(key, s->index);
+        s->op = lease_op_put(l, key, s->version, text, l->lease_us / 10, on_put, s);
+        l->flight++;
+    }
+    floe_writer_fini(&w);
+}
+
+static void step(struct floe_lease *l, struct lease_shard *s)
+{
+    bool edits = !floe_list_empty(&s->pending) || !floe_list_empty(&s->flight);
+    struct floe_error err;
+    if (s->op != NULL || l->flight >= LEASE_FLIGHT_MAX || lease_now(l) < s->retry_us)
+        return;
+    if (s->stale || !floe_list_empty(&s->next_readers) || (edits && !s->loaded && !s->bad)) {
+        read_shard(l, s);
+    } else if (edits && s->bad) {
+        floe_error_set(&err, FLOE_ECORRUPT, "its lease record cannot be read");
+        fail_edits(l, s, &err);
+    } else if (edits) {
+        write_shard(l, s);
+    }
+}
+
+/* Starts what can be started, each broker from another shard on, so that those who take over at the same time
+ * meet seldom; and tells the others of what was changed, once all of it is written. */
+void lease_shards_step(struct floe_lease *l)
+{
+    int32_t shards[LEASE_SHARD_MAX];
+    uint32_t n = 0, from = (uint32_t)(l->own.name.id % l->shard_count);
+    bool busy = false;
+    if (l->shards_scan == NULL && lease_now(l) >= l->shards_scan_us)
+        lease_shards_scan(l);
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        step(l, &l->shards[(from + i) % l->shard_count]);
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        struct lease_shard *s = &l->shards[i];
+        busy |= !floe_list_empty(&s->flight) || !floe_list_empty(&s->pending);
+        if (s->tell)
+            shards[n++] = (int32_t)i;
+    }
+    if (n == 0 || busy)
+        return;
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        l->shards[i].tell = false;
+    lease_peers_tell(l, shards, n);
+    floe_lease_bump_catalog(l);
+}
+
+/* ---- scans ----------------------------------------------------------------------------------------- */
+
+static void scan_page(struct floe_lease *l, const char *after);
+
+static void on_scan(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    const struct floe_table_req *r = &op->u.table;
+    struct lease_doc empty = {0};
+    uint32_t i;
+    l->shards_scan = NULL;
+    if (r->err.code != FLOE_OK) {
+        l->trouble = r->err;
+        l->shards_scan_us = lease_now(l) + lease_backoff_us(l, 2);
+        lease_kick(l);
+        return;
+    }
+    lease_table_ok(l);
+    l->shards_scan_us = lease_now(l) + 3 * l->lease_us;
+    for (uint32_t k = 0; k < r->entry_count; k++) {
+        if (!lease_shard_key_parse(r->entries[k].key, &i) || i >= l->shard_count)
+            continue;
+        l->scan_seen[i] = 1;
+        if (!l->shards[i].loaded || strcmp(l->shards[i].version, r->entries[k].version) != 0)
+            l->shards[i].stale = true;
+    }
+    if (r->truncated && r->entry_count > 0) {
+        scan_page(l, r->entries[r->entry_count - 1].key);
+        return;
+    }
+    for (i = 0; i < l->shard_count; i++)
+        if (!l->scan_seen[i] && !l->shards[i].loaded && l->shards[i].op == NULL && !l->shards[i].stale)
+            publish(l, &l->shards[i], &empty, "");
+    l->shards_scanned = true;
+    if (l->shards_scan_again) {
+        l->shards_scan_again = false;
+        lease_shards_scan(l);
+    }
+    lease_kick(l);
+}
+
+static void scan_page(struct floe_lease *l, const char *after)
+{
+    l->shards_scan = lease_op_scan(l, "lease/", after, on_scan, NULL);
+}
+
+void lease_shards_scan(struct floe_lease *l)
+{
+    if (l->shards_scan != NULL) {
+        l->shards_scan_again = true;
+        return;
+    }
+    memset(l->scan_seen, 0, l->shard_count);
+    scan_page(l, "");
+}
+
+/* ---- from the layer above --------------------------------------------------------------------------- */
+
+bool floe_lease_lookup(struct floe_lease *l, const struct floe_tp *tp, struct floe_lease_entry *out)
+{
+    const struct lease_entry *at = lease_doc_find(&lease_shard_at(l, tp)->doc, tp);
+    if (at == NULL)
+        return false;
+    *out = at->e;
+    return true;
+}
+
+void floe_lease_refresh(struct floe_lease *l, const struct floe_tp *tp,
+                        void (*done)(void *user, const struct floe_error *err), void *user)
+{
+    struct reader *r = lease_alloc(sizeof *r);
+    r->done = done;
+    r->user = user;
+    floe_list_push_back(&lease_shard_at(l, tp)->next_readers, &r->link);
+    lease_kick(l);
+}

@@ -1,0 +1,665 @@
+#include "lease_rig.h"
+
+#include "lease/records.h"
+
+#include <floe/base/assert.h>
+#include <floe/base/map.h>
+#include <floe/kafka/codec.h>
+#include <jansson.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct lrig_watch { /* the last document of each shard, to compare the next with */
+    struct lease_doc doc[FLOE_LEASE_SHARDS_DEFAULT];
+};
+
+/* ---- checks of every write --------------------------------------------------------------------------- */
+
+static char *value_of(const struct floe_sim_object *o)
+{
+    json_error_t e;
+    json_t *root = json_loadb((const char *)o->data, o->n, 0, &e);
+    assert_non_null(root);
+    json_t *value = json_object_get(root, "value");
+    assert_non_null(value);
+    char *text = json_dumps(value, JSON_COMPACT);
+    json_decref(root);
+    assert_non_null(text);
+    return text;
+}
+
+static bool seal_at(struct lrig *r, const struct floe_session_name *s, uint64_t seq)
+{
+    char key[FLOE_CHAIN_KEY_MAX];
+    floe_chain_key(key, s, seq);
+    const struct floe_sim_object *o = floe_sim_bucket_find(r->bucket, key);
+    struct floe_segment_id id;
+    struct floe_error err;
+    return o != NULL && floe_segment_header_decode(floe_slice(o->data, o->n), key, &id, &err) == FLOE_OK &&
+           id.seal;
+}
+
+static void check_entry(struct lrig *r, const struct lease_entry *was, const struct lease_entry *now)
+{
+    const struct floe_lease_entry *a = &was->e, *b = &now->e;
+    if (floe_session_name_eq(&a->holder, &b->holder)) {
+        assert_int_equal(a->epoch, b->epoch);
+        return;
+    }
+    assert_int_equal(b->epoch, a->epoch + 1);
+    assert_true(b->span_count >= 1);
+    /* The dead holder's span: closed at its seal, or dropped because nothing lies in it. */
+    const struct floe_span *old = &a->spans[a->span_count - 1];
+    const struct floe_span *closed = b->span_count >= 2 ? &b->spans[b->span_count - 2] : NULL;
+    if (closed != NULL && closed->epoch == a->epoch) {
+        assert_true(closed->first == old->first);
+        assert_true(seal_at(r, &a->holder, closed->end));
+        assert_int_equal(b->span_count, a->span_count + 1);
+    } else {
+        assert_int_equal(b->span_count, a->span_count);
+    }
+}
+
+static void check_shard(struct lrig *r, const struct floe_sim_object *o)
+{
+    struct lease_doc doc;
+    struct floe_error err;
+    uint32_t shard;
+    assert_true(lease_shard_key_parse(o->key + strlen("table/"), &shard));
+    char *text = value_of(o);
+    if (lease_doc_decode(o->key + strlen("table/"), text, strlen(text), &doc, &err) != FLOE_OK)
+        fail_msg("%s", err.msg);
+    free(text);
+    struct lease_doc *was = &r->watch->doc[shard];
+    for (uint32_t i = 0; i < was->n; i++) {
+        const struct lease_entry *now = lease_doc_find(&doc, &was->entries[i].e.tp);
+        if (now != NULL)
+            check_entry(r, &was->entries[i], now);
+    }
+    lease_doc_fini(was);
+    *was = doc;
+}
+
+/* No two brokers whose sessions are alive serve one partition. */
+static void check_single(struct lrig *r, struct lrig_broker *b, const struct floe_tp *tp)
+{
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *o = &r->b[i];
+        if (o == b || !o->up || floe_sim_node_dead(o->node) || floe_sim_node_stalled(o->node) || !o->open ||
+            !floe_lease_alive(o->lease))
+            continue;
+        for (uint32_t k = 0; k < o->part_count; k++)
+            if (o->parts[k].epoch >= 0 && floe_tp_eq(&o->parts[k].tp, tp))
+                fail_msg("%s and %s both serve partition %d while alive", o->name, b->name, (int)tp->index);
+    }
+}
+
+static void on_event(void *user, const struct floe_sim_store_event *e)
+{
+    struct lrig *r = user;
+    bool table = strncmp(e->key, "table/", 6) == 0;
+    r->requests++;
+    if (e->kind == FLOE_STORE_LIST)
+        r->lists++;
+    if (table && e->kind == FLOE_STORE_GET)
+        r->table_gets++;
+    if (table && e->kind == FLOE_STORE_PUT)
+        r->table_puts++;
+    if (r->verbose)
+        printf("%8llu %s kind %d %s fault %d -> %s\n", (unsigned long long)e->at_us / 1000,
+               e->node ? floe_sim_node_name(e->node) : "-", e->kind, e->key, e->fault,
+               floe_err_name(e->result));
+    if (e->kind != FLOE_STORE_PUT || e->result != FLOE_OK || e->object == NULL)
+        return;
+    if (strncmp(e->key, "table/lease/", 12) == 0)
+        check_shard(r, e->object);
+}
+
+/* ---- the stand-in of the log -------------------------------------------------------------------------- */
+
+struct write_op {
+    struct lrig_broker *b;
+    struct floe_session_name session;
+    uint64_t seq;
+    bool seal;
+    struct floe_store_req req;
+    struct floe_bufslice body;
+    struct floe_buf *bytes;
+};
+
+static struct lrig_part *part_of(struct lrig_broker *b, const struct floe_tp *tp)
+{
+    for (uint32_t i = 0; i < b->part_count; i++)
+        if (floe_tp_eq(&b->parts[i].tp, tp))
+            return &b->parts[i];
+    FLOE_ASSERT(b->part_count < LRIG_PARTS);
+    b->parts[b->part_count] = (struct lrig_part){.tp = *tp, .epoch = -1};
+    return &b->parts[b->part_count++];
+}
+
+static void on_open(void *user, const struct floe_session_name *s)
+{
+    struct lrig_broker *b = user;
+    assert_false(b->open);
+    b->session = *s;
+    b->open = b->alive = true;
+    b->next = b->committed = 0;
+    b->part_count = 0;
+    b->opens++;
+}
+
+static void on_alive(void *user, bool alive)
+{
+    struct lrig_broker *b = user;
+    assert_true(b->open);
+    assert_true(b->alive != alive);
+    b->alive = alive;
+    b->lapses += !alive;
+}
+
+static void on_over(void *user, const char *why)
+{
+    struct lrig_broker *b = user;
+    (void)why;
+    assert_true(b->open);
+    b->open = b->alive = false;
+    b->part_count = 0;
+    b->overs++;
+}
+
+struct adopting {
+    struct lrig_broker *b;
+    struct floe_session_name session;
+    struct floe_tp tp;
+    int32_t epoch;
+};
+
+static void on_rechecked(void *user, const struct floe_error *err)
+{
+    struct adopting *a = user, copy = *a;
+    struct lrig_broker *b = copy.b;
+    struct floe_lease_entry e;
+    struct floe_error result = *err;
+    free(a);
+    if (!b->open || !floe_session_name_eq(&b->session, &copy.session) || err->code == FLOE_ECLOSED)
+        return;
+    bool still = err->code == FLOE_OK && floe_lease_lookup(b->lease, &copy.tp, &e) && e.epoch == copy.epoch &&
+                 floe_session_name_eq(&e.holder, &b->session);
+    if (err->code == FLOE_OK && !still)
+        result.code = FLOE_ENOTHOLDER;
+    if (result.code == FLOE_OK) {
+        if (floe_lease_alive(b->lease))
+            check_single(b->rig, b, &copy.tp);
+        part_of(b, &copy.tp)->epoch = copy.epoch;
+    }
+    floe_lease_adopted(b->lease, &copy.tp, copy.epoch, &result);
+}
+
+static void on_adopt(void *user, const struct floe_lease_entry *entries, uint32_t n)
+{
+    struct lrig_broker *b = user;
+    assert_true(b->open);
+    b->adopt_calls++;
+    for (uint32_t i = 0; i < n; i++) {
+        struct lrig_part *p = part_of(b, &entries[i].tp);
+        assert_true(floe_session_name_eq(&entries[i].holder, &b->session));
+        assert_int_equal(p->epoch, -1);
+        p->adopts++;
+        struct adopting *a = calloc(1, sizeof *a);
+        *a = (struct adopting){b, b->session, entries[i].tp, entries[i].epoch};
+        floe_lease_refresh(b->lease, &a->tp, on_rechecked, a);
+    }
+}
+
+static void on_drop(void *user, const struct floe_tp *tp)
+{
+    struct lrig_broker *b = user;
+    part_of(b, tp)->epoch = -1;
+}
+
+static uint64_t next_key(void *user)
+{
+    return ((struct lrig_broker *)user)->next;
+}
+
+static uint64_t committed(void *user)
+{
+    return ((struct lrig_broker *)user)->committed;
+}
+
+static void on_changed(void *user)
+{
+    ((struct lrig_broker *)user)->changes++;
+}
+
+static void on_catalog(void *user)
+{
+    ((struct lrig_broker *)user)->catalog_calls++;
+}
+
+static void on_fatal(void *user, const struct floe_error *err)
+{
+    struct lrig_broker *b = user;
+    b->fatal = true;
+    snprintf(b->last_fatal, sizeof b->last_fatal, "%s", err->msg);
+}
+
+static void on_note(void *user, enum floe_log_level level, const char *msg)
+{
+    struct lrig_broker *b = user;
+    b->notes++;
+    if (b->rig->verbose)
+        printf("%8llu %s note %d: %s\n", (unsigned long long)floe_sim_now_us(b->rig->sim) / 1000, b->name,
+               level, msg);
+}
+
+static bool serve(void *user, int16_t api_key, int16_t api_version, struct floe_slice body,
+                  struct floe_writer *w)
+{
+    struct lrig_broker *b = user;
+    struct floe_arena arena;
+    struct floe_error err;
+    void *rq;
+    bool ok = false;
+    floe_arena_init(&arena, 1 << 20);
+    (void)api_version;
+    if (api_key == 20000 &&
+        floe_kafka_decode(&floe_kafka_PeerHeartbeatRequest_desc, 0, body, &arena, &rq, &err) == FLOE_OK) {
+        struct floe_kafka_PeerHeartbeatResponse rs;
+        floe_lease_heard(b->lease, rq, &rs);
+        ok = floe_kafka_encode(&floe_kafka_PeerHeartbeatResponse_desc, 0, &rs, w, &err) == FLOE_OK;
+    } else if (api_key == 20001 && floe_kafka_decode(&floe_kafka_PeerLeaseChangedRequest_desc, 0, body,
+                                                     &arena, &rq, &err) == FLOE_OK) {
+        struct floe_kafka_PeerLeaseChangedResponse rs;
+        floe_kafka_defaults(&floe_kafka_PeerLeaseChangedResponse_desc, &rs);
+        floe_lease_hint(b->lease, rq);
+        ok = floe_kafka_encode(&floe_kafka_PeerLeaseChangedResponse_desc, 0, &rs, w, &err) == FLOE_OK;
+    }
+    floe_arena_fini(&arena);
+    assert_true(ok);
+    return ok;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+void lrig_init(struct lrig *r, uint64_t seed, uint32_t lease_ms)
+{
+    *r = (struct lrig){.lease_ms = lease_ms, .shards = FLOE_LEASE_SHARDS_DEFAULT};
+    r->sim = floe_sim_create(seed);
+    r->bucket = floe_sim_bucket_create(r->sim);
+    r->net = floe_sim_net_create(r->sim);
+    r->cluster.b[0] = 7;
+    r->watch = calloc(1, sizeof *r->watch);
+    r->verbose = getenv("LRIG_VERBOSE") != NULL;
+    floe_sim_bucket_watch(r->bucket, on_event, r);
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *b = &r->b[i];
+        b->rig = r;
+        snprintf(b->name, sizeof b->name, "b%d", i);
+        snprintf(b->addr, sizeof b->addr, "10.0.0.%d:9093", i + 1);
+        b->disk = floe_sim_disk_create(r->sim);
+        b->parts = calloc(LRIG_PARTS, sizeof *b->parts);
+    }
+}
+
+void lrig_fini(struct lrig *r)
+{
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        if (r->b[i].up)
+            lrig_kill(r, i);
+        free(r->b[i].parts);
+    }
+    for (uint32_t i = 0; i < FLOE_LEASE_SHARDS_DEFAULT; i++)
+        lease_doc_fini(&r->watch->doc[i]);
+    free(r->watch);
+    floe_sim_destroy(&r->sim);
+}
+
+static void on_started(void *user, const struct floe_error *err)
+{
+    struct lrig_broker *b = user;
+    b->started = err->code == FLOE_OK;
+    b->start_failed = !b->started;
+    b->start_err = *err;
+}
+
+void lrig_boot(struct lrig *r, int i)
+{
+    struct lrig_broker *b = &r->b[i];
+    struct floe_error err = {0};
+    assert_false(b->up);
+    if (b->vanished) {
+        floe_sim_net_unlisten(r->net, b->addr);
+        floe_sim_net_vanish(r->net, b->name, false);
+        b->vanished = false;
+    }
+    b->node = floe_sim_node_create(r->sim, b->name);
+    b->store = floe_sim_store_create(r->bucket, b->node);
+    assert_int_equal(floe_table_store_create(&b->table, b->store, &err), FLOE_OK);
+    assert_int_equal(floe_sim_tier_open(&b->tier, b->disk, b->node, &r->cluster, 1 << 20, &err), FLOE_OK);
+    b->peers = floe_sim_peers_create(r->net, b->node);
+    b->up = true;
+    b->started = b->start_failed = b->open = b->alive = b->ended = b->closed = b->fatal = false;
+    b->part_count = 0;
+    struct floe_listener_addr addr = {.name = "main"};
+    snprintf(addr.addr, sizeof addr.addr, "%s", b->addr);
+    struct floe_lease_config cfg = {.loop = floe_sim_node_loop(b->node),
+                                    .store = b->store,
+                                    .table = b->table,
+                                    .tier = b->tier,
+                                    .peers = b->peers,
+                                    .cluster = r->cluster,
+                                    .shards = r->shards,
+                                    .lease_ms = r->lease_ms,
+                                    .addrs = &addr,
+                                    .addr_count = 1,
+                                    .peer_addr = b->addr,
+                                    .rack = "r",
+                                    .hooks = {.user = b,
+                                              .session_open = on_open,
+                                              .session_alive = on_alive,
+                                              .session_over = on_over,
+                                              .adopt = on_adopt,
+                                              .drop = on_drop,
+                                              .next_key = next_key,
+                                              .committed = committed,
+                                              .changed = on_changed,
+                                              .fatal = on_fatal,
+                                              .note = on_note}};
+    assert_int_equal(floe_lease_create(&b->lease, &cfg, &err), FLOE_OK);
+    floe_lease_on_catalog(b->lease, on_catalog, b);
+    floe_sim_net_listen(r->net, b->node, b->addr, serve, b);
+    floe_lease_start(b->lease, on_started, b);
+}
+
+struct until {
+    struct lrig *r;
+    bool (*stop)(struct lrig *);
+    struct lrig_broker *b;
+};
+
+static bool until(void *user)
+{
+    struct until *u = user;
+    return u->stop(u->r);
+}
+
+bool lrig_until(struct lrig *r, bool (*stop)(struct lrig *), uint64_t ms)
+{
+    struct until u = {.r = r, .stop = stop};
+    return floe_sim_run_until(r->sim, until, &u, ms * 1000);
+}
+
+static bool is_started(void *user)
+{
+    struct lrig_broker *b = user;
+    return b->started || b->start_failed || floe_sim_node_dead(b->node);
+}
+
+void lrig_boot_wait(struct lrig *r, int i)
+{
+    lrig_boot(r, i);
+    assert_true(floe_sim_run_until(r->sim, is_started, &r->b[i], 20000000));
+    if (!r->b[i].started)
+        fail_msg("%s did not start: %s", r->b[i].name, r->b[i].start_err.msg);
+}
+
+void lrig_reap(struct lrig *r, int i)
+{
+    struct lrig_broker *b = &r->b[i];
+    assert_true(b->up);
+    floe_lease_destroy(&b->lease);
+    if (!b->vanished)
+        floe_sim_net_unlisten(r->net, b->addr);
+    b->up = b->open = false;
+    b->part_count = 0;
+}
+
+void lrig_kill(struct lrig *r, int i)
+{
+    if (!floe_sim_node_dead(r->b[i].node))
+        floe_sim_node_kill(r->b[i].node);
+    lrig_reap(r, i);
+}
+
+void lrig_vanish(struct lrig *r, int i)
+{
+    r->b[i].vanished = true;
+    floe_sim_net_vanish(r->net, r->b[i].name, true);
+    lrig_kill(r, i);
+}
+
+void lrig_wipe(struct lrig *r, int i)
+{
+    floe_sim_disk_wipe(r->b[i].disk);
+}
+
+static void on_closed(void *user)
+{
+    ((struct lrig_broker *)user)->closed = true;
+}
+
+static void on_ended(void *user, const struct floe_error *err)
+{
+    struct lrig_broker *b = user;
+    b->ended = true;
+    b->end_err = *err;
+}
+
+static void on_written(struct floe_store_req *req)
+{
+    struct write_op *w = req->user;
+    struct lrig_broker *b = w->b;
+    bool mine = b->open && floe_session_name_eq(&b->session, &w->session);
+    bool exists = strcmp(req->got_nonce, "") != 0;
+    (void)exists;
+    if (mine && req->err.code == FLOE_OK && w->seal)
+        floe_lease_end(b->lease, w->seq, on_ended, b);
+    else if (mine && req->err.code == FLOE_OK)
+        b->committed = FLOE_MAX(b->committed, w->seq + 1);
+    else if (mine && req->err.code == FLOE_EEXISTS)
+        floe_lease_session_lost(b->lease, "a seal in its chain");
+    floe_store_req_fini(req);
+    floe_buf_unref(w->bytes);
+    free(w);
+}
+
+static void put_key(struct lrig_broker *b, bool seal)
+{
+    struct write_op *w = calloc(1, sizeof *w);
+    struct floe_uuid nonce;
+    *w = (struct write_op){.b = b, .session = b->session, .seq = b->next, .seal = seal};
+    floe_rng_uuid(&floe_sim_node_loop(b->node)->rng, &nonce);
+    if (seal) {
+        struct floe_seal s = {.id = {.session = b->session, .seq = w->seq, .cluster = b->rig->cluster},
+                              .by = b->session};
+        s.id.nonce = nonce;
+        w->bytes = floe_buf_create_forced(FLOE_SEAL_BYTES, NULL);
+        floe_seal_encode(w->bytes->data, &s);
+        w->bytes->n = FLOE_SEAL_BYTES;
+    } else {
+        struct floe_segment_writer *sw;
+        struct floe_segment_image image;
+        struct floe_segment_opaque o = {.kind = 999};
+        struct floe_bufslice junk = {.p = (const uint8_t *)"junk", .n = 4};
+        struct floe_error err;
+        assert_int_equal(floe_segment_writer_create(&sw, &b->rig->cluster), FLOE_OK);
+        assert_int_equal(floe_segment_add_opaque(sw, &o, NULL, &junk, NULL), FLOE_OK);
+        assert_int_equal(floe_segment_finish(sw, &b->session, w->seq, &nonce, 0, &image, &err), FLOE_OK);
+        w->bytes = floe_buf_create_forced(image.bytes, NULL);
+        for (uint32_t i = 0; i < image.slice_count; i++) {
+            memcpy(w->bytes->data + w->bytes->n, image.slices[i].p, image.slices[i].n);
+            w->bytes->n += image.slices[i].n;
+        }
+        floe_segment_writer_destroy(&sw);
+    }
+    b->next++;
+    w->body = (struct floe_bufslice){.buf = w->bytes, .p = w->bytes->data, .n = w->bytes->n};
+    w->req = (struct floe_store_req){.kind = FLOE_STORE_PUT,
+                                     .cond = FLOE_PUT_CREATE,
+                                     .body = &w->body,
+                                     .body_count = 1,
+                                     .attempts = 1,
+                                     .done = on_written,
+                                     .user = w};
+    floe_chain_key(w->req.key, &b->session, w->seq);
+    floe_store_submit(b->store, &w->req);
+}
+
+void lrig_write(struct lrig *r, int i)
+{
+    if (r->b[i].open && floe_lease_alive(r->b[i].lease))
+        put_key(&r->b[i], false);
+}
+
+static bool is_ended(void *user)
+{
+    struct lrig_broker *b = user;
+    return b->ended || b->overs > 0;
+}
+
+static bool is_closed(void *user)
+{
+    return ((struct lrig_broker *)user)->closed;
+}
+
+void lrig_end(struct lrig *r, int i)
+{
+    struct lrig_broker *b = &r->b[i];
+    b->ended = b->closed = false;
+    put_key(b, true);
+    assert_true(floe_sim_run_until(r->sim, is_ended, b, 30000000));
+    floe_lease_close(b->lease, on_closed, b);
+    assert_true(floe_sim_run_until(r->sim, is_closed, b, 1000000));
+    floe_sim_node_kill(b->node);
+    lrig_reap(r, i);
+}
+
+void lrig_run_ms(struct lrig *r, uint64_t ms)
+{
+    floe_sim_run_for(r->sim, ms * 1000);
+}
+
+/* ---- topics ----------------------------------------------------------------------------------------------
+ */
+
+struct floe_tp lrig_tp(uint64_t topic, int32_t index)
+{
+    struct floe_tp tp = {.index = index};
+    floe_put_be64(tp.topic.b, topic * 0x9e3779b97f4a7c15ull);
+    floe_put_be64(tp.topic.b + 8, topic);
+    return tp;
+}
+
+struct answer {
+    bool done;
+    struct floe_error err;
+};
+
+static void on_answer(void *user, const struct floe_error *err)
+{
+    struct answer *a = user;
+    a->done = true;
+    a->err = *err;
+}
+
+static bool is_answered(void *user)
+{
+    return ((struct answer *)user)->done;
+}
+
+enum floe_err lrig_create(struct lrig *r, int i, uint64_t topic, int32_t n)
+{
+    struct answer a = {0};
+    struct floe_tp tp = lrig_tp(topic, 0);
+    floe_lease_create_topic(r->b[i].lease, &tp.topic, 0, n, on_answer, &a);
+    assert_false(a.done); /* never from inside the call */
+    assert_true(floe_sim_run_until(r->sim, is_answered, &a, 60000000));
+    return a.err.code;
+}
+
+uint32_t lrig_serves(struct lrig *r, int i)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < r->b[i].part_count; k++)
+        n += r->b[i].parts[k].epoch >= 0;
+    return n;
+}
+
+int lrig_holder(struct lrig *r, uint64_t topic, int32_t index)
+{
+    struct floe_tp tp = lrig_tp(topic, index);
+    int holder = -1;
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *b = &r->b[i];
+        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
+            continue;
+        for (uint32_t k = 0; k < b->part_count; k++)
+            if (b->parts[k].epoch >= 0 && floe_tp_eq(&b->parts[k].tp, &tp)) {
+                assert_int_equal(holder, -1);
+                holder = i;
+            }
+    }
+    return holder;
+}
+
+uint32_t lrig_served(struct lrig *r, uint64_t topic, int32_t n)
+{
+    uint32_t served = 0;
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *b = &r->b[i];
+        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
+            continue;
+        for (uint32_t k = 0; k < b->part_count; k++) {
+            struct floe_tp tp = lrig_tp(topic, b->parts[k].tp.index);
+            served += b->parts[k].epoch >= 0 && tp.index < n && floe_tp_eq(&b->parts[k].tp, &tp);
+        }
+    }
+    return served;
+}
+
+void lrig_count_reset(struct lrig *r)
+{
+    r->table_puts = r->table_gets = r->lists = r->requests = 0;
+}
+
+/* ---- the bucket as a whole
+ * ----------------------------------------------------------------------------------- */
+
+static void check_ended(struct lrig *r, const struct floe_sim_object *o)
+{
+    struct lease_ended_record rec;
+    struct floe_session_name s;
+    struct floe_error err;
+    char *text = value_of(o);
+    assert_true(floe_session_parse(&s, o->key + strlen("table/ended/")));
+    assert_int_equal(lease_ended_decode(o->key, text, strlen(text), &rec, &err), FLOE_OK);
+    free(text);
+    assert_true(seal_at(r, &s, rec.end));
+}
+
+void lrig_check(struct lrig *r)
+{
+    struct floe_session_name s, last = {0};
+    uint64_t seq, want = 0;
+    bool sealed = false;
+    for (size_t i = 0; i < floe_sim_bucket_count(r->bucket); i++) {
+        const struct floe_sim_object *o = floe_sim_bucket_at(r->bucket, i);
+        if (strncmp(o->key, "table/ended/", 12) == 0)
+            check_ended(r, o);
+        if (!floe_chain_key_parse(o->key, &s, &seq))
+            continue;
+        if (!floe_session_name_eq(&s, &last)) {
+            last = s;
+            want = 0;
+            sealed = false;
+        }
+        bool seal = seal_at(r, &s, seq);
+        if (!sealed)
+            assert_int_equal(seq, want);
+        assert_false(sealed && seal); /* one seal a chain */
+        sealed |= seal;
+        want = seq + 1;
+    }
+}
