@@ -1,9 +1,12 @@
-/* Broker-to-broker calls over the Kafka framing, as an interface: sockets in production, frames in the simulator.
+/* Broker-to-broker calls over the Kafka framing, as an interface: sockets in production, frames in the
+ * simulator.
  *
  *  1. floe_peer_call runs on the loop; `done` runs there later, exactly once, unless cancelled.
  *  2. What a peer says is a hint: nothing counts that store or table does not confirm.
- *  3. FLOE_EREFUSED is only for a refused connection (nobody listens at that port); FLOE_ETIMEOUT and FLOE_ECLOSED are other things.
- *  4. Connections are kept by address; a call carries one request body (without header) and gets one response body.
+ *  3. FLOE_EREFUSED is only for a refused connection (nobody listens at that port); FLOE_ETIMEOUT and
+ * FLOE_ECLOSED are other things.
+ *  4. Connections are kept by address; a call carries one request body (without header) and gets one response
+ * body.
  */
 #ifndef FLOE_NET_PEER_H
 #define FLOE_NET_PEER_H
@@ -11,6 +14,9 @@
 #include <floe/base/buf.h>
 #include <floe/base/err.h>
 #include <floe/os/loop.h>
+
+/* The private API keys of src/kafka/peer-messages.txt. */
+enum { FLOE_PEER_HEARTBEAT = 20000, FLOE_PEER_LEASE_CHANGED = 20001, FLOE_PEER_TOPIC_DELETED = 20002 };
 
 #define FLOE_PEER_ADDR_MAX 272 /* "host:port" with terminator; IPv6 in brackets */
 
@@ -27,8 +33,8 @@ struct floe_peer_call {
     void *user;
     /* out */
     struct floe_error err;
-    struct floe_buf *frame;      /* owned by the call; drop with floe_buf_unref */
-    struct floe_slice response;  /* response body inside frame, after its header */
+    struct floe_buf *frame;     /* owned by the call; drop with floe_buf_unref */
+    struct floe_slice response; /* response body inside frame, after its header */
     void *driver;
 };
 struct floe_peer_ops {
@@ -42,6 +48,7 @@ struct floe_peers {
 };
 /* The libuv driver: connections on the given libuv loop (the core's). */
 struct floe_loop_uv;
-enum floe_err floe_peers_uv_create(struct floe_peers **out, struct floe_loop_uv *loop, struct floe_error *err) FLOE_MUST_USE;
+enum floe_err floe_peers_uv_create(struct floe_peers **out, struct floe_loop_uv *loop,
+                                   struct floe_error *err) FLOE_MUST_USE;
 
 #endif

@@ -1,0 +1,44 @@
+/* The Kafka front door: one table of the APIs and versions that are served, their handlers on the core loop.
+ *
+ * What it is: requests (net/request.h) answered from catalog, lease and log. What it is not: sockets,
+ * storage, or any state beyond requests under way.
+ *
+ *  1. The table in src/api_kafka/table.c is the only place that says what is served; ApiVersions answers from
+ * it.
+ *  2. Errors of the core become Kafka's codes in one place: floe_api_error.
+ *  3. Partition errors never close a connection, but for acks=0, as in Kafka.
+ */
+#ifndef FLOE_API_KAFKA_H
+#define FLOE_API_KAFKA_H
+
+#include <floe/catalog.h>
+#include <floe/lease.h>
+#include <floe/log.h>
+#include <floe/net/request.h>
+
+struct floe_api;
+struct floe_api_config {
+    struct floe_loop *loop;
+    struct floe_lease *lease;
+    struct floe_catalog *catalog;
+    struct floe_log *log;
+    struct floe_uuid cluster;
+    char listeners[FLOE_LISTENER_MAX][32]; /* names, by the index in struct floe_client */
+    uint32_t message_max;                  /* message.max.bytes */
+    int32_t num_partitions;
+    int16_t replication_factor; /* shown to who asks for the default */
+    bool auto_create;
+    uint32_t fetch_max; /* bytes of one fetch answer at most */
+};
+enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_config *cfg,
+                              struct floe_error *err) FLOE_MUST_USE;
+void floe_api_destroy(struct floe_api **api);
+
+/* Every API that is served, with its versions. */
+const struct floe_version_range *floe_api_served(uint32_t *count);
+/* Network thread: checks the batches of a Produce. Touches nothing but the request. */
+bool floe_api_prepare(void *api, struct floe_request *rq);
+/* Core loop: begins a request; rq->service is the api. */
+void floe_api_start(struct floe_request *rq);
+
+#endif

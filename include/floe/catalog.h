@@ -1,0 +1,128 @@
+/* The catalog: topics by name and id with their configurations, and the making and deleting of topics.
+ *
+ * What it is: a cache of the table's `topic/<name>` records on the core loop, the state machines of creation
+ * and deletion, and blocks of producer ids. What it is not: leases (floe/lease.h) or data (floe/log.h).
+ *
+ * Invariants
+ *  1. A topic is known by its id everywhere; a name made again is another topic. A record is never removed: a
+ *     deleted topic leaves a tombstone.
+ *  2. First leases are written before a topic turns live; entries of a deleted topic go only after each
+ * holder confirmed that it stopped, or its session was sealed.
+ *  3. An answer "unknown" comes only from a read begun after the question. One read runs at a time and serves
+ * all who wait.
+ *  4. Anyone finishes a creation or deletion that its starter left half made: the node that placement names.
+ *
+ * Records: docs/formats/table.md, `topic/<name>` and `producer-ids`. Topic pointers are borrowed until the
+ * next turn of the loop.
+ */
+#ifndef FLOE_CATALOG_H
+#define FLOE_CATALOG_H
+
+#include <floe/base/list.h>
+#include <floe/base/map.h>
+#include <floe/lease.h>
+#include <floe/table.h>
+
+#define FLOE_TOPIC_NAME_MAX 249
+#define FLOE_TOPIC_PARTITIONS_MAX 100000
+#define FLOE_TOPIC_CONFIGS_MAX 100
+#define FLOE_TOPIC_CONFIG_VALUE_MAX 4096
+
+enum floe_topic_state { FLOE_TOPIC_CREATING, FLOE_TOPIC_LIVE, FLOE_TOPIC_DELETING, FLOE_TOPIC_DELETED };
+
+struct floe_topic_config {
+    char *name, *value;
+};
+struct floe_topic {
+    struct floe_map_node by_name, by_id;
+    char *name;
+    struct floe_uuid id;
+    int32_t partitions;
+    enum floe_topic_state state;
+    uint64_t rev; /* raised by every write of the record */
+    struct floe_topic_config *configs;
+    uint32_t config_count;
+    /* what of the configuration is obeyed, with the broker's defaults filled in */
+    uint32_t max_message_bytes;
+    bool log_append_time;
+    char version[FLOE_TABLE_VERSION_MAX];
+    uint64_t seen_us; /* when this revision was first seen */
+};
+
+struct floe_catalog;
+struct floe_catalog_config {
+    struct floe_loop *loop;
+    struct floe_table *table;
+    struct floe_lease *lease;
+    struct floe_peers *peers; /* may be null: only sessions of this process hold leases */
+    struct floe_uuid cluster;
+    uint32_t default_max_message_bytes;
+    bool default_log_append_time;
+    /* Does the log still serve (or rebuild) a partition of this topic? */
+    bool (*topic_served)(void *user, const struct floe_uuid *topic, int32_t partitions);
+    void *user;
+};
+enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_catalog_config *cfg,
+                                  struct floe_error *err) FLOE_MUST_USE;
+/* Open operations are dropped without their call-backs. */
+void floe_catalog_destroy(struct floe_catalog **c);
+/* Reads all topics in the background and follows changes from now on. */
+void floe_catalog_start(struct floe_catalog *c);
+
+/* Have all topics been read once? */
+bool floe_catalog_loaded(const struct floe_catalog *c);
+/* From the cache, live topics only; null when it is not known. */
+const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
+const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);
+/* True only when the topic of this id is known to be deleted, or on its way. */
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id);
+/* Live topics in order of their names. Fills at most `max`, returns how many there are. */
+uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
+
+/* Reads the table for topics that the cache does not know: the given names, or everything (`all`: for ids and
+ * lists). `done` runs later, once, with why the table could not be read, if so. */
+struct floe_catalog_wait {
+    const struct floe_slice *names; /* borrowed until done */
+    uint32_t name_count;
+    bool all;
+    void (*done)(struct floe_catalog_wait *w);
+    void *user;
+    struct floe_error err;
+    struct floe_list link;
+};
+void floe_catalog_resolve(struct floe_catalog *c, struct floe_catalog_wait *w);
+void floe_catalog_resolve_cancel(struct floe_catalog_wait *w);
+
+/* One creation or deletion. Everything in the struct is the caller's until `done`; the operation itself goes
+ * on after floe_catalog_op_detach. */
+struct floe_catalog_op;
+struct floe_topic_spec {
+    const char *name; /* valid (floe_topic_name_check) */
+    int32_t partitions;
+    const struct floe_topic_config *configs;
+    uint32_t config_count;
+};
+typedef void floe_catalog_done(void *user, const struct floe_error *err, const struct floe_uuid *id);
+/* FLOE_EEXISTS: a topic of that name exists (or is being deleted). The topic is usable on every broker when
+ * `done` runs. Null when memory is out. */
+struct floe_catalog_op *floe_catalog_create_topic(struct floe_catalog *c, const struct floe_topic_spec *spec,
+                                                  floe_catalog_done *done, void *user);
+/* FLOE_ENOTFOUND: no such topic. With a non-null id only that very topic is deleted. */
+struct floe_catalog_op *floe_catalog_delete_topic(struct floe_catalog *c, const char *name,
+                                                  const struct floe_uuid *id, floe_catalog_done *done,
+                                                  void *user);
+/* The caller waits no longer: `done` will not run, the operation goes on. */
+void floe_catalog_op_detach(struct floe_catalog_op *op);
+
+/* A peer says that a topic is deleted: stops serving it, then `done`. */
+void floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
+                               void (*done)(void *user), void *user);
+
+/* The next producer id; ids are taken from the table in blocks. */
+void floe_catalog_producer_id(struct floe_catalog *c,
+                              void (*done)(void *user, const struct floe_error *err, int64_t id), void *user);
+
+/* FLOE_OK, or FLOE_EINVAL with Kafka's sentence. */
+enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_error *err) FLOE_MUST_USE;
+
+#endif

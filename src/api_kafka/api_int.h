@@ -1,0 +1,66 @@
+/* What the handlers share. */
+#ifndef FLOE_API_INT_H
+#define FLOE_API_INT_H
+
+#include <floe/api_kafka.h>
+
+#define HOLD_US 10000000 /* how long a request waits for a partition that is being rebuilt */
+#define POLL_US 5000     /* how often a step without a call-back is looked at again */
+
+struct floe_api {
+    struct floe_api_config cfg;
+};
+static inline struct floe_api *api_of(const struct floe_request *rq)
+{
+    return rq->service;
+}
+
+/* One handler a served API. */
+typedef void api_handler(struct floe_request *rq);
+api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions, api_create_topics,
+    api_delete_topics, api_init_producer_id, api_describe_cluster, api_describe_topic_partitions,
+    api_find_coordinator, api_offset_for_leader_epoch, api_describe_configs, api_peer_heartbeat,
+    api_peer_lease_changed, api_peer_topic_deleted;
+bool api_produce_prepare(struct floe_request *rq);
+
+/* error.c: FLOE_E… as Kafka's code. */
+int16_t api_error(enum floe_err e);
+
+/* ready.c: makes sure that the catalog knows the topics (a read of the table begun now, where it does not)
+ * and that a lease of theirs is cached; then `then`. At once when all is known. */
+struct api_want {
+    struct floe_kstr name; /* n < 0: by id */
+    struct floe_uuid id;
+};
+void api_topics_ready(struct floe_request *rq, const struct api_want *wants, uint32_t n,
+                      void (*then)(struct floe_request *rq));
+const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *w);
+
+/* Leader and epoch that a partition's lease names; false when none is known. */
+bool api_leader(struct floe_api *api, const struct floe_tp *tp, int32_t *node, int32_t *epoch);
+/* Host and port of a node as this client should see it (KIP-951, Metadata). */
+struct api_endpoint {
+    int32_t node;
+    struct floe_kstr host, rack;
+    int32_t port;
+};
+/* Every node of the broker list, in the request's arena. */
+struct api_endpoint *api_endpoints(struct floe_request *rq, uint32_t *n);
+/* The same with each node's state. */
+struct floe_node_info *api_nodes(struct floe_request *rq, uint32_t *n);
+void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node, struct api_endpoint *out);
+
+/* Can the partition be used here? */
+enum api_place { API_SERVING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };
+enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,
+                         struct floe_partition **p);
+
+static inline struct floe_kstr api_copy(struct floe_request *rq, const char *s)
+{
+    char *p = floe_arena_strndup(&rq->arena, s, strlen(s));
+    return p ? floe_kstr(p) : (struct floe_kstr){"", 0};
+}
+/* The arena is full, or another mistake that no answer can carry. */
+void api_give_up(struct floe_request *rq);
+
+#endif

@@ -1,0 +1,230 @@
+/* What several handlers need: errors, endpoints, leaders, and topics made known. */
+#include "api_kafka/api_int.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+int16_t api_error(enum floe_err e)
+{
+    switch (e) {
+    case FLOE_OK:
+        return FLOE_KERR_NONE;
+    case FLOE_ENOTHOLDER:
+    case FLOE_EFENCED:
+    case FLOE_ECLOSED:
+    case FLOE_ELAPSED:
+        return FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
+    case FLOE_ENOTFOUND:
+        return FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+    case FLOE_EEXISTS:
+        return FLOE_KERR_TOPIC_ALREADY_EXISTS;
+    case FLOE_ETIMEOUT:
+    case FLOE_EINDETERMINATE:
+    case FLOE_EAGAIN:
+    case FLOE_ENOMEM:
+    case FLOE_EUNAVAILABLE:
+    case FLOE_EREFUSED:
+        return FLOE_KERR_REQUEST_TIMED_OUT;
+    case FLOE_ETOOLARGE:
+        return FLOE_KERR_POLICY_VIOLATION;
+    case FLOE_EINVAL:
+        return FLOE_KERR_INVALID_REQUEST;
+    case FLOE_EUNSUPPORTED:
+        return FLOE_KERR_UNSUPPORTED_VERSION;
+    case FLOE_ECORRUPT:
+    case FLOE_EIO:
+    case FLOE_ENOSPACE:
+    case FLOE_EDENIED:
+        return FLOE_KERR_KAFKA_STORAGE_ERROR;
+    default:
+        return FLOE_KERR_UNKNOWN_SERVER_ERROR;
+    }
+}
+
+void api_give_up(struct floe_request *rq)
+{
+    floe_request_close(rq, "the request needs more memory than a request may take");
+}
+
+bool api_leader(struct floe_api *api, const struct floe_tp *tp, int32_t *node, int32_t *epoch)
+{
+    struct floe_lease_entry e;
+    if (!floe_lease_lookup(api->cfg.lease, tp, &e))
+        return false;
+    *node = e.holder.node;
+    *epoch = e.epoch;
+    return true;
+}
+
+struct floe_node_info *api_nodes(struct floe_request *rq, uint32_t *n)
+{
+    struct floe_lease *l = api_of(rq)->cfg.lease;
+    uint32_t count = floe_lease_nodes(l, NULL, 0);
+    struct floe_node_info *nodes = floe_arena_calloc(&rq->arena, count, sizeof *nodes);
+    if (!nodes)
+        return NULL;
+    *n = FLOE_MIN(floe_lease_nodes(l, nodes, count), count);
+    return nodes;
+}
+
+/* "host:port" or "[v6]:port" in two. */
+static void split_addr(struct floe_request *rq, const char *addr, struct api_endpoint *out)
+{
+    const char *colon = strrchr(addr, ':');
+    size_t n = colon ? (size_t)(colon - addr) : strlen(addr);
+    const char *host = addr;
+    if (n >= 2 && host[0] == '[' && host[n - 1] == ']') {
+        host++;
+        n -= 2;
+    }
+    char *copy = floe_arena_strndup(&rq->arena, host, n);
+    out->host = copy ? floe_kstr(copy) : (struct floe_kstr){"", 0};
+    out->port = colon ? atoi(colon + 1) : 0;
+}
+
+void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node, struct api_endpoint *out)
+{
+    const char *name = api_of(rq)->cfg.listeners[rq->client->listener];
+    const char *addr = node->addr_count ? node->addrs[0].addr : "";
+    for (uint32_t i = 0; i < node->addr_count; i++) {
+        if (strcmp(node->addrs[i].name, name) == 0)
+            addr = node->addrs[i].addr;
+    }
+    out->node = node->session.node;
+    out->rack = node->rack[0] ? api_copy(rq, node->rack) : (struct floe_kstr){NULL, -1};
+    split_addr(rq, addr, out);
+}
+
+struct api_endpoint *api_endpoints(struct floe_request *rq, uint32_t *n)
+{
+    struct floe_node_info *nodes = api_nodes(rq, n);
+    struct api_endpoint *out = nodes ? floe_arena_calloc(&rq->arena, *n, sizeof *out) : NULL;
+    if (!out)
+        return NULL;
+    for (uint32_t i = 0; i < *n; i++)
+        api_endpoint_of(rq, &nodes[i], &out[i]);
+    return out;
+}
+
+const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *w)
+{
+    if (w->name.n >= 0)
+        return floe_catalog_by_name(api->cfg.catalog, w->name.p, (size_t)w->name.n);
+    return floe_catalog_by_id(api->cfg.catalog, &w->id);
+}
+
+enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,
+                         struct floe_partition **p)
+{
+    if (!t || tp->index < 0 || tp->index >= t->partitions)
+        return API_UNKNOWN;
+    switch (floe_log_find(api->cfg.log, tp, p)) {
+    case FLOE_PARTITION_SERVING:
+        return API_SERVING;
+    case FLOE_PARTITION_REBUILDING:
+        return API_WAIT;
+    case FLOE_PARTITION_ABSENT:
+        break;
+    }
+    struct floe_lease_entry e;
+    const struct floe_session_name *own = floe_lease_session(api->cfg.lease);
+    if (own && floe_lease_lookup(api->cfg.lease, tp, &e) && floe_session_name_eq(&e.holder, own))
+        return API_WAIT; /* the lease is ours, the log is told in a moment */
+    return API_ELSEWHERE;
+}
+
+struct ready {
+    struct floe_request *rq;
+    void (*then)(struct floe_request *rq);
+    struct floe_catalog_wait wait;
+    const struct api_want *wants;
+    uint32_t n, refreshing;
+};
+
+static void ready_leases(struct ready *r);
+
+static void shard_refreshed(void *user, const struct floe_error *err)
+{
+    struct ready *r = user;
+    (void)err; /* a partition without a known lease answers for itself */
+    if (--r->refreshing == 0)
+        r->then(r->rq);
+}
+
+/* Leases of 64 partitions share a shard: one look at each shard tells whether it must be read. */
+static void ready_leases(struct ready *r)
+{
+    struct floe_api *api = api_of(r->rq);
+    r->refreshing = 1;
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct floe_topic *t = api_topic(api, &r->wants[i]);
+        struct floe_uuid id = t ? t->id : (struct floe_uuid){{0}};
+        int32_t partitions = t ? t->partitions : 0;
+        for (int32_t p = 0; p < partitions; p += 64) {
+            struct floe_tp tp = {id, p};
+            struct floe_lease_entry e;
+            if (floe_lease_lookup(api->cfg.lease, &tp, &e))
+                continue;
+            r->refreshing++;
+            floe_lease_refresh(api->cfg.lease, &tp, shard_refreshed, r);
+        }
+    }
+    static const struct floe_error ok;
+    shard_refreshed(r, &ok);
+}
+
+static void topics_read(struct floe_catalog_wait *w)
+{
+    ready_leases(w->user);
+}
+
+static bool all_known(struct floe_api *api, const struct api_want *wants, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct floe_topic *t = api_topic(api, &wants[i]);
+        if (!t)
+            return false;
+        for (int32_t p = 0; p < t->partitions; p += 64) {
+            struct floe_tp tp = {t->id, p};
+            struct floe_lease_entry e;
+            if (!floe_lease_lookup(api->cfg.lease, &tp, &e))
+                return false;
+        }
+    }
+    return true;
+}
+
+void api_topics_ready(struct floe_request *rq, const struct api_want *wants, uint32_t n,
+                      void (*then)(struct floe_request *rq))
+{
+    struct floe_api *api = api_of(rq);
+    if (all_known(api, wants, n)) {
+        then(rq);
+        return;
+    }
+    struct ready *r = floe_arena_alloc(&rq->arena, sizeof *r);
+    struct floe_slice *names = floe_arena_calloc(&rq->arena, n, sizeof *names);
+    if (!r || !names) {
+        api_give_up(rq);
+        return;
+    }
+    *r = (struct ready){.rq = rq, .then = then, .wants = wants, .n = n};
+    bool unknown = false;
+    for (uint32_t i = 0; i < n; i++) {
+        bool by_id = wants[i].name.n < 0;
+        if (api_topic(api, &wants[i]) ||
+            (!by_id && floe_topic_name_check(wants[i].name.p, (size_t)wants[i].name.n, NULL)))
+            continue; /* known, or no topic can have that name */
+        unknown = true;
+        if (by_id)
+            r->wait.all = true;
+        else
+            names[r->wait.name_count++] = floe_slice(wants[i].name.p, (size_t)wants[i].name.n);
+    }
+    r->wait.names = names;
+    r->wait.done = topics_read;
+    r->wait.user = r;
+    if (unknown)
+        floe_catalog_resolve(api->cfg.catalog, &r->wait);
+    else
+        ready_leases(r);
+}

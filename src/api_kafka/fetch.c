@@ -1,0 +1,405 @@
+/* Fetch 4–18, without sessions (every answer has session id 0, which clients take as "send all partitions
+ * each time").
+ *
+ * A *pass* reads every partition once, in the request's order, within MaxBytes. If that gave fewer than
+ * MinBytes, and no error, the request waits for data until MaxWaitMs ends, then makes another pass. When a
+ * pass finds data but no batch fits its partition's limit, the first such partition is read again with room
+ * for one whole batch. */
+#include "api_kafka/api_int.h"
+#include <floe/base/assert.h>
+#include <stdlib.h>
+
+struct item {
+    struct fetch *f;
+    struct floe_kafka_FetchResponse_PartitionData *out;
+    const struct floe_kafka_FetchRequest_FetchPartition *in;
+    struct floe_tp tp;
+    int32_t topic_at;
+    struct floe_log_read read;
+    struct floe_log_waiter waiter;
+    bool reading, readable, waiting;
+};
+struct fetch {
+    struct floe_api *api;
+    struct floe_request *rq;
+    const struct floe_kafka_FetchRequest *in;
+    struct floe_kafka_FetchResponse *rs;
+    struct api_want *wants;
+    struct item *items;
+    uint32_t n, reads; /* partitions; reads under way */
+    bool starting, whole, due, ended;
+    uint64_t deadline_us;
+    struct floe_timer timer, wake;
+};
+
+static void pass(struct fetch *f);
+
+static void stop_waiting(struct fetch *f)
+{
+    floe_timer_stop(&f->timer);
+    floe_timer_stop(&f->wake);
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (f->items[i].waiting)
+            floe_log_wait_cancel(&f->items[i].waiter);
+        f->items[i].waiting = false;
+    }
+}
+
+static void drop_reads(struct fetch *f)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        floe_log_read_fini(&f->items[i].read);
+}
+
+/* On the network thread, once the answer was encoded (or dropped). */
+static void release(struct floe_request *rq)
+{
+    struct fetch *f = rq->state;
+    if (f)
+        drop_reads(f);
+}
+
+static void hint_leaders(struct fetch *f)
+{
+    uint32_t n;
+    bool any = false;
+    for (uint32_t i = 0; i < f->n && f->rq->head.api_version >= 12; i++) {
+        struct floe_kafka_FetchResponse_PartitionData *out = f->items[i].out;
+        if (out->ErrorCode == FLOE_KERR_NOT_LEADER_OR_FOLLOWER ||
+            out->ErrorCode == FLOE_KERR_FENCED_LEADER_EPOCH)
+            any |= api_leader(f->api, &f->items[i].tp, &out->CurrentLeader.LeaderId,
+                              &out->CurrentLeader.LeaderEpoch);
+    }
+    struct api_endpoint *e = any && f->rq->head.api_version >= 16 ? api_endpoints(f->rq, &n) : NULL;
+    if (!e)
+        return;
+    f->rs->NodeEndpoints =
+        floe_kafka_array(&floe_kafka_FetchResponse_NodeEndpoint_desc, (int32_t)n, &f->rq->arena);
+    for (uint32_t i = 0; f->rs->NodeEndpoints && i < n; i++) {
+        f->rs->NodeEndpoints[i].NodeId = e[i].node;
+        f->rs->NodeEndpoints[i].Host = e[i].host;
+        f->rs->NodeEndpoints[i].Port = e[i].port;
+        f->rs->NodeEndpoints[i].Rack = e[i].rack;
+        f->rs->NodeEndpoints_n = (int32_t)i + 1;
+    }
+}
+
+static void answer(struct fetch *f)
+{
+    stop_waiting(f);
+    hint_leaders(f);
+    f->ended = true;
+    f->rq->release = release;
+    f->rq->response = f->rs;
+    floe_request_complete(f->rq);
+}
+
+static void fail(struct item *it, int16_t error)
+{
+    it->out->ErrorCode = error;
+    it->out->HighWatermark = -1;
+    it->readable = false;
+}
+
+/* Is the client's history the leader's? KIP-320: older, newer or diverging epochs. */
+static bool epochs_fit(struct item *it, const struct floe_partition *p)
+{
+    int32_t epoch = floe_partition_epoch(p), want = it->in->CurrentLeaderEpoch;
+    if (want >= 0 && want != epoch) {
+        fail(it, want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH);
+        return false;
+    }
+    if (it->in->LastFetchedEpoch >= 0 && it->in->FetchOffset > 0) {
+        int64_t end = -1;
+        int32_t last = floe_partition_epoch_end(p, it->in->LastFetchedEpoch, &end);
+        if (last >= 0 && (last < it->in->LastFetchedEpoch || end < it->in->FetchOffset)) {
+            it->out->DivergingEpoch.Epoch = last;
+            it->out->DivergingEpoch.EndOffset = end;
+            it->out->HighWatermark = floe_partition_high_watermark(p);
+            it->out->LastStableOffset = it->out->HighWatermark;
+            it->out->LogStartOffset = floe_partition_log_start(p);
+            it->readable = false;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Finds the partition; false when this pass cannot read it (error set, or it is being rebuilt). */
+static bool locate(struct item *it)
+{
+    struct fetch *f = it->f;
+    const struct floe_topic *t = api_topic(f->api, &f->wants[it->topic_at]);
+    struct floe_partition *p;
+    if (t)
+        it->tp.topic = t->id;
+    switch (api_place(f->api, t, &it->tp, &p)) {
+    case API_UNKNOWN:
+        fail(it, f->wants[it->topic_at].name.n < 0 && !t ? FLOE_KERR_UNKNOWN_TOPIC_ID
+                                                         : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+        return false;
+    case API_ELSEWHERE:
+        fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        return false;
+    case API_WAIT:
+        return false; /* empty so far */
+    case API_SERVING:
+        return epochs_fit(it, p);
+    }
+    return false;
+}
+
+static void take(struct item *it)
+{
+    struct floe_log_read *r = &it->read;
+    struct floe_kafka_FetchResponse_PartitionData *out = it->out;
+    if (r->err.code == FLOE_EINVAL) {
+        /* Only who is known to hold the lease may say that a position does not exist: it resets the client.
+         */
+        fail(it, floe_lease_alive(it->f->api->cfg.lease) ? FLOE_KERR_OFFSET_OUT_OF_RANGE
+                                                         : FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        if (out->ErrorCode == FLOE_KERR_OFFSET_OUT_OF_RANGE)
+            out->HighWatermark = r->high_watermark;
+        return;
+    }
+    if (r->err.code) {
+        fail(it, api_error(r->err.code));
+        return;
+    }
+    out->HighWatermark = out->LastStableOffset = r->high_watermark;
+    out->LogStartOffset = r->log_start;
+    out->Records = (struct floe_krecords){NULL, (int32_t)r->bytes, r->slice_count, r->slices};
+    if (r->slice_count == 0)
+        out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
+}
+
+static void wait_or_answer(struct fetch *f);
+
+static void read_done(struct floe_log_read *r)
+{
+    struct item *it = r->user;
+    it->reading = false;
+    take(it);
+    if (--it->f->reads == 0 && !it->f->starting)
+        wait_or_answer(it->f);
+}
+
+static void start_read(struct item *it, uint32_t max, bool min_one)
+{
+    struct fetch *f = it->f;
+    floe_log_read_fini(&it->read);
+    it->read = (struct floe_log_read){.tp = it->tp,
+                                      .offset = it->in->FetchOffset,
+                                      .max_bytes = max,
+                                      .min_one = min_one,
+                                      .done = read_done,
+                                      .user = it};
+    it->out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
+    it->reading = true;
+    f->reads++;
+    if (floe_log_read(f->api->cfg.log, &it->read)) {
+        it->reading = false;
+        f->reads--;
+        take(it);
+    }
+}
+
+static uint32_t limit_of(const struct fetch *f)
+{
+    uint32_t max = f->in->MaxBytes > 0 ? (uint32_t)f->in->MaxBytes : 0;
+    return FLOE_MIN(max, f->api->cfg.fetch_max);
+}
+
+static void pass(struct fetch *f)
+{
+    uint32_t left = limit_of(f);
+    bool first = true;
+    f->starting = true;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        if (!it->readable || !locate(it))
+            continue;
+        uint32_t max = it->in->PartitionMaxBytes > 0 ? (uint32_t)it->in->PartitionMaxBytes : 0;
+        max = FLOE_MIN(max, left);
+        start_read(it, max, first);
+        /* What is being read from the store counts in full until it is there. */
+        uint32_t got = it->reading ? max : it->read.bytes;
+        left -= FLOE_MIN(got, left);
+        if (it->reading || it->read.bytes)
+            first = false;
+    }
+    f->starting = false;
+    if (f->reads == 0)
+        wait_or_answer(f);
+}
+
+/* Data is there, but no batch fitted: one partition, one whole batch. */
+static bool read_one_whole(struct fetch *f)
+{
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        if (!it->readable || it->out->ErrorCode || it->out->HighWatermark <= it->in->FetchOffset ||
+            it->read.bytes)
+            continue;
+        f->whole = true;
+        f->starting = true;
+        start_read(it, FLOE_MAX(limit_of(f), 1u), true);
+        f->starting = false;
+        if (f->reads == 0)
+            wait_or_answer(f);
+        return true;
+    }
+    return false;
+}
+
+static void woken(struct floe_timer *t)
+{
+    struct fetch *f = t->user;
+    stop_waiting(f);
+    if (f->deadline_us <= floe_loop_now_us(f->api->cfg.loop))
+        f->due = true;
+    f->whole = false;
+    pass(f);
+}
+
+static void data_came(struct floe_log_waiter *w)
+{
+    struct item *it = w->user;
+    it->waiting = false;
+    /* One commit moves many partitions: look once, after all of them moved. */
+    if (!floe_timer_armed(&it->f->wake))
+        floe_timer_start(it->f->api->cfg.loop, &it->f->wake, 0);
+}
+
+static void wait_or_answer(struct fetch *f)
+{
+    uint64_t bytes = 0, now = floe_loop_now_us(f->api->cfg.loop);
+    bool error = false, unsettled = false;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        bytes += it->read.bytes;
+        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0;
+        unsettled = unsettled || it->out->HighWatermark < 0;
+    }
+    uint32_t min = FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
+    if (error || (bytes > 0 && bytes >= min)) {
+        answer(f);
+        return;
+    }
+    if (bytes == 0 && !f->whole && read_one_whole(f))
+        return;
+    if (bytes >= min || f->due || now >= f->deadline_us) {
+        answer(f);
+        return;
+    }
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        if (!it->readable || it->out->HighWatermark < 0)
+            continue;
+        it->waiter = (struct floe_log_waiter){.fn = data_came, .user = it};
+        floe_list_init(&it->waiter.link);
+        it->waiting = true;
+        int64_t from = FLOE_MAX(it->out->HighWatermark, it->in->FetchOffset);
+        floe_log_wait_data(f->api->cfg.log, &it->tp, from, &it->waiter);
+    }
+    /* Partitions that are being rebuilt have no waiter: looked at again soon. */
+    floe_timer_start(f->api->cfg.loop, &f->timer,
+                     FLOE_MIN(f->deadline_us - now, unsettled ? POLL_US * 4 : UINT64_MAX));
+}
+
+static void cancel(struct floe_request *rq)
+{
+    struct fetch *f = rq->state;
+    if (!f || f->ended)
+        return;
+    stop_waiting(f);
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (f->items[i].reading)
+            floe_log_read_cancel(f->api->cfg.log, &f->items[i].read);
+    }
+    f->ended = true;
+    rq->release = release;
+    rq->no_response = true;
+    floe_request_complete(rq);
+}
+
+static void ready(struct floe_request *rq)
+{
+    struct fetch *f = rq->state;
+    rq->cancel = cancel;
+    f->deadline_us =
+        floe_loop_now_us(f->api->cfg.loop) + (uint64_t)(f->in->MaxWaitMs > 0 ? f->in->MaxWaitMs : 0) * 1000;
+    pass(f);
+}
+
+/* Items and the skeleton of the response; false when memory is out. */
+static bool fill(struct fetch *f)
+{
+    const struct floe_kafka_FetchRequest *in = f->in;
+    struct floe_arena *arena = &f->rq->arena;
+    int32_t topics = FLOE_MAX(in->Topics_n, 0);
+    for (int32_t t = 0; t < topics; t++)
+        f->n += (uint32_t)FLOE_MAX(in->Topics[t].Partitions_n, 0);
+    f->items = floe_arena_calloc(arena, f->n, sizeof *f->items);
+    f->wants = floe_arena_calloc(arena, (size_t)topics, sizeof *f->wants);
+    f->rs->Responses = floe_kafka_array(&floe_kafka_FetchResponse_FetchableTopicResponse_desc, topics, arena);
+    struct item *it = f->items;
+    if (!it || !f->wants || !f->rs->Responses)
+        return false;
+    f->rs->Responses_n = topics;
+    for (int32_t t = 0; t < topics; t++) {
+        struct floe_kafka_FetchResponse_FetchableTopicResponse *tr = &f->rs->Responses[t];
+        tr->Topic = in->Topics[t].Topic;
+        tr->TopicId = in->Topics[t].TopicId;
+        f->wants[t] = (struct api_want){in->Topics[t].Topic, in->Topics[t].TopicId};
+        if (f->rq->head.api_version >= 13)
+            f->wants[t].name = (struct floe_kstr){NULL, -1};
+        int32_t n = FLOE_MAX(in->Topics[t].Partitions_n, 0);
+        tr->Partitions = floe_kafka_array(&floe_kafka_FetchResponse_PartitionData_desc, n, arena);
+        if (!tr->Partitions)
+            return false;
+        tr->Partitions_n = n;
+        for (int32_t i = 0; i < n; i++, it++) {
+            *it = (struct item){
+                .f = f, .out = &tr->Partitions[i], .in = &in->Topics[t].Partitions[i], .topic_at = t};
+            it->tp.index = it->out->PartitionIndex = it->in->Partition;
+            it->out->HighWatermark = -1;
+            it->out->AbortedTransactions_n = in->IsolationLevel == 1 ? 0 : -1;
+            it->out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
+            it->readable = true;
+        }
+    }
+    return true;
+}
+
+static void refuse(struct floe_request *rq, struct floe_kafka_FetchResponse *rs, int16_t error)
+{
+    rs->ErrorCode = error;
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_fetch(struct floe_request *rq)
+{
+    const struct floe_kafka_FetchRequest *in = rq->body;
+    struct fetch *f = floe_arena_alloc(&rq->arena, sizeof *f);
+    struct floe_kafka_FetchResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!f || !rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_FetchResponse_desc, rs);
+    *f = (struct fetch){.api = api_of(rq), .rq = rq, .in = in, .rs = rs};
+    floe_timer_init(&f->timer, woken, f);
+    floe_timer_init(&f->wake, woken, f);
+    if (in->SessionId != 0) {
+        refuse(rq, rs, FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND);
+    } else if (in->SessionEpoch > 0) {
+        refuse(rq, rs, FLOE_KERR_INVALID_FETCH_SESSION_EPOCH);
+    } else if (!fill(f)) {
+        api_give_up(rq);
+    } else {
+        rq->state = f;
+        api_topics_ready(rq, f->wants, (uint32_t)FLOE_MAX(in->Topics_n, 0), ready);
+    }
+}

@@ -1,0 +1,193 @@
+/* ListOffsets 1–11: earliest (-2, -4), latest (-1), largest timestamp (-3), latest tiered (-5: none), by
+ * timestamp. */
+#include "api_kafka/api_int.h"
+
+#define LATEST (-1)
+#define EARLIEST (-2)
+#define MAX_TIMESTAMP (-3)
+#define EARLIEST_LOCAL (-4)
+#define LATEST_TIERED (-5)
+
+struct item {
+    struct lookup *l;
+    struct floe_kafka_ListOffsetsResponse_ListOffsetsPartitionResponse *out;
+    const struct floe_kafka_ListOffsetsRequest_ListOffsetsPartition *in;
+    struct floe_tp tp;
+    int32_t topic_at;
+    struct floe_log_seek seek;
+    bool finished;
+};
+struct lookup {
+    struct floe_api *api;
+    struct floe_request *rq;
+    struct floe_kafka_ListOffsetsResponse *rs;
+    struct api_want *wants;
+    struct item *items;
+    uint32_t n, open;
+    uint64_t hold_until_us;
+    struct floe_timer retry;
+};
+
+static void finish(struct item *it, int16_t error)
+{
+    it->out->ErrorCode = error;
+    it->finished = true;
+    it->l->open--;
+}
+
+static void answer_when_done(struct lookup *l)
+{
+    if (l->open > 0)
+        return;
+    floe_timer_stop(&l->retry);
+    l->rq->response = l->rs;
+    floe_request_complete(l->rq);
+}
+
+static void found(struct floe_log_seek *s)
+{
+    struct item *it = s->user;
+    if (!s->err.code) {
+        it->out->Offset = s->offset;
+        it->out->Timestamp = s->found_timestamp;
+        it->out->LeaderEpoch = s->offset < 0 ? -1 : s->leader_epoch;
+    }
+    finish(it, api_error(s->err.code));
+    answer_when_done(it->l);
+}
+
+static void serve(struct item *it, const struct floe_partition *p)
+{
+    struct floe_api *api = it->l->api;
+    int32_t epoch = floe_partition_epoch(p), want = it->in->CurrentLeaderEpoch;
+    int64_t ts = it->in->Timestamp;
+    if (want >= 0 && want != epoch) {
+        finish(it, want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH);
+        return;
+    }
+    if (ts == LATEST) {
+        if (!floe_lease_alive(api->cfg.lease)) {
+            finish(it, it->l->rq->head.api_version >= 5 ? FLOE_KERR_OFFSET_NOT_AVAILABLE
+                                                        : FLOE_KERR_LEADER_NOT_AVAILABLE);
+            return;
+        }
+        it->out->Offset = floe_partition_high_watermark(p);
+        it->out->LeaderEpoch = epoch;
+        finish(it, 0);
+    } else if (ts == EARLIEST || ts == EARLIEST_LOCAL) {
+        it->out->Offset = floe_partition_log_start(p);
+        int64_t end;
+        int32_t first = floe_partition_epoch_end(p, 0, &end);
+        it->out->LeaderEpoch = first >= 0 ? first : epoch;
+        finish(it, 0);
+    } else if (ts == LATEST_TIERED) {
+        finish(it, 0); /* -1: there is no second tier to speak of */
+    } else if (ts == MAX_TIMESTAMP || ts >= 0) {
+        it->seek = (struct floe_log_seek){.tp = it->tp,
+                                          .timestamp = ts == MAX_TIMESTAMP ? FLOE_LOG_MAX_TIMESTAMP : ts,
+                                          .done = found,
+                                          .user = it};
+        floe_log_seek(api->cfg.log, &it->seek);
+    } else {
+        finish(it, FLOE_KERR_UNSUPPORTED_VERSION);
+    }
+}
+
+static void pump(struct lookup *l)
+{
+    bool waiting = false, late = floe_loop_now_us(l->api->cfg.loop) >= l->hold_until_us;
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct item *it = &l->items[i];
+        struct floe_partition *p;
+        if (it->finished || it->seek.done)
+            continue;
+        const struct floe_topic *t = api_topic(l->api, &l->wants[it->topic_at]);
+        if (t)
+            it->tp.topic = t->id;
+        switch (api_place(l->api, t, &it->tp, &p)) {
+        case API_UNKNOWN:
+            finish(it, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+            break;
+        case API_ELSEWHERE:
+            finish(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+            break;
+        case API_WAIT:
+            if (late)
+                finish(it, FLOE_KERR_LEADER_NOT_AVAILABLE);
+            else
+                waiting = true;
+            break;
+        case API_SERVING:
+            serve(it, p);
+            break;
+        }
+    }
+    if (waiting)
+        floe_timer_start(l->api->cfg.loop, &l->retry, POLL_US);
+    answer_when_done(l);
+}
+
+static void retried(struct floe_timer *t)
+{
+    pump(t->user);
+}
+
+static void ready(struct floe_request *rq)
+{
+    struct lookup *l = rq->state;
+    l->hold_until_us = floe_loop_now_us(l->api->cfg.loop) + HOLD_US;
+    pump(l);
+}
+
+static bool fill(struct lookup *l, const struct floe_kafka_ListOffsetsRequest *in)
+{
+    struct floe_arena *arena = &l->rq->arena;
+    int32_t topics = FLOE_MAX(in->Topics_n, 0);
+    for (int32_t t = 0; t < topics; t++)
+        l->n += (uint32_t)FLOE_MAX(in->Topics[t].Partitions_n, 0);
+    l->open = l->n;
+    l->items = floe_arena_calloc(arena, l->n, sizeof *l->items);
+    l->wants = floe_arena_calloc(arena, (size_t)topics, sizeof *l->wants);
+    l->rs->Topics =
+        floe_kafka_array(&floe_kafka_ListOffsetsResponse_ListOffsetsTopicResponse_desc, topics, arena);
+    struct item *it = l->items;
+    if (!it || !l->wants || !l->rs->Topics)
+        return false;
+    l->rs->Topics_n = topics;
+    for (int32_t t = 0; t < topics; t++) {
+        struct floe_kafka_ListOffsetsResponse_ListOffsetsTopicResponse *tr = &l->rs->Topics[t];
+        int32_t n = FLOE_MAX(in->Topics[t].Partitions_n, 0);
+        tr->Name = in->Topics[t].Name;
+        l->wants[t].name = in->Topics[t].Name;
+        tr->Partitions =
+            floe_kafka_array(&floe_kafka_ListOffsetsResponse_ListOffsetsPartitionResponse_desc, n, arena);
+        if (!tr->Partitions)
+            return false;
+        tr->Partitions_n = n;
+        for (int32_t i = 0; i < n; i++, it++) {
+            *it = (struct item){
+                .l = l, .out = &tr->Partitions[i], .in = &in->Topics[t].Partitions[i], .topic_at = t};
+            it->tp.index = it->out->PartitionIndex = it->in->PartitionIndex;
+        }
+    }
+    return true;
+}
+
+void api_list_offsets(struct floe_request *rq)
+{
+    const struct floe_kafka_ListOffsetsRequest *in = rq->body;
+    struct lookup *l = floe_arena_alloc(&rq->arena, sizeof *l);
+    struct floe_kafka_ListOffsetsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!l || !rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_ListOffsetsResponse_desc, rs);
+    *l = (struct lookup){.api = api_of(rq), .rq = rq, .rs = rs};
+    floe_timer_init(&l->retry, retried, l);
+    rq->state = l;
+    if (fill(l, in))
+        api_topics_ready(rq, l->wants, (uint32_t)FLOE_MAX(in->Topics_n, 0), ready);
+    else
+        api_give_up(rq);
+}

@@ -1,0 +1,283 @@
+/* Metadata 0–13, DescribeCluster 0–2, DescribeTopicPartitions 0: who leads what, and where it listens. */
+#include "api_kafka/api_int.h"
+#include <floe/kafka/configs.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define NO_OPERATIONS INT32_MIN
+#define TOPIC_OPERATIONS                                                                                     \
+    0x0DF8 /* READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS */
+#define CLUSTER_OPERATIONS 0x1DF8 /* as above for a cluster, with IDEMPOTENT_WRITE and CLUSTER_ACTION */
+
+struct view {
+    struct floe_api *api;
+    struct floe_request *rq;
+    struct api_want *wants;
+    uint32_t n, creating;
+    bool all, asked;
+    int16_t *create_error;
+    struct floe_catalog_wait wait;
+};
+/* Auto-creation outlives a request that is given up. */
+struct auto_create {
+    struct view *v;
+    uint32_t at;
+};
+
+static struct floe_kstr cluster_id(struct floe_request *rq)
+{
+    char id[23];
+    floe_uuid_b64(id, &api_of(rq)->cfg.cluster);
+    return api_copy(rq, id);
+}
+
+static bool put_partitions(struct floe_request *rq, const struct floe_topic *t,
+                           struct floe_kafka_MetadataResponse_MetadataResponseTopic *out)
+{
+    struct floe_arena *arena = &rq->arena;
+    out->Partitions =
+        floe_kafka_array(&floe_kafka_MetadataResponse_MetadataResponsePartition_desc, t->partitions, arena);
+    int32_t *leaders = floe_arena_calloc(arena, (size_t)t->partitions, sizeof *leaders);
+    if (!out->Partitions || !leaders)
+        return false;
+    out->Partitions_n = t->partitions;
+    for (int32_t i = 0; i < t->partitions; i++) {
+        struct floe_kafka_MetadataResponse_MetadataResponsePartition *p = &out->Partitions[i];
+        struct floe_tp tp = {t->id, i};
+        p->PartitionIndex = i;
+        if (!api_leader(api_of(rq), &tp, &leaders[i], &p->LeaderEpoch)) {
+            p->ErrorCode = FLOE_KERR_LEADER_NOT_AVAILABLE;
+            p->LeaderId = -1;
+            continue;
+        }
+        p->LeaderId = leaders[i];
+        p->ReplicaNodes = p->IsrNodes = &leaders[i];
+        p->ReplicaNodes_n = p->IsrNodes_n = 1;
+    }
+    return true;
+}
+
+static bool put_brokers(struct floe_request *rq, struct floe_kafka_MetadataResponse *rs)
+{
+    uint32_t n;
+    struct api_endpoint *e = api_endpoints(rq, &n);
+    if (!e)
+        return false;
+    rs->Brokers =
+        floe_kafka_array(&floe_kafka_MetadataResponse_MetadataResponseBroker_desc, (int32_t)n, &rq->arena);
+    if (!rs->Brokers)
+        return false;
+    rs->Brokers_n = (int32_t)n;
+    for (uint32_t i = 0; i < n; i++) {
+        rs->Brokers[i].NodeId = e[i].node;
+        rs->Brokers[i].Host = e[i].host;
+        rs->Brokers[i].Port = e[i].port;
+        rs->Brokers[i].Rack = e[i].rack;
+    }
+    rs->ClusterId = cluster_id(rq);
+    rs->ControllerId = floe_lease_node_id(api_of(rq)->cfg.lease);
+    return true;
+}
+
+static bool put_topic(struct view *v, const struct floe_topic *t, int16_t error, const struct api_want *w,
+                      struct floe_kafka_MetadataResponse_MetadataResponseTopic *out)
+{
+    const struct floe_kafka_MetadataRequest *in = v->rq->body;
+    out->TopicAuthorizedOperations = in->IncludeTopicAuthorizedOperations ? TOPIC_OPERATIONS : NO_OPERATIONS;
+    if (t) {
+        out->Name = api_copy(v->rq, t->name);
+        out->TopicId = t->id;
+        return put_partitions(v->rq, t, out);
+    }
+    out->ErrorCode = error;
+    out->Name = w->name;
+    out->TopicId = w->id;
+    out->TopicAuthorizedOperations = NO_OPERATIONS;
+    if (w->name.n < 0 && v->rq->head.api_version < 12)
+        out->Name = (struct floe_kstr){"", 0};
+    return true;
+}
+
+static int16_t unknown_error(const struct view *v, uint32_t i)
+{
+    const struct api_want *w = &v->wants[i];
+    if (v->create_error && v->create_error[i])
+        return v->create_error[i];
+    if (w->name.n < 0)
+        return FLOE_KERR_UNKNOWN_TOPIC_ID;
+    return floe_topic_name_check(w->name.p, (size_t)w->name.n, NULL) ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
+                                                                     : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+
+static void metadata_answer(struct floe_request *rq)
+{
+    struct view *v = rq->state;
+    const struct floe_kafka_MetadataRequest *in = rq->body;
+    struct floe_kafka_MetadataResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    bool ok = rs != NULL;
+    if (ok) {
+        floe_kafka_defaults(&floe_kafka_MetadataResponse_desc, rs);
+        rs->ClusterAuthorizedOperations =
+            in->IncludeClusterAuthorizedOperations ? CLUSTER_OPERATIONS : NO_OPERATIONS;
+        ok = put_brokers(rq, rs);
+        rs->Topics = floe_kafka_array(&floe_kafka_MetadataResponse_MetadataResponseTopic_desc, (int32_t)v->n,
+                                      &rq->arena);
+        ok = ok && rs->Topics;
+    }
+    for (uint32_t i = 0; ok && i < v->n; i++) {
+        const struct floe_topic *t = api_topic(v->api, &v->wants[i]);
+        if (!t && v->all)
+            continue; /* deleted a moment ago */
+        ok = put_topic(v, t, t ? 0 : unknown_error(v, i), &v->wants[i], &rs->Topics[rs->Topics_n]);
+        rs->Topics_n++;
+    }
+    if (!ok) {
+        api_give_up(rq);
+        return;
+    }
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+static void created(void *user, const struct floe_error *err, const struct floe_uuid *id)
+{
+    struct auto_create *a = user;
+    struct view *v = a->v;
+    (void)id;
+    if (err->code && err->code != FLOE_EEXISTS)
+        v->create_error[a->at] = api_error(err->code);
+    if (err->code == FLOE_EEXISTS)
+        v->create_error[a->at] = FLOE_KERR_LEADER_NOT_AVAILABLE; /* unless the cache has it by now */
+    if (--v->creating == 0)
+        api_topics_ready(v->rq, v->wants, v->n, metadata_answer);
+}
+
+/* Topics that nobody knows are made, where both sides want that; the answer waits, so that it is complete. */
+static void metadata_known(struct floe_request *rq)
+{
+    struct view *v = rq->state;
+    const struct floe_kafka_MetadataRequest *in = rq->body;
+    bool make =
+        v->api->cfg.auto_create && (rq->head.api_version < 4 || in->AllowAutoTopicCreation) && !v->all;
+    v->create_error = floe_arena_calloc(&rq->arena, v->n, sizeof *v->create_error);
+    struct auto_create *a = floe_arena_calloc(&rq->arena, v->n, sizeof *a);
+    if (!v->create_error || !a) {
+        api_give_up(rq);
+        return;
+    }
+    v->creating = 1;
+    for (uint32_t i = 0; make && i < v->n; i++) {
+        struct floe_kstr name = v->wants[i].name;
+        if (name.n < 0 || api_topic(v->api, &v->wants[i]) ||
+            floe_topic_name_check(name.p, (size_t)name.n, NULL))
+            continue;
+        char *copy = floe_arena_strndup(&rq->arena, name.p, (size_t)name.n);
+        a[i] = (struct auto_create){v, i};
+        struct floe_topic_spec spec = {.name = copy, .partitions = v->api->cfg.num_partitions};
+        v->creating++;
+        if (!copy || !floe_catalog_create_topic(v->api->cfg.catalog, &spec, created, &a[i])) {
+            v->creating--;
+            v->create_error[i] = FLOE_KERR_REQUEST_TIMED_OUT;
+        }
+    }
+    if (--v->creating == 0)
+        metadata_answer(rq);
+}
+
+static bool want_all(struct view *v)
+{
+    struct floe_request *rq = v->rq;
+    uint32_t n = floe_catalog_list(v->api->cfg.catalog, NULL, 0);
+    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
+    v->wants = floe_arena_calloc(&rq->arena, n, sizeof *v->wants);
+    if (!list || !v->wants)
+        return false;
+    v->n = FLOE_MIN(floe_catalog_list(v->api->cfg.catalog, list, n), n);
+    for (uint32_t i = 0; i < v->n; i++)
+        v->wants[i].name = api_copy(rq, list[i]->name);
+    return true;
+}
+
+static void all_read(struct floe_catalog_wait *w)
+{
+    struct floe_request *rq = w->user;
+    struct view *v = rq->state;
+    if (want_all(v))
+        api_topics_ready(rq, v->wants, v->n, metadata_known);
+    else
+        api_give_up(rq);
+}
+
+void api_metadata(struct floe_request *rq)
+{
+    const struct floe_kafka_MetadataRequest *in = rq->body;
+    struct view *v = floe_arena_alloc(&rq->arena, sizeof *v);
+    if (!v) {
+        api_give_up(rq);
+        return;
+    }
+    *v = (struct view){.api = api_of(rq), .rq = rq};
+    v->all = in->Topics_n < 0 || (rq->head.api_version == 0 && in->Topics_n == 0);
+    rq->state = v;
+    if (v->all && !floe_catalog_loaded(v->api->cfg.catalog)) {
+        v->wait = (struct floe_catalog_wait){.all = true, .done = all_read, .user = rq};
+        floe_catalog_resolve(v->api->cfg.catalog, &v->wait);
+        return;
+    }
+    if (v->all) {
+        v->wait.user = rq;
+        all_read(&v->wait);
+        return;
+    }
+    v->n = (uint32_t)in->Topics_n;
+    v->wants = floe_arena_calloc(&rq->arena, v->n, sizeof *v->wants);
+    if (!v->wants) {
+        api_give_up(rq);
+        return;
+    }
+    for (uint32_t i = 0; i < v->n; i++) {
+        v->wants[i] = (struct api_want){in->Topics[i].Name, in->Topics[i].TopicId};
+        if (in->Topics[i].Name.n >= 0)
+            v->wants[i].id = (struct floe_uuid){{0}};
+    }
+    api_topics_ready(rq, v->wants, v->n, metadata_known);
+}
+
+void api_describe_cluster(struct floe_request *rq)
+{
+    const struct floe_kafka_DescribeClusterRequest *in = rq->body;
+    struct floe_kafka_DescribeClusterResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    uint32_t n;
+    struct floe_node_info *nodes = api_nodes(rq, &n);
+    if (!rs || !nodes) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_DescribeClusterResponse_desc, rs);
+    if (in->EndpointType != 1) {
+        rs->ErrorCode = FLOE_KERR_MISMATCHED_ENDPOINT_TYPE;
+        rs->ErrorMessage = floe_kstr("This is a broker: only endpoint type 1 is served here.");
+        rq->response = rs;
+        floe_request_complete(rq);
+        return;
+    }
+    rs->EndpointType = 1;
+    rs->ClusterId = cluster_id(rq);
+    rs->ControllerId = floe_lease_node_id(api_of(rq)->cfg.lease);
+    if (in->IncludeClusterAuthorizedOperations)
+        rs->ClusterAuthorizedOperations = CLUSTER_OPERATIONS;
+    rs->Brokers = floe_kafka_array(&floe_kafka_DescribeClusterResponse_DescribeClusterBroker_desc, (int32_t)n,
+                                   &rq->arena);
+    for (uint32_t i = 0; rs->Brokers && i < n; i++) {
+        struct api_endpoint e;
+        api_endpoint_of(rq, &nodes[i], &e);
+        rs->Brokers[i].BrokerId = e.node;
+        rs->Brokers[i].Host = e.host;
+        rs->Brokers[i].Port = e.port;
+        rs->Brokers[i].Rack = e.rack;
+        rs->Brokers[i].IsFenced = rq->head.api_version >= 2 && nodes[i].state != FLOE_NODE_LIVE;
+        rs->Brokers_n = (int32_t)i + 1;
+    }
+    rq->response = rs;
+    floe_request_complete(rq);
+}

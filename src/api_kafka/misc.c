@@ -1,0 +1,185 @@
+/* ApiVersions 0–4, InitProducerId 0–5, FindCoordinator 0–6, and the brokers' own APIs. */
+#include "api_kafka/api_int.h"
+#include <floe/base/log.h>
+#include <stdio.h>
+
+static bool alnum(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+/* KIP-511: [a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])? */
+static bool software_ok(struct floe_kstr s)
+{
+    if (s.n < 1 || !alnum(s.p[0]) || !alnum(s.p[s.n - 1]))
+        return false;
+    for (int32_t i = 0; i < s.n; i++) {
+        if (!alnum(s.p[i]) && s.p[i] != '-' && s.p[i] != '.')
+            return false;
+    }
+    return true;
+}
+
+void api_versions(struct floe_request *rq)
+{
+    const struct floe_kafka_ApiVersionsRequest *in = rq->body;
+    struct floe_kafka_ApiVersionsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    uint32_t n;
+    const struct floe_version_range *r = floe_api_served(&n);
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_ApiVersionsResponse_desc, rs);
+    rs->ApiKeys = floe_kafka_array(&floe_kafka_ApiVersionsResponse_ApiVersion_desc, (int32_t)n, &rq->arena);
+    if (!rs->ApiKeys) {
+        api_give_up(rq);
+        return;
+    }
+    bool bad = !rq->unsupported && rq->head.api_version >= 3 &&
+               (!software_ok(in->ClientSoftwareName) || !software_ok(in->ClientSoftwareVersion));
+    if (rq->unsupported)
+        rs->ErrorCode = FLOE_KERR_UNSUPPORTED_VERSION;
+    else if (bad)
+        rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+    for (uint32_t i = 0; i < n && !bad; i++) {
+        if (r[i].peer || (rq->unsupported && r[i].key != 18))
+            continue;
+        rs->ApiKeys[rs->ApiKeys_n].ApiKey = r[i].key;
+        rs->ApiKeys[rs->ApiKeys_n].MinVersion = r[i].min;
+        rs->ApiKeys[rs->ApiKeys_n].MaxVersion = r[i].max;
+        rs->ApiKeys_n++;
+    }
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+static void id_taken(void *user, const struct floe_error *err, int64_t id)
+{
+    struct floe_request *rq = user;
+    struct floe_kafka_InitProducerIdResponse *rs = rq->state;
+    rs->ErrorCode = err->code ? FLOE_KERR_COORDINATOR_NOT_AVAILABLE : 0;
+    rs->ProducerId = err->code ? -1 : id;
+    rs->ProducerEpoch = err->code ? -1 : 0;
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_init_producer_id(struct floe_request *rq)
+{
+    const struct floe_kafka_InitProducerIdRequest *in = rq->body;
+    struct floe_kafka_InitProducerIdResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_InitProducerIdResponse_desc, rs);
+    rq->state = rs;
+    if (in->TransactionalId.n < 0) {
+        floe_catalog_producer_id(api_of(rq)->cfg.catalog, id_taken, rq);
+        return;
+    }
+    rs->ProducerEpoch = -1;
+    rs->ErrorCode = in->TransactionalId.n == 0 ? FLOE_KERR_INVALID_REQUEST : FLOE_KERR_UNSUPPORTED_VERSION;
+    if (in->TransactionalId.n > 0)
+        floe_log_warn("api", "%s asks for transactional id '%.*s': transactions are not served",
+                      rq->client->addr, (int)FLOE_MIN(in->TransactionalId.n, 100), in->TransactionalId.p);
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_find_coordinator(struct floe_request *rq)
+{
+    static const char sentence[] = "Groups and transactions are not served yet.";
+    const struct floe_kafka_FindCoordinatorRequest *in = rq->body;
+    struct floe_kafka_FindCoordinatorResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    int32_t n = rq->head.api_version >= 4 ? FLOE_MAX(in->CoordinatorKeys_n, 0) : 0;
+    if (rs) {
+        floe_kafka_defaults(&floe_kafka_FindCoordinatorResponse_desc, rs);
+        rs->Coordinators =
+            floe_kafka_array(&floe_kafka_FindCoordinatorResponse_Coordinator_desc, n, &rq->arena);
+    }
+    if (!rs || !rs->Coordinators) {
+        api_give_up(rq);
+        return;
+    }
+    int16_t error =
+        in->KeyType < 0 || in->KeyType > 2 ? FLOE_KERR_INVALID_REQUEST : FLOE_KERR_COORDINATOR_NOT_AVAILABLE;
+    if (rq->head.api_version < 4) {
+        rs->ErrorCode = error;
+        if (rq->head.api_version >= 1)
+            rs->ErrorMessage = floe_kstr(sentence);
+        rs->NodeId = -1;
+        rs->Port = -1;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        struct floe_kafka_FindCoordinatorResponse_Coordinator *c = &rs->Coordinators[i];
+        c->Key = in->CoordinatorKeys[i];
+        c->NodeId = c->Port = -1;
+        c->ErrorCode = error;
+        c->ErrorMessage = floe_kstr(sentence);
+    }
+    rs->Coordinators_n = n;
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_peer_heartbeat(struct floe_request *rq)
+{
+    struct floe_kafka_PeerHeartbeatResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_PeerHeartbeatResponse_desc, rs);
+    floe_lease_heard(api_of(rq)->cfg.lease, rq->body, rs);
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_peer_lease_changed(struct floe_request *rq)
+{
+    const struct floe_kafka_PeerLeaseChangedRequest *in = rq->body;
+    struct floe_kafka_PeerLeaseChangedResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedResponse_desc, rs);
+    if (floe_uuid_eq(&in->ClusterId, &api_of(rq)->cfg.cluster))
+        floe_lease_hint(api_of(rq)->cfg.lease, in);
+    else
+        rs->ErrorCode = FLOE_KERR_INCONSISTENT_CLUSTER_ID;
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+static void topic_stopped(void *user)
+{
+    struct floe_request *rq = user;
+    rq->response = rq->state;
+    floe_request_complete(rq);
+}
+
+void api_peer_topic_deleted(struct floe_request *rq)
+{
+    const struct floe_kafka_PeerTopicDeletedRequest *in = rq->body;
+    struct floe_kafka_PeerTopicDeletedResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    const struct floe_session_name *own = floe_lease_session(api_of(rq)->cfg.lease);
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_PeerTopicDeletedResponse_desc, rs);
+    rq->state = rs;
+    struct floe_session_name asked = {in->NodeId, in->NodeEpoch, (uint64_t)in->SessionId};
+    if (!floe_uuid_eq(&in->ClusterId, &api_of(rq)->cfg.cluster))
+        rs->ErrorCode = FLOE_KERR_INCONSISTENT_CLUSTER_ID;
+    else if (!own || !floe_session_name_eq(own, &asked))
+        rs->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER; /* the asker learns the rest from the table */
+    if (rs->ErrorCode) {
+        topic_stopped(rq);
+        return;
+    }
+    floe_catalog_peer_deleted(api_of(rq)->cfg.catalog, &in->TopicId, topic_stopped, rq);
+}

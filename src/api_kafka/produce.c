@@ -1,0 +1,338 @@
+/* Produce 3–13. Versions 0 to 2 are advertised (librdkafka asks for them before it compresses) and refused.
+ *
+ * A request's partitions are appended in its order; one that is being rebuilt, or pushed back by a full
+ * buffer, waits, and while any waits the client's next request does not start: so a producer's batches reach
+ * each partition in the order they were sent. */
+#include "api_kafka/api_int.h"
+#include <floe/base/assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct prepared {
+    struct floe_batch batch;
+    int16_t error;
+    const char *message;
+};
+/* One partition of a request. */
+struct item {
+    struct produce *produce;
+    struct floe_kafka_ProduceResponse_PartitionProduceResponse *out; /* null once the request is answered */
+    struct floe_log_append append;
+    struct floe_tp tp;
+    int32_t topic_at;
+    bool appended, finished;
+};
+/* Lives until the log has answered every append, which may be long after the request timed out. */
+struct produce {
+    struct floe_api *api;
+    struct floe_request *rq; /* null once answered */
+    struct floe_timer timer, retry;
+    uint64_t hold_until_us;
+    uint32_t n, open, in_log; /* items; not finished; in the log's hands */
+    struct api_want *wants;   /* in the request's arena */
+    struct item items[];
+};
+
+static void pump(struct produce *p);
+
+bool api_produce_prepare(struct floe_request *rq)
+{
+    const struct floe_kafka_ProduceRequest *in = rq->body;
+    uint32_t n = 0;
+    for (int32_t t = 0; t < in->TopicData_n; t++)
+        n += (uint32_t)FLOE_MAX(in->TopicData[t].PartitionData_n, 0);
+    struct prepared *out = floe_arena_calloc(&rq->arena, n, sizeof *out);
+    if (!out) {
+        snprintf(rq->reason, sizeof rq->reason, "too many partitions in one request");
+        return false;
+    }
+    rq->prepared = out;
+    struct floe_batch_limits limits = {.max_bytes = INT32_MAX, .zstd = rq->head.api_version >= 7};
+    for (int32_t t = 0; t < in->TopicData_n; t++) {
+        for (int32_t i = 0; i < in->TopicData[t].PartitionData_n; i++, out++) {
+            const struct floe_krecords *rec = &in->TopicData[t].PartitionData[i].Records;
+            struct floe_error err = {0};
+            if (floe_batch_validate_produce((uint8_t *)(uintptr_t)rec->p, rec->n > 0 ? (size_t)rec->n : 0,
+                                            &limits, &out->batch, &out->error, &err) != FLOE_OK)
+                out->message = floe_arena_strndup(&rq->arena, err.msg, strlen(err.msg));
+        }
+    }
+    return true;
+}
+
+static void produce_free(struct produce *p)
+{
+    if (p->rq || p->in_log)
+        return;
+    floe_timer_stop(&p->timer);
+    floe_timer_stop(&p->retry);
+    free(p);
+}
+
+/* KIP-951: who leads, where this broker does not. */
+static void hint_leaders(struct produce *p, struct floe_kafka_ProduceResponse *rs)
+{
+    struct floe_request *rq = p->rq;
+    bool any = false;
+    for (uint32_t i = 0; i < p->n && rq->head.api_version >= 10; i++) {
+        struct floe_kafka_ProduceResponse_PartitionProduceResponse *out = p->items[i].out;
+        if (out->ErrorCode == FLOE_KERR_NOT_LEADER_OR_FOLLOWER)
+            any |= api_leader(p->api, &p->items[i].tp, &out->CurrentLeader.LeaderId,
+                              &out->CurrentLeader.LeaderEpoch);
+    }
+    uint32_t n;
+    struct api_endpoint *e = any ? api_endpoints(rq, &n) : NULL;
+    if (!e)
+        return;
+    rs->NodeEndpoints =
+        floe_kafka_array(&floe_kafka_ProduceResponse_NodeEndpoint_desc, (int32_t)n, &rq->arena);
+    for (uint32_t i = 0; rs->NodeEndpoints && i < n; i++) {
+        rs->NodeEndpoints[i].NodeId = e[i].node;
+        rs->NodeEndpoints[i].Host = e[i].host;
+        rs->NodeEndpoints[i].Port = e[i].port;
+        rs->NodeEndpoints[i].Rack = e[i].rack;
+        rs->NodeEndpoints_n = (int32_t)i + 1;
+    }
+}
+
+static void answer(struct produce *p)
+{
+    struct floe_request *rq = p->rq;
+    const struct floe_kafka_ProduceRequest *in = rq->body;
+    struct floe_kafka_ProduceResponse *rs = rq->state;
+    floe_timer_stop(&p->timer);
+    floe_timer_stop(&p->retry);
+    hint_leaders(p, rs);
+    int16_t error = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        error = error ? error : p->items[i].out->ErrorCode;
+        p->items[i].out = NULL;
+    }
+    p->rq = NULL;
+    if (in->Acks == 0 && error)
+        floe_request_close(rq, "acks=0 and %s", floe_kafka_error_name(error));
+    else if (in->Acks == 0) {
+        rq->no_response = true;
+        floe_request_complete(rq);
+    } else {
+        rq->response = rs;
+        floe_request_complete(rq);
+    }
+    produce_free(p);
+}
+
+static void finish(struct item *it, int16_t error, const char *message)
+{
+    struct produce *p = it->produce;
+    FLOE_ASSERT(!it->finished);
+    it->finished = true;
+    p->open--;
+    if (!it->out)
+        return;
+    it->out->ErrorCode = error;
+    if (error) {
+        it->out->BaseOffset = -1;
+        it->out->LogAppendTimeMs = -1;
+        it->out->LogStartOffset = -1;
+        if (message && *message)
+            it->out->ErrorMessage = api_copy(p->rq, message);
+    }
+}
+
+static int16_t append_error(const struct floe_log_append *a, enum floe_err rc)
+{
+    return a->kafka_error ? a->kafka_error : api_error(rc);
+}
+
+static void appended(struct floe_log_append *a)
+{
+    struct item *it = a->user;
+    struct produce *p = it->produce;
+    p->in_log--;
+    if (it->finished) { /* timed out before */
+        produce_free(p);
+        return;
+    }
+    if (a->err.code == FLOE_OK) {
+        it->out->BaseOffset = a->base_offset;
+        it->out->LogAppendTimeMs = a->log_append_ms;
+        it->out->LogStartOffset = a->log_start;
+        finish(it, 0, NULL);
+    } else {
+        finish(it, append_error(a, a->err.code), a->err.msg);
+    }
+    if (p->open == 0 && p->rq)
+        answer(p);
+}
+
+/* FLOE_EAGAIN: must wait; else the item is in the log's hands or finished. */
+static enum floe_err append_item(struct item *it)
+{
+    struct produce *p = it->produce;
+    const struct floe_kafka_ProduceRequest *in = p->rq->body;
+    const struct floe_topic *t = api_topic(p->api, &p->wants[it->topic_at]);
+    struct floe_partition *part;
+    if (t)
+        it->tp.topic = t->id;
+    switch (api_place(p->api, t, &it->tp, &part)) {
+    case API_UNKNOWN:
+        finish(it,
+               p->wants[it->topic_at].name.n < 0 && !t ? FLOE_KERR_UNKNOWN_TOPIC_ID
+                                                       : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION,
+               NULL);
+        return FLOE_OK;
+    case API_ELSEWHERE:
+        finish(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, NULL);
+        return FLOE_OK;
+    case API_WAIT:
+        return FLOE_EAGAIN;
+    case API_SERVING:
+        break;
+    }
+    if (it->append.batch.length > t->max_message_bytes) {
+        finish(it, FLOE_KERR_MESSAGE_TOO_LARGE,
+               "The record batch is larger than max.message.bytes of the topic.");
+        return FLOE_OK;
+    }
+    it->append.tp = it->tp;
+    it->append.topic_name = t->name;
+    it->append.log_append_time = t->log_append_time;
+    it->append.acks = (int8_t)in->Acks;
+    p->in_log++;
+    it->appended = true;
+    enum floe_err rc = floe_log_append(p->api->cfg.log, &it->append);
+    if (rc == FLOE_OK)
+        return FLOE_OK;
+    p->in_log--;
+    it->appended = false;
+    if (rc == FLOE_EAGAIN)
+        return rc;
+    finish(it, append_error(&it->append, rc), it->append.err.msg);
+    return FLOE_OK;
+}
+
+static void retried(struct floe_timer *t)
+{
+    pump(t->user);
+}
+
+/* Appends what can be appended now. Order within a partition: an item behind a waiting one of the same
+ * partition is an error of the request anyway (one batch a partition), so only the order of requests matters.
+ */
+static void pump(struct produce *p)
+{
+    struct floe_api *api = p->api;
+    bool waiting = false, late = floe_loop_now_us(api->cfg.loop) >= p->hold_until_us;
+    for (uint32_t i = 0; i < p->n; i++) {
+        struct item *it = &p->items[i];
+        if (it->finished || it->appended)
+            continue;
+        if (append_item(it) != FLOE_EAGAIN)
+            continue;
+        if (late)
+            finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+        else
+            waiting = true;
+    }
+    if (waiting)
+        floe_timer_start(api->cfg.loop, &p->retry, POLL_US);
+    else if (p->open)
+        floe_request_next(p->rq);
+    if (p->open == 0)
+        answer(p);
+}
+
+static void timed_out(struct floe_timer *t)
+{
+    struct produce *p = t->user;
+    for (uint32_t i = 0; i < p->n; i++) {
+        if (!p->items[i].finished)
+            finish(&p->items[i], FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+    }
+    answer(p);
+}
+
+static void ready(struct floe_request *rq)
+{
+    struct produce *p = rq->prepared;
+    const struct floe_kafka_ProduceRequest *in = rq->body;
+    p->hold_until_us = floe_loop_now_us(p->api->cfg.loop) + HOLD_US;
+    if (in->Acks != 0)
+        floe_timer_start(p->api->cfg.loop, &p->timer, (uint64_t)FLOE_MAX(in->TimeoutMs, 0) * 1000);
+    pump(p);
+}
+
+/* Fills items and the skeleton of the response; false when memory is out. */
+static bool fill(struct produce *p, const struct floe_kafka_ProduceRequest *in,
+                 struct floe_kafka_ProduceResponse *rs, const struct prepared *prep)
+{
+    struct floe_arena *arena = &p->rq->arena;
+    struct item *it = p->items;
+    bool bad_acks = in->Acks < -1 || in->Acks > 1;
+    rs->Responses =
+        floe_kafka_array(&floe_kafka_ProduceResponse_TopicProduceResponse_desc, in->TopicData_n, arena);
+    for (int32_t t = 0; rs->Responses && t < in->TopicData_n; t++) {
+        const struct floe_kafka_ProduceRequest_TopicProduceData *td = &in->TopicData[t];
+        struct floe_kafka_ProduceResponse_TopicProduceResponse *tr = &rs->Responses[t];
+        rs->Responses_n = t + 1;
+        tr->Name = td->Name;
+        tr->TopicId = td->TopicId;
+        p->wants[t] = (struct api_want){td->Name, td->TopicId};
+        if (p->rq->head.api_version >= 13)
+            p->wants[t].name = (struct floe_kstr){NULL, -1};
+        int32_t n = FLOE_MAX(td->PartitionData_n, 0);
+        tr->PartitionResponses =
+            floe_kafka_array(&floe_kafka_ProduceResponse_PartitionProduceResponse_desc, n, arena);
+        if (!tr->PartitionResponses)
+            return false;
+        tr->PartitionResponses_n = n;
+        for (int32_t i = 0; i < n; i++, it++, prep++) {
+            const struct floe_kafka_ProduceRequest_PartitionProduceData *pd = &td->PartitionData[i];
+            *it = (struct item){.produce = p, .out = &tr->PartitionResponses[i], .topic_at = t};
+            it->tp.index = it->out->Index = pd->Index;
+            it->append.batch = prep->batch;
+            it->append.bytes = (struct floe_bufslice){p->rq->frame, pd->Records.p, prep->batch.length};
+            it->append.done = appended;
+            it->append.user = it;
+            if (bad_acks)
+                finish(it, FLOE_KERR_INVALID_REQUIRED_ACKS, NULL);
+            else if (prep->error)
+                finish(it, prep->error, prep->message);
+            else if (prep->batch.attributes & FLOE_BATCH_TRANSACTIONAL)
+                finish(it, FLOE_KERR_INVALID_TXN_STATE, "Transactions are not served.");
+        }
+    }
+    return rs->Responses != NULL;
+}
+
+void api_produce(struct floe_request *rq)
+{
+    const struct floe_kafka_ProduceRequest *in = rq->body;
+    const struct prepared *prep = rq->prepared;
+    uint32_t n = 0;
+    for (int32_t t = 0; t < in->TopicData_n; t++)
+        n += (uint32_t)FLOE_MAX(in->TopicData[t].PartitionData_n, 0);
+    struct produce *p = calloc(1, sizeof *p + n * sizeof p->items[0]);
+    struct floe_kafka_ProduceResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    size_t topics = (size_t)FLOE_MAX(in->TopicData_n, 0);
+    struct api_want *wants = floe_arena_calloc(&rq->arena, topics, sizeof *wants);
+    if (!p || !rs || !wants) {
+        free(p);
+        api_give_up(rq);
+        return;
+    }
+    *p = (struct produce){.api = api_of(rq), .rq = rq, .n = n, .open = n, .wants = wants};
+    floe_timer_init(&p->timer, timed_out, p);
+    floe_timer_init(&p->retry, retried, p);
+    floe_kafka_defaults(&floe_kafka_ProduceResponse_desc, rs);
+    rq->state = rs;
+    rq->prepared = p;
+    if (!fill(p, in, rs, prep)) {
+        free(p);
+        api_give_up(rq);
+    } else if (p->open == 0) {
+        answer(p);
+    } else {
+        api_topics_ready(rq, wants, (uint32_t)topics, ready);
+    }
+}

@@ -1,0 +1,68 @@
+/* Every API that is served: versions, handler. ApiVersions, the parser and the documentation go by this
+ * table. */
+#include "api_kafka/api_int.h"
+#include <floe/base/assert.h>
+#include <stdlib.h>
+
+#define API_TABLE(X)                                                                                         \
+    X(0, 0, 13, false, api_produce) /* 0 to 2 are refused by the parser below, as in Kafka 4 */              \
+    X(1, 4, 18, false, api_fetch)                                                                            \
+    X(2, 1, 11, false, api_list_offsets)                                                                     \
+    X(3, 0, 13, false, api_metadata)                                                                         \
+    X(10, 0, 6, false, api_find_coordinator)                                                                 \
+    X(18, 0, 4, false, api_versions)                                                                         \
+    X(19, 2, 7, false, api_create_topics)                                                                    \
+    X(20, 1, 6, false, api_delete_topics)                                                                    \
+    X(22, 0, 5, false, api_init_producer_id)                                                                 \
+    X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
+    X(32, 1, 4, false, api_describe_configs)                                                                 \
+    X(60, 0, 2, false, api_describe_cluster)                                                                 \
+    X(75, 0, 0, false, api_describe_topic_partitions)                                                        \
+    X(FLOE_PEER_HEARTBEAT, 0, 0, true, api_peer_heartbeat)                                                   \
+    X(FLOE_PEER_LEASE_CHANGED, 0, 0, true, api_peer_lease_changed)                                           \
+    X(FLOE_PEER_TOPIC_DELETED, 0, 0, true, api_peer_topic_deleted)
+
+#define RANGE(key, min, max, peer, fn) {key, min, max, peer},
+#define HANDLER(key, min, max, peer, fn) fn,
+static const struct floe_version_range ranges[] = {API_TABLE(RANGE)};
+static api_handler *const handlers[] = {API_TABLE(HANDLER)};
+
+const struct floe_version_range *floe_api_served(uint32_t *count)
+{
+    *count = FLOE_COUNTOF(ranges);
+    return ranges;
+}
+
+void floe_api_start(struct floe_request *rq)
+{
+    for (uint32_t i = 0; i < FLOE_COUNTOF(ranges); i++) {
+        if (ranges[i].key == rq->head.api_key) {
+            handlers[i](rq);
+            return;
+        }
+    }
+    floe_request_close(rq, "API key %d is not served", rq->head.api_key);
+}
+
+bool floe_api_prepare(void *api, struct floe_request *rq)
+{
+    (void)api;
+    return rq->head.api_key != 0 || api_produce_prepare(rq);
+}
+
+enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_config *cfg,
+                              struct floe_error *err)
+{
+    struct floe_api *a = calloc(1, sizeof *a);
+    if (!a)
+        return floe_error_set(err, FLOE_ENOMEM, "no memory");
+    a->cfg = *cfg;
+    *out = a;
+    return FLOE_OK;
+}
+
+void floe_api_destroy(struct floe_api **api)
+{
+    free(*api);
+    *api = NULL;
+}

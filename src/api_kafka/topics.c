@@ -1,0 +1,395 @@
+/* CreateTopics 2–7 and DeleteTopics 1–6. Checks and sentences follow Kafka's ReplicationControlManager; an
+ * operation that outlasts the request's time goes on after REQUEST_TIMED_OUT. */
+#include "api_kafka/api_int.h"
+#include <floe/kafka/configs.h>
+#include <stdio.h>
+
+typedef struct floe_kafka_CreateTopicsRequest_CreatableTopic creatable;
+typedef struct floe_kafka_CreateTopicsResponse_CreatableTopicResult created_topic;
+
+struct work {
+    struct admin *a;
+    struct floe_catalog_op *op; /* null: finished or not begun */
+    created_topic *made;
+    struct floe_kafka_DeleteTopicsResponse_DeletableTopicResult *gone;
+    struct floe_topic_spec spec;
+    bool finished;
+};
+struct admin {
+    struct floe_api *api;
+    struct floe_request *rq;
+    void *rs;
+    struct api_want *wants;
+    struct work *works;
+    uint32_t n, open;
+    struct floe_timer timer;
+    struct floe_catalog_wait wait;
+};
+
+static void answer_when_done(struct admin *a)
+{
+    if (a->open > 0)
+        return;
+    floe_timer_stop(&a->timer);
+    a->rq->response = a->rs;
+    floe_request_complete(a->rq);
+}
+
+static void finish(struct work *w, int16_t error, const char *message)
+{
+    struct floe_kstr text = {NULL, -1};
+    if (error)
+        text = message && *message ? api_copy(w->a->rq, message) : floe_kstr(floe_kafka_error_message(error));
+    if (w->made) {
+        w->made->ErrorCode = error;
+        w->made->ErrorMessage = text;
+    } else {
+        w->gone->ErrorCode = error;
+        w->gone->ErrorMessage = text;
+    }
+    w->finished = true;
+    w->op = NULL;
+    w->a->open--;
+}
+
+static void timed_out(struct floe_timer *t)
+{
+    struct admin *a = t->user;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct work *w = &a->works[i];
+        if (w->finished)
+            continue;
+        floe_catalog_op_detach(w->op);
+        finish(w, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+    }
+    answer_when_done(a);
+}
+
+static void op_done(void *user, const struct floe_error *err, const struct floe_uuid *id)
+{
+    struct work *w = user;
+    if (w->made && !err->code)
+        w->made->TopicId = *id;
+    finish(w, api_error(err->code), err->msg);
+    answer_when_done(w->a);
+}
+
+static struct admin *admin_new(struct floe_request *rq, uint32_t n, void *rs)
+{
+    struct admin *a = floe_arena_alloc(&rq->arena, sizeof *a);
+    if (!a)
+        return NULL;
+    *a = (struct admin){.api = api_of(rq), .rq = rq, .rs = rs, .n = n, .open = n};
+    a->works = floe_arena_calloc(&rq->arena, n, sizeof *a->works);
+    a->wants = floe_arena_calloc(&rq->arena, n, sizeof *a->wants);
+    floe_timer_init(&a->timer, timed_out, a);
+    for (uint32_t i = 0; a->works && i < n; i++)
+        a->works[i].a = a;
+    rq->state = a;
+    return a->works && a->wants ? a : NULL;
+}
+
+/* Begins what is left to be done, within the request's time. */
+static void run(struct admin *a, int32_t timeout_ms)
+{
+    if (a->open > 0)
+        floe_timer_start(a->api->cfg.loop, &a->timer, (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * 1000);
+    answer_when_done(a);
+}
+
+/* ---- creation ---- */
+
+static int16_t check_assignments(const creatable *t, int32_t *partitions, struct floe_error *err)
+{
+    if (t->NumPartitions != -1 || t->ReplicationFactor != -1) {
+        floe_error_set(err, FLOE_EINVAL,
+                       "A manual partition assignment was specified, but numPartitions or "
+                       "replicationFactor was not set to -1.");
+        return FLOE_KERR_INVALID_REQUEST;
+    }
+    for (int32_t i = 0; i < t->Assignments_n; i++) {
+        bool found = false;
+        for (int32_t j = 0; j < t->Assignments_n && !found; j++)
+            found = t->Assignments[j].PartitionIndex == i && t->Assignments[j].BrokerIds_n > 0;
+        if (!found) {
+            floe_error_set(err, FLOE_EINVAL,
+                           "partitions should be a consecutive 0-based integer sequence, each "
+                           "with at least one broker");
+            return FLOE_KERR_INVALID_REPLICA_ASSIGNMENT;
+        }
+    }
+    *partitions = t->Assignments_n;
+    return 0;
+}
+
+static int16_t check_counts(const struct floe_api *api, const creatable *t, int32_t *partitions,
+                            struct floe_error *err)
+{
+    *partitions = t->NumPartitions == -1 ? api->cfg.num_partitions : t->NumPartitions;
+    if (t->Assignments_n > 0) {
+        int16_t error = check_assignments(t, partitions, err);
+        if (error)
+            return error;
+    }
+    if (*partitions < 1 || *partitions > FLOE_TOPIC_PARTITIONS_MAX) {
+        floe_error_set(err, FLOE_EINVAL,
+                       "Number of partitions was set to an invalid value: %d (1 to %d, or -1 for the "
+                       "broker's default).",
+                       t->NumPartitions, FLOE_TOPIC_PARTITIONS_MAX);
+        return FLOE_KERR_INVALID_PARTITIONS;
+    }
+    if (t->ReplicationFactor == 0 || t->ReplicationFactor < -1) {
+        floe_error_set(err, FLOE_EINVAL,
+                       "Replication factor must be larger than 0, or -1 to use the default value.");
+        return FLOE_KERR_INVALID_REPLICATION_FACTOR;
+    }
+    return 0;
+}
+
+static int16_t check_configs(struct floe_request *rq, const creatable *t, struct floe_topic_spec *spec,
+                             struct floe_error *err)
+{
+    uint32_t n = (uint32_t)FLOE_MAX(t->Configs_n, 0);
+    struct floe_topic_config *out = floe_arena_calloc(&rq->arena, n, sizeof *out);
+    if (!out || n > FLOE_TOPIC_CONFIGS_MAX) {
+        floe_error_set(err, FLOE_EINVAL, "more than %d configurations", FLOE_TOPIC_CONFIGS_MAX);
+        return FLOE_KERR_INVALID_CONFIG;
+    }
+    spec->configs = out;
+    for (uint32_t i = 0; i < n; i++) {
+        struct floe_kstr name = t->Configs[i].Name, value = t->Configs[i].Value;
+        struct floe_slice key = floe_slice(name.p, (size_t)FLOE_MAX(name.n, 0));
+        const struct floe_kafka_config *c = floe_kafka_config_find(FLOE_CONFIG_TOPIC, key);
+        if (!c) {
+            floe_error_set(err, FLOE_EINVAL, "Unknown topic config name: %.*s", (int)FLOE_MIN(key.n, 200),
+                           (const char *)key.p);
+            return FLOE_KERR_INVALID_CONFIG;
+        }
+        if (value.n < 0 || value.n > FLOE_TOPIC_CONFIG_VALUE_MAX) {
+            floe_error_set(err, FLOE_EINVAL,
+                           value.n < 0 ? "Null value not supported for topic configs: %s"
+                                       : "Value too long for topic config: %s",
+                           c->name);
+            return FLOE_KERR_INVALID_CONFIG;
+        }
+        if (floe_kafka_config_check(c, floe_slice(value.p, (size_t)value.n), err))
+            return FLOE_KERR_INVALID_CONFIG;
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(out[j].name, c->name) == 0) {
+                floe_error_set(err, FLOE_EINVAL, "Topic config %s is given twice", c->name);
+                return FLOE_KERR_INVALID_CONFIG;
+            }
+        }
+        out[i].name = (char *)(uintptr_t)c->name;
+        out[i].value = floe_arena_strndup(&rq->arena, value.p, (size_t)value.n);
+        if (!out[i].value)
+            return FLOE_KERR_REQUEST_TIMED_OUT;
+        spec->config_count = i + 1;
+    }
+    return 0;
+}
+
+/* '.' and '_' are one character to Kafka's metrics: names that differ only in them are refused. */
+static bool collides(struct floe_request *rq, const char *name, const char **with)
+{
+    struct floe_catalog *c = api_of(rq)->cfg.catalog;
+    if (!strpbrk(name, "._"))
+        return false;
+    uint32_t n = floe_catalog_list(c, NULL, 0);
+    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
+    if (!list)
+        return false;
+    n = FLOE_MIN(floe_catalog_list(c, list, n), n);
+    for (uint32_t i = 0; i < n; i++) {
+        const char *a = list[i]->name, *b = name;
+        if (strcmp(a, b) == 0)
+            continue;
+        while (*a && (*a == *b || (strchr("._", *a) && *b && strchr("._", *b)))) {
+            a++;
+            b++;
+        }
+        if (*a == 0 && *b == 0) {
+            *with = list[i]->name;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool repeated(const struct floe_kafka_CreateTopicsRequest *in, int32_t i)
+{
+    for (int32_t j = 0; j < in->Topics_n; j++) {
+        if (j != i && floe_kstr_eq(in->Topics[i].Name, in->Topics[j].Name))
+            return true;
+    }
+    return false;
+}
+
+static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsRequest *in, int32_t i,
+                           struct floe_error *err)
+{
+    struct floe_request *rq = w->a->rq;
+    const creatable *t = &in->Topics[i];
+    const char *other;
+    if (repeated(in, i)) {
+        floe_error_set(err, FLOE_EINVAL, "Duplicate topic name.");
+        return FLOE_KERR_INVALID_REQUEST;
+    }
+    if (floe_topic_name_check(t->Name.p, (size_t)FLOE_MAX(t->Name.n, 0), err))
+        return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
+    char *name = floe_arena_strndup(&rq->arena, t->Name.p, (size_t)t->Name.n);
+    if (!name)
+        return FLOE_KERR_REQUEST_TIMED_OUT;
+    if (floe_catalog_by_name(w->a->api->cfg.catalog, name, strlen(name))) {
+        floe_error_set(err, FLOE_EEXISTS, "Topic '%s' already exists.", name);
+        return FLOE_KERR_TOPIC_ALREADY_EXISTS;
+    }
+    if (collides(rq, name, &other)) {
+        floe_error_set(err, FLOE_EINVAL, "Topic '%.120s' collides with existing topic: %.120s", name, other);
+        return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
+    }
+    w->spec.name = name;
+    int16_t error = check_counts(w->a->api, t, &w->spec.partitions, err);
+    return error ? error : check_configs(rq, t, &w->spec, err);
+}
+
+#define SOURCE_TOPIC 1
+#define SOURCE_DEFAULT 5
+
+/* v5+: the whole configuration that the topic got. */
+static void put_configs(struct work *w)
+{
+    struct floe_arena *arena = &w->a->rq->arena;
+    int32_t n = 0;
+    while (floe_kafka_config_at(FLOE_CONFIG_TOPIC, (uint32_t)n))
+        n++;
+    w->made->Configs =
+        floe_kafka_array(&floe_kafka_CreateTopicsResponse_CreatableTopicConfigs_desc, n, arena);
+    for (int32_t i = 0; w->made->Configs && i < n; i++) {
+        const struct floe_kafka_config *c = floe_kafka_config_at(FLOE_CONFIG_TOPIC, (uint32_t)i);
+        struct floe_kafka_CreateTopicsResponse_CreatableTopicConfigs *o = &w->made->Configs[i];
+        o->Name = floe_kstr(c->name);
+        o->Value = floe_kstr(c->def);
+        o->ConfigSource = SOURCE_DEFAULT;
+        for (uint32_t j = 0; j < w->spec.config_count; j++) {
+            if (strcmp(w->spec.configs[j].name, c->name) == 0) {
+                o->Value = floe_kstr(w->spec.configs[j].value);
+                o->ConfigSource = SOURCE_TOPIC;
+            }
+        }
+        w->made->Configs_n = i + 1;
+    }
+}
+
+static void create_ready(struct floe_request *rq)
+{
+    struct admin *a = rq->state;
+    const struct floe_kafka_CreateTopicsRequest *in = rq->body;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct work *w = &a->works[i];
+        struct floe_error err = {0};
+        int16_t error = check_topic(w, in, (int32_t)i, &err);
+        if (error) {
+            finish(w, error, err.msg);
+            continue;
+        }
+        w->made->NumPartitions = w->spec.partitions;
+        w->made->ReplicationFactor = in->Topics[i].ReplicationFactor > 0 ? in->Topics[i].ReplicationFactor
+                                                                         : a->api->cfg.replication_factor;
+        if (rq->head.api_version >= 5)
+            put_configs(w);
+        if (in->validateOnly) {
+            finish(w, 0, NULL);
+            continue;
+        }
+        w->op = floe_catalog_create_topic(a->api->cfg.catalog, &w->spec, op_done, w);
+        if (!w->op)
+            finish(w, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+    }
+    run(a, in->timeoutMs);
+}
+
+void api_create_topics(struct floe_request *rq)
+{
+    const struct floe_kafka_CreateTopicsRequest *in = rq->body;
+    struct floe_kafka_CreateTopicsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    int32_t n = FLOE_MAX(in->Topics_n, 0);
+    struct admin *a = rs ? admin_new(rq, (uint32_t)n, rs) : NULL;
+    if (!a) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_CreateTopicsResponse_desc, rs);
+    rs->Topics = floe_kafka_array(&floe_kafka_CreateTopicsResponse_CreatableTopicResult_desc, n, &rq->arena);
+    if (!rs->Topics) {
+        api_give_up(rq);
+        return;
+    }
+    rs->Topics_n = n;
+    for (int32_t i = 0; i < n; i++) {
+        a->works[i].made = &rs->Topics[i];
+        rs->Topics[i].Name = in->Topics[i].Name;
+        rs->Topics[i].Configs_n = -1;
+    }
+    create_ready(rq);
+}
+
+/* ---- deletion ---- */
+
+static void delete_ready(struct floe_request *rq)
+{
+    struct admin *a = rq->state;
+    const struct floe_kafka_DeleteTopicsRequest *in = rq->body;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct work *w = &a->works[i];
+        if (w->finished)
+            continue;
+        bool by_id = a->wants[i].name.n < 0;
+        const struct floe_topic *t = api_topic(a->api, &a->wants[i]);
+        if (!t) {
+            finish(w, by_id ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+            continue;
+        }
+        w->gone->TopicId = t->id;
+        w->gone->Name = api_copy(rq, t->name);
+        w->op = floe_catalog_delete_topic(a->api->cfg.catalog, t->name, &t->id, op_done, w);
+        if (!w->op)
+            finish(w, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+    }
+    run(a, in->TimeoutMs);
+}
+
+void api_delete_topics(struct floe_request *rq)
+{
+    const struct floe_kafka_DeleteTopicsRequest *in = rq->body;
+    struct floe_kafka_DeleteTopicsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    bool states = rq->head.api_version >= 6;
+    int32_t n = states ? FLOE_MAX(in->Topics_n, 0) : FLOE_MAX(in->TopicNames_n, 0);
+    struct admin *a = rs ? admin_new(rq, (uint32_t)n, rs) : NULL;
+    if (!a) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_DeleteTopicsResponse_desc, rs);
+    rs->Responses =
+        floe_kafka_array(&floe_kafka_DeleteTopicsResponse_DeletableTopicResult_desc, n, &rq->arena);
+    if (!rs->Responses) {
+        api_give_up(rq);
+        return;
+    }
+    rs->Responses_n = n;
+    for (int32_t i = 0; i < n; i++) {
+        struct work *w = &a->works[i];
+        w->gone = &rs->Responses[i];
+        w->gone->Name = states ? in->Topics[i].Name : in->TopicNames[i];
+        a->wants[i].name = w->gone->Name;
+        if (!states)
+            continue;
+        w->gone->TopicId = a->wants[i].id = in->Topics[i].TopicId;
+        if (w->gone->Name.n >= 0 && !floe_uuid_is_zero(&in->Topics[i].TopicId))
+            finish(w, FLOE_KERR_INVALID_REQUEST, "You may not specify both topic name and topic id.");
+        else if (w->gone->Name.n < 0 && floe_uuid_is_zero(&in->Topics[i].TopicId))
+            finish(w, FLOE_KERR_INVALID_REQUEST, "Neither topic name nor id were specified.");
+    }
+    api_topics_ready(rq, a->wants, a->n, delete_ready);
+}

@@ -1,0 +1,306 @@
+/* Life of the process:
+ *
+ *   bind → stores → cluster (probe or kept verdict) → tier → core (node id, session, leases) → ready
+ *   SIGTERM → flush, checkpoints, seal → session ended → ports closed → exit 0
+ */
+#include <floe/broker/broker.h>
+#include "broker/broker_int.h"
+#include <errno.h>
+#include <floe/base/log.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define START_LIMIT_US 15000000ull
+#define END_LIMIT_US 24000000ull /* SIGTERM ends within 25 s */
+#define END_LIMIT_S 25
+
+static void stop(struct broker *b, int exit_code)
+{
+    b->exit_code = exit_code;
+    floe_loop_uv_stop(b->uv);
+}
+
+/* Start-up failed: one sentence, exit 1. */
+static void fail(struct broker *b, const struct floe_error *err)
+{
+    floe_log_error("broker", "%s", err->msg[0] ? err->msg : floe_err_name(err->code));
+    stop(b, 1);
+}
+
+static void fatal(void *user, const struct floe_error *err)
+{
+    (void)user;
+    floe_log_error("broker", "stopping at once: %s", err->msg);
+    _exit(1);
+}
+
+/* ---- end ---- */
+
+static void tier_closed(void *user)
+{
+    struct broker *b = user;
+    b->tier = NULL;
+    stop(b, b->exit_code);
+}
+
+static void lease_closed(void *user)
+{
+    struct broker *b = user;
+    b->tier->ops->close(b->tier, tier_closed, b);
+}
+
+static void server_closed(void *user)
+{
+    struct broker *b = user;
+    floe_lease_close(floe_core_lease(b->core), lease_closed, b);
+}
+
+static void core_ended(void *user, const struct floe_error *err)
+{
+    struct broker *b = user;
+    b->exit_code = err->code ? 1 : 0;
+    if (err->code)
+        floe_log_error("broker",
+                       "the session could not be ended cleanly; others take over after the lease time: %s",
+                       err->msg);
+    else
+        floe_log_info("broker", "flushed, sealed, leases released");
+    floe_server_close(b->server, server_closed, b);
+}
+
+static void end_limit(struct floe_timer *t)
+{
+    (void)t;
+    floe_log_error("broker",
+                   "could not end cleanly within the time limit; others take over after the lease time");
+    _exit(1);
+}
+
+static void on_signal(uv_signal_t *s, int signum)
+{
+    struct broker *b = s->data;
+    if (b->ending) {
+        floe_log_error("broker", "second %s: stopping at once", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+        _exit(1);
+    }
+    b->ending = true;
+    floe_log_info("broker", "%s: ending", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    if (!b->ready) {
+        floe_log_error("broker", "stopped before it was ready");
+        _exit(1);
+    }
+    alarm(END_LIMIT_S);
+    floe_timer_start(b->loop, &b->end_limit, END_LIMIT_US);
+    floe_core_end(b->core, core_ended, b);
+}
+
+/* ---- start ---- */
+
+static void start_limit(struct floe_timer *t)
+{
+    struct broker *b = t->user;
+    floe_log_error(
+        "broker",
+        "not started within 15 s, while %s: check that store %s and table %s can be reached from here, and "
+        "the endpoint, bucket and credentials",
+        b->stage, b->cfg->store.text, b->cfg->table_is_store ? "(the same)" : b->cfg->table.text);
+    _exit(1);
+}
+
+static void started(void *user, const struct floe_error *err)
+{
+    struct broker *b = user;
+    char line[FLOE_CONFIG_LISTENERS_MAX * 300] = "ready";
+    if (err->code) {
+        fail(b, err);
+        return;
+    }
+    floe_timer_stop(&b->start_limit);
+    floe_server_open(b->server);
+    b->ready = true;
+    floe_log_info("broker",
+                  "node %d of cluster with store %s serves; there is no retention yet: nothing is deleted",
+                  floe_lease_node_id(floe_core_lease(b->core)), b->cfg->store.text);
+    for (uint32_t i = 0; i < b->cfg->listener_count; i++) {
+        char addr[FLOE_STR_ADDR];
+        size_t n = strlen(line);
+        floe_str_addr(addr, b->listens[i].host, b->listens[i].port);
+        snprintf(line + n, sizeof line - n, " listen=%s", addr);
+    }
+    dprintf(STDERR_FILENO, "%s\n", line);
+}
+
+static void start_core(struct broker *b)
+{
+    const struct floe_config *cfg = b->cfg;
+    struct memory_shares mem = floe_broker_memory(cfg->memory);
+    char aside[FLOE_CONFIG_PATH_MAX + 8];
+    struct floe_error err;
+    snprintf(aside, sizeof aside, "%s/aside", cfg->data_dir);
+    struct floe_core_config core = {
+        .loop = b->loop,
+        .store = b->store,
+        .table = b->table,
+        .tier = b->tier,
+        .peers = b->peers,
+        .cluster = b->cluster,
+        .lease_ms = cfg->lease_ms,
+        .addrs = b->addrs,
+        .addr_count = cfg->listener_count,
+        .peer_addr = b->addrs[cfg->peer_listener].addr,
+        .rack = cfg->rack,
+        .aside_dir = aside,
+        .pending = &b->pending,
+        .cache = &b->cache,
+        .segment_bytes = (uint32_t)cfg->segment_bytes,
+        .linger_us = cfg->linger_ms * 1000,
+        .puts_in_flight = cfg->puts_in_flight,
+        .put_rate = b->store->free_puts && cfg->put_rate < 0 ? 0 : cfg->put_rate,
+        .put_burst = cfg->put_burst,
+        .spill_all = cfg->tier_all,
+        .api = {.message_max = cfg->message_bytes_max,
+                .num_partitions = (int32_t)cfg->num_partitions,
+                .replication_factor = (int16_t)cfg->default_replication_factor,
+                .auto_create = cfg->auto_create_topics,
+                .fetch_max = (uint32_t)FLOE_MIN(mem.fetch_max, cfg->fetch_bytes_max)},
+        .log_append_time = cfg->log_append_time,
+        .fatal = fatal,
+        .user = b,
+    };
+    for (uint32_t i = 0; i < cfg->listener_count; i++)
+        memcpy(core.api.listeners[i], b->addrs[i].name, sizeof core.api.listeners[i]);
+    if (floe_core_create(&b->core, &core, &err)) {
+        fail(b, &err);
+        return;
+    }
+    b->api = floe_core_api(b->core);
+    b->stage = "claiming a node id and reading leases";
+    floe_core_start(b->core, started, b);
+}
+
+static void cluster_open(void *user, const struct floe_error *err, const struct floe_cluster_info *info)
+{
+    struct broker *b = user;
+    struct floe_error e;
+    if (err->code) {
+        fail(b, err);
+        return;
+    }
+    b->cluster = *info;
+    b->stage = "opening the tier";
+    if (floe_broker_open_tier(b, &e) || floe_peers_uv_create(&b->peers, b->uv, &e))
+        fail(b, &e);
+    else
+        start_core(b);
+}
+
+static void start_request(struct floe_request *rq)
+{
+    struct broker *b = rq->service;
+    rq->service = b->api;
+    floe_api_start(rq);
+}
+
+static enum floe_err bind_listeners(struct broker *b, struct floe_error *err)
+{
+    const struct floe_config *cfg = b->cfg;
+    for (uint32_t i = 0; i < cfg->listener_count; i++) {
+        const struct floe_config_listener *l = &cfg->listeners[i];
+        b->listens[i] = (struct floe_listen){.name = l->name,
+                                             .host = l->listen.host,
+                                             .port = l->listen.port,
+                                             .for_peers = i == cfg->peer_listener};
+    }
+    struct floe_server_config server = {.core = b->loop,
+                                        .threads = cfg->net_threads,
+                                        .budget = &b->pending,
+                                        .frame_max = cfg->request_bytes_max,
+                                        .connections_max = cfg->connections_max,
+                                        .idle_ms = cfg->idle_ms,
+                                        .listens = b->listens,
+                                        .listen_count = cfg->listener_count,
+                                        .user = b,
+                                        .prepare = floe_api_prepare,
+                                        .start = start_request};
+    server.served = floe_api_served(&server.served_count);
+    enum floe_err rc = floe_server_create(&b->server, &server, err);
+    for (uint32_t i = 0; !rc && i < cfg->listener_count; i++) {
+        const struct floe_config_listener *l = &cfg->listeners[i];
+        const struct floe_str_addr *a = l->advertised ? &l->advertise : &l->listen;
+        uint16_t port = l->advertised && l->advertise.port ? l->advertise.port : b->listens[i].port;
+        char addr[FLOE_STR_ADDR];
+        snprintf(b->addrs[i].name, sizeof b->addrs[i].name, "%s", l->name[0] ? l->name : "plaintext");
+        snprintf(b->addrs[i].addr, sizeof b->addrs[i].addr, "%s", floe_str_addr(addr, a->host, port));
+    }
+    return rc;
+}
+
+static enum floe_err make_data_dir(const char *path, struct floe_error *err)
+{
+    char part[FLOE_CONFIG_PATH_MAX];
+    size_t n = strlen(path);
+    if (n >= sizeof part)
+        return floe_error_set(err, FLOE_EINVAL, "--data-dir is too long");
+    for (size_t i = 1; i <= n; i++) {
+        if (i < n && path[i] != '/')
+            continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return floe_error_set(err, FLOE_EIO, "cannot make --data-dir %s: %s", path, strerror(errno));
+    }
+    return FLOE_OK;
+}
+
+static enum floe_err begin(struct broker *b, struct floe_error *err)
+{
+    const struct floe_config *cfg = b->cfg;
+    struct memory_shares mem = floe_broker_memory(cfg->memory);
+    if (strlen(cfg->rack) >= FLOE_RACK_MAX)
+        return floe_error_set(err, FLOE_EINVAL, "--rack takes at most %d bytes", FLOE_RACK_MAX - 1);
+    floe_budget_init(&b->pending, mem.pending);
+    floe_budget_init(&b->cache, mem.cache);
+    floe_buf_cache_limit(mem.recycle);
+    enum floe_err rc = make_data_dir(cfg->data_dir, err);
+    if (!rc)
+        rc = floe_loop_uv_create(&b->uv, err);
+    if (rc)
+        return rc;
+    b->loop = floe_loop_uv_base(b->uv);
+    floe_timer_init(&b->start_limit, start_limit, b);
+    floe_timer_init(&b->end_limit, end_limit, b);
+    uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_term);
+    uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_int);
+    b->on_term.data = b->on_int.data = b;
+    uv_signal_start(&b->on_term, on_signal, SIGTERM);
+    uv_signal_start(&b->on_int, on_signal, SIGINT);
+    rc = bind_listeners(b, err);
+    return rc ? rc : floe_broker_open_stores(b, err);
+}
+
+int floe_broker_main(const struct floe_config *cfg)
+{
+    static struct broker b; /* what is left at the exit stays reachable */
+    struct floe_error err = {0};
+    b = (struct broker){.cfg = cfg, .stage = "reading the cluster's record"};
+    floe_log_setup((enum floe_log_level)cfg->log_level, cfg->log_json);
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+    if (begin(&b, &err)) {
+        floe_log_error("broker", "%s", err.msg);
+        return 1;
+    }
+    floe_timer_start(b.loop, &b.start_limit, START_LIMIT_US);
+    floe_cluster_open(b.store, b.table, cluster_open, &b);
+    floe_loop_uv_run(b.uv);
+    if (b.exit_code == 0)
+        floe_log_info("broker", "ended");
+    /* Threads of the drivers end with the process: nothing of theirs is pending. */
+    fflush(NULL);
+    return b.exit_code;
+}

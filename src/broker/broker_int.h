@@ -1,0 +1,42 @@
+/* The process: what broker.c (life) and drivers.c (which drivers) share. */
+#ifndef FLOE_BROKER_INT_H
+#define FLOE_BROKER_INT_H
+
+#include "broker/core.h"
+#include <floe/broker/config.h>
+#include <floe/net/server.h>
+#include <uv.h>
+
+struct broker {
+    const struct floe_config *cfg;
+    struct floe_loop_uv *uv;
+    struct floe_loop *loop;
+    struct floe_server *server;
+    struct floe_store *store, *table_store; /* the second only for a table of its own */
+    struct floe_table *table;
+    struct floe_tier *tier;
+    struct floe_peers *peers;
+    struct floe_core *core;
+    struct floe_api *api;
+    struct floe_budget pending, cache;
+    struct floe_cluster_info cluster;
+    struct floe_listen listens[FLOE_LISTENER_MAX];
+    struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
+    struct floe_timer start_limit, end_limit;
+    uv_signal_t on_term, on_int;
+    const char *stage; /* of the start, for the error of its time limit */
+    bool ready, ending;
+    int exit_code;
+};
+
+/* How --memory is shared out. */
+struct memory_shares {
+    uint64_t pending, cache, tier, recycle, fetch_max;
+};
+struct memory_shares floe_broker_memory(uint64_t memory);
+
+/* drivers.c: by the URLs of the configuration. */
+enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err) FLOE_MUST_USE;
+enum floe_err floe_broker_open_tier(struct broker *b, struct floe_error *err) FLOE_MUST_USE;
+
+#endif

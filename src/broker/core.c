@@ -1,0 +1,361 @@
+/* Wiring: what the lease module decides, the log does; what the log achieves, the lease module writes down.
+ */
+#include "broker/core_int.h"
+#include <floe/base/log.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- lease → log ---- */
+
+static void session_open(void *user, const struct floe_session_name *s)
+{
+    struct floe_core *c = user;
+    char name[FLOE_SESSION_NAME_MAX];
+    floe_session_format(name, s);
+    floe_log_info("session", "session %s is open", name);
+    floe_log_session_open(c->log, s);
+}
+
+static void session_alive(void *user, bool alive)
+{
+    struct floe_core *c = user;
+    if (alive)
+        floe_log_info("session", "alive again: renewals succeed");
+    else
+        floe_log_warn("session",
+                      "lapsed: no renewal succeeded within the lease time; nothing is acknowledged "
+                      "until one does");
+    floe_log_session_alive(c->log, alive);
+}
+
+static void session_over(void *user, const char *why)
+{
+    struct floe_core *c = user;
+    floe_log_warn("session", "the session is over: %s; a new one opens", why);
+    floe_log_session_over(c->log);
+}
+
+static void adopt(void *user, const struct floe_lease_entry *entries, uint32_t n)
+{
+    struct floe_core *c = user;
+    floe_log_adopt(c->log, entries, n);
+}
+
+static void drop(void *user, const struct floe_tp *tp)
+{
+    struct floe_core *c = user;
+    floe_log_drop(c->log, tp);
+}
+
+static uint64_t next_key(void *user)
+{
+    struct floe_core *c = user;
+    return floe_log_next_key(c->log);
+}
+
+static uint64_t committed(void *user)
+{
+    struct floe_core *c = user;
+    return floe_log_committed(c->log);
+}
+
+static void changed(void *user)
+{
+    (void)user; /* Metadata is answered from the lease module's cache */
+}
+
+static void lease_note(void *user, enum floe_log_level level, const char *msg)
+{
+    (void)user;
+    floe_log(level, "lease", "%s", msg);
+}
+
+static void fatal(void *user, const struct floe_error *err)
+{
+    struct floe_core *c = user;
+    c->cfg.fatal(c->cfg.user, err);
+}
+
+/* ---- log → lease ---- */
+
+static bool alive(void *user)
+{
+    struct floe_core *c = user;
+    return floe_lease_alive(c->lease);
+}
+
+static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const struct floe_error *err)
+{
+    struct floe_core *c = user;
+    if (err->code)
+        floe_log_error("log", "a partition could not be rebuilt (others go on): %s", err->msg);
+    floe_lease_adopted(c->lease, tp, epoch, err);
+}
+
+struct recheck {
+    struct floe_core *c;
+    struct floe_tp tp;
+    int32_t epoch;
+    void (*done)(void *user2, bool still);
+    void *user2;
+};
+
+static void rechecked(void *user, const struct floe_error *err)
+{
+    struct recheck *r = user;
+    struct floe_lease_entry e;
+    const struct floe_session_name *own = floe_lease_session(r->c->lease);
+    bool still = !err->code && own && floe_lease_lookup(r->c->lease, &r->tp, &e) &&
+                 floe_session_name_eq(&e.holder, own) && e.epoch == r->epoch;
+    void (*done)(void *, bool) = r->done;
+    void *user2 = r->user2;
+    free(r);
+    done(user2, still);
+}
+
+static void recheck(void *user, const struct floe_tp *tp, int32_t epoch,
+                    void (*done)(void *user2, bool still), void *user2)
+{
+    struct floe_core *c = user;
+    struct recheck *r = calloc(1, sizeof *r);
+    if (!r) {
+        done(user2, false);
+        return;
+    }
+    *r = (struct recheck){c, *tp, epoch, done, user2};
+    floe_lease_refresh(c->lease, tp, rechecked, r);
+}
+
+static void checkpointed(void *user, const struct floe_tp *tp, int32_t epoch,
+                         const struct floe_checkpoint_ref *ref)
+{
+    struct floe_core *c = user;
+    floe_lease_checkpointed(c->lease, tp, epoch, ref);
+}
+
+static void session_lost(void *user, const char *why)
+{
+    struct floe_core *c = user;
+    floe_lease_session_lost(c->lease, why);
+}
+
+static void log_note(void *user, const struct floe_error *err)
+{
+    (void)user;
+    floe_log(err->code ? FLOE_LOG_WARN : FLOE_LOG_INFO, "log", "%s", err->msg);
+}
+
+static bool sealed(void *user, const struct floe_session_name *s)
+{
+    struct floe_core *c = user;
+    struct floe_node_info n;
+    if (!floe_lease_node(c->lease, s->node, &n))
+        return false;
+    /* The next epoch of a node id opens only after the former session was sealed or had ended. */
+    if (!floe_session_name_eq(&n.session, s))
+        return n.session.epoch > s->epoch;
+    return n.state == FLOE_NODE_SEALED || n.state == FLOE_NODE_ENDED;
+}
+
+struct take_id {
+    void (*done)(void *user2, const struct floe_error *err, int64_t id, int16_t epoch);
+    void *user2;
+};
+
+static void id_taken(void *user, const struct floe_error *err, int64_t id)
+{
+    struct take_id t = *(struct take_id *)user;
+    free(user);
+    t.done(t.user2, err, id, 0);
+}
+
+static void reappend_producer_id(void *user,
+                                 void (*done)(void *user2, const struct floe_error *err, int64_t id,
+                                              int16_t epoch),
+                                 void *user2)
+{
+    struct floe_core *c = user;
+    struct take_id *t = calloc(1, sizeof *t);
+    if (!t) {
+        struct floe_error err;
+        floe_error_set(&err, FLOE_ENOMEM, "no memory");
+        done(user2, &err, -1, -1);
+        return;
+    }
+    *t = (struct take_id){done, user2};
+    floe_catalog_producer_id(c->catalog, id_taken, t);
+}
+
+static bool topic_served(void *user, const struct floe_uuid *topic, int32_t partitions)
+{
+    struct floe_core *c = user;
+    for (int32_t i = 0; i < partitions; i++) {
+        struct floe_tp tp = {*topic, i};
+        struct floe_partition *p;
+        if (floe_log_find(c->log, &tp, &p) != FLOE_PARTITION_ABSENT)
+            return true;
+    }
+    return false;
+}
+
+/* ---- life ---- */
+
+static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
+{
+    struct floe_lease_config cfg = {
+        .loop = c->cfg.loop,
+        .store = c->cfg.store,
+        .table = c->cfg.table,
+        .tier = c->cfg.tier,
+        .peers = c->cfg.peers,
+        .cluster = c->cfg.cluster.id,
+        .shards = c->cfg.cluster.shards,
+        .lease_ms = c->cfg.lease_ms,
+        .addrs = c->cfg.addrs,
+        .addr_count = c->cfg.addr_count,
+        .peer_addr = c->cfg.peer_addr,
+        .rack = c->cfg.rack,
+        .hooks = {.user = c,
+                  .session_open = session_open,
+                  .session_alive = session_alive,
+                  .session_over = session_over,
+                  .adopt = adopt,
+                  .drop = drop,
+                  .next_key = next_key,
+                  .committed = committed,
+                  .changed = changed,
+                  .note = lease_note,
+                  .fatal = fatal},
+    };
+    return floe_lease_create(&c->lease, &cfg, err);
+}
+
+static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
+{
+    struct floe_log_config cfg = {
+        .loop = c->cfg.loop,
+        .store = c->cfg.store,
+        .tier = c->cfg.tier,
+        .cluster = c->cfg.cluster.id,
+        .pending_budget = c->cfg.pending,
+        .cache_budget = c->cfg.cache,
+        .segment_bytes_max = c->cfg.segment_bytes,
+        .linger_us = c->cfg.linger_us,
+        .puts_in_flight_max = c->cfg.puts_in_flight,
+        .put_rate = c->cfg.put_rate,
+        .put_burst = c->cfg.put_burst,
+        .spill_all = c->cfg.spill_all,
+        .hooks = {.user = c,
+                  .alive = alive,
+                  .adopted = adopted,
+                  .recheck = recheck,
+                  .checkpointed = checkpointed,
+                  .session_lost = session_lost,
+                  .fatal = fatal,
+                  .note = log_note,
+                  .sealed = sealed,
+                  .reappend_producer_id = reappend_producer_id,
+                  .reappend_topic = floe_core_reappend_topic,
+                  .reappend_epoch_end = c->cfg.peers ? floe_core_reappend_epoch_end : NULL,
+                  .reappend_send = c->cfg.peers ? floe_core_reappend_send : NULL,
+                  .set_aside = floe_core_set_aside},
+    };
+    return floe_log_create(&c->log, &cfg, err);
+}
+
+enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_config *cfg,
+                               struct floe_error *err)
+{
+    struct floe_core *c = calloc(1, sizeof *c);
+    if (!c)
+        return floe_error_set(err, FLOE_ENOMEM, "no memory");
+    c->cfg = *cfg;
+    snprintf(c->aside_dir, sizeof c->aside_dir, "%s", cfg->aside_dir ? cfg->aside_dir : "");
+    enum floe_err rc = create_lease(c, err);
+    if (!rc)
+        rc = create_log(c, err);
+    if (!rc) {
+        struct floe_catalog_config cat = {.loop = cfg->loop,
+                                          .table = cfg->table,
+                                          .lease = c->lease,
+                                          .peers = cfg->peers,
+                                          .cluster = cfg->cluster.id,
+                                          .default_max_message_bytes = cfg->api.message_max,
+                                          .default_log_append_time = cfg->log_append_time,
+                                          .topic_served = topic_served,
+                                          .user = c};
+        rc = floe_catalog_create(&c->catalog, &cat, err);
+    }
+    if (!rc) {
+        struct floe_api_config api = cfg->api;
+        api.loop = cfg->loop;
+        api.lease = c->lease;
+        api.catalog = c->catalog;
+        api.log = c->log;
+        api.cluster = cfg->cluster.id;
+        rc = floe_api_create(&c->api, &api, err);
+    }
+    if (rc)
+        floe_core_destroy(&c);
+    else
+        *out = c;
+    return rc;
+}
+
+static void lease_started(void *user, const struct floe_error *err)
+{
+    struct floe_core *c = user;
+    if (!err->code)
+        floe_catalog_start(c->catalog);
+    c->started(c->started_user, err);
+}
+
+void floe_core_start(struct floe_core *c, void (*started)(void *user, const struct floe_error *err),
+                     void *user)
+{
+    c->started = started;
+    c->started_user = user;
+    floe_lease_start(c->lease, lease_started, c);
+}
+
+static void log_ended(void *user, const struct floe_error *err, uint64_t end)
+{
+    struct floe_core *c = user;
+    if (err->code)
+        c->ended(c->ended_user, err);
+    else
+        floe_lease_end(c->lease, end, c->ended, c->ended_user);
+}
+
+void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct floe_error *err), void *user)
+{
+    c->ended = done;
+    c->ended_user = user;
+    floe_log_session_end(c->log, log_ended, c);
+}
+
+void floe_core_destroy(struct floe_core **cp)
+{
+    struct floe_core *c = *cp;
+    if (!c)
+        return;
+    *cp = NULL;
+    floe_api_destroy(&c->api);
+    floe_catalog_destroy(&c->catalog);
+    floe_log_destroy(&c->log);
+    floe_lease_destroy(&c->lease);
+    free(c);
+}
+
+struct floe_api *floe_core_api(struct floe_core *c)
+{
+    return c->api;
+}
+struct floe_log *floe_core_log(struct floe_core *c)
+{
+    return c->log;
+}
+struct floe_lease *floe_core_lease(struct floe_core *c)
+{
+    return c->lease;
+}

@@ -1,0 +1,50 @@
+/* The core of one broker: lease, log, catalog and the Kafka handlers, wired to each other and to drivers that
+ * are handed in. It runs on any loop over any drivers, so the simulator runs as many as it likes in one
+ * process.
+ *
+ * Owning thread: the loop's. The drivers belong to the caller and outlive the core. */
+#ifndef FLOE_BROKER_CORE_H
+#define FLOE_BROKER_CORE_H
+
+#include <floe/api_kafka.h>
+#include <floe/catalog.h>
+#include <floe/lease.h>
+#include <floe/log.h>
+
+struct floe_core_config {
+    struct floe_loop *loop;
+    struct floe_store *store;
+    struct floe_table *table;
+    struct floe_tier *tier;
+    struct floe_peers *peers;
+    struct floe_cluster_info cluster;
+    uint32_t lease_ms;
+    const struct floe_listener_addr *addrs;
+    uint32_t addr_count;
+    const char *peer_addr, *rack;
+    const char *aside_dir; /* where batches go that cannot be appended again */
+    struct floe_budget *pending, *cache;
+    uint32_t segment_bytes, linger_us, puts_in_flight;
+    double put_rate, put_burst;
+    bool spill_all;
+    struct floe_api_config api; /* the fields that are settings; the rest is filled in */
+    bool log_append_time;
+    /* The process must not go on. */
+    void (*fatal)(void *user, const struct floe_error *err);
+    void *user;
+};
+struct floe_core;
+enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_config *cfg,
+                               struct floe_error *err) FLOE_MUST_USE;
+/* `started` runs when requests can be served, or with why they cannot. */
+void floe_core_start(struct floe_core *c, void (*started)(void *user, const struct floe_error *err),
+                     void *user);
+/* Clean end: flush, checkpoints, own seal, session ended. */
+void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct floe_error *err), void *user);
+/* The drivers call back no more. */
+void floe_core_destroy(struct floe_core **c);
+struct floe_api *floe_core_api(struct floe_core *c);
+struct floe_log *floe_core_log(struct floe_core *c);
+struct floe_lease *floe_core_lease(struct floe_core *c);
+
+#endif

@@ -1,0 +1,76 @@
+/* The only place that names concrete drivers. */
+#include "broker/broker_int.h"
+#include <errno.h>
+#include <floe/base/log.h>
+#include <floe/objstore/file.h>
+#include <floe/objstore/s3.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+struct memory_shares floe_broker_memory(uint64_t memory)
+{
+    uint64_t mib = 1u << 20;
+    struct memory_shares s = {
+        .pending = memory / 5 * 2,
+        .cache = memory / 5,
+        .tier = FLOE_MIN(memory / 8, 64 * mib),
+        .recycle = FLOE_MIN(memory / 16, 64 * mib),
+        .fetch_max = FLOE_MAX(memory / 32, mib),
+    };
+    return s;
+}
+
+static enum floe_err open_s3(struct floe_store **out, struct broker *b, const struct floe_config_url *url,
+                             struct floe_error *err)
+{
+    const struct floe_config *cfg = b->cfg;
+    char region[64];
+    struct floe_store_s3_config s3 = {
+        .bucket = url->bucket,
+        .prefix = url->path,
+        .endpoint = cfg->s3_endpoint[0] ? cfg->s3_endpoint : NULL,
+        .region = region,
+        .ca_file = cfg->s3_ca[0] ? cfg->s3_ca : NULL,
+        .virtual_host = cfg->s3_style == FLOE_CONFIG_S3_VIRTUAL ||
+                        (cfg->s3_style == FLOE_CONFIG_S3_AUTO && !cfg->s3_endpoint[0]),
+        .connections = cfg->s3_connections,
+    };
+    snprintf(region, sizeof region, "%s", cfg->s3_region);
+    enum floe_err rc = floe_s3_credentials_load(&s3.credentials, region, err);
+    if (!rc && !region[0])
+        snprintf(region, sizeof region, "us-east-1");
+    return rc ? rc : floe_store_s3_create(out, b->loop, &s3, err);
+}
+
+static enum floe_err open_store(struct floe_store **out, struct broker *b, const struct floe_config_url *url,
+                                struct floe_error *err)
+{
+    if (url->scheme == FLOE_CONFIG_S3)
+        return open_s3(out, b, url, err);
+    struct floe_store_file_config file = {.dir = url->path, .fsync = true};
+    return floe_store_file_create(out, b->loop, &file, err);
+}
+
+enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err)
+{
+    enum floe_err rc = open_store(&b->store, b, &b->cfg->store, err);
+    if (!rc && !b->cfg->table_is_store)
+        rc = open_store(&b->table_store, b, &b->cfg->table, err);
+    if (!rc)
+        rc = floe_table_store_create(&b->table, b->table_store ? b->table_store : b->store, err);
+    return rc;
+}
+
+enum floe_err floe_broker_open_tier(struct broker *b, struct floe_error *err)
+{
+    char dir[FLOE_CONFIG_PATH_MAX + 8], note[256] = "";
+    snprintf(dir, sizeof dir, "%s/tier", b->cfg->data_dir);
+    struct floe_tier_config tier = {.dir = dir,
+                                    .cluster = b->cluster.id,
+                                    .limit_bytes = b->cfg->tier_limit,
+                                    .memory_bytes = floe_broker_memory(b->cfg->memory).tier};
+    enum floe_err rc = floe_tier_rocksdb_open(&b->tier, b->loop, &tier, note, err);
+    if (!rc && note[0])
+        floe_log_warn("tier", "%s", note);
+    return rc;
+}

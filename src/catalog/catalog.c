@@ -1,0 +1,373 @@
+/* The topic cache and its reads. A *round* is one read of the table that serves all who waited when it began:
+ * GETs of the names they ask for, or a scan of all topics followed by GETs of those that changed. */
+#include "catalog/catalog_int.h"
+#include <floe/base/crc32c.h>
+#include <stdio.h>
+
+static void round_start(struct floe_catalog *c);
+static void round_pump(struct floe_catalog *c);
+
+static uint64_t name_hash(const char *name, size_t n)
+{
+    return floe_hash64(name, n, 0);
+}
+static uint64_t id_hash(const struct floe_uuid *id)
+{
+    return floe_hash64(id->b, sizeof id->b, 0);
+}
+
+struct floe_topic *floe_catalog_cached(struct floe_catalog *c, const char *name, size_t n)
+{
+    for (struct floe_map_node *m = floe_map_first(&c->by_name, name_hash(name, n)); m;
+         m = floe_map_next_same(m)) {
+        struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_name);
+        if (strlen(t->name) == n && memcmp(t->name, name, n) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+bool floe_catalog_loaded(const struct floe_catalog *c)
+{
+    return c->loaded;
+}
+
+const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n)
+{
+    struct floe_topic *t = floe_catalog_cached(c, name, n);
+    return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
+}
+
+static const struct floe_topic *find_id(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    for (struct floe_map_node *m = floe_map_first(&c->by_id, id_hash(id)); m; m = floe_map_next_same(m)) {
+        struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_id);
+        if (floe_uuid_eq(&t->id, id))
+            return t;
+    }
+    return NULL;
+}
+
+const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    const struct floe_topic *t = find_id(c, id);
+    return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
+}
+
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    const struct floe_topic *t = find_id(c, id);
+    return t && t->state >= FLOE_TOPIC_DELETING;
+}
+
+static int by_topic_name(const void *a, const void *b)
+{
+    const struct floe_topic *x = *(const struct floe_topic *const *)a,
+                            *y = *(const struct floe_topic *const *)b;
+    return strcmp(x->name, y->name);
+}
+
+uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max)
+{
+    uint32_t n = 0;
+    for (struct floe_map_node *m = floe_map_iter(&c->by_name, NULL); m; m = floe_map_iter(&c->by_name, m)) {
+        struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_name);
+        if (t->state != FLOE_TOPIC_LIVE)
+            continue;
+        if (n < max)
+            out[n] = t;
+        n++;
+    }
+    if (n && max)
+        qsort(out, FLOE_MIN(n, max), sizeof *out, by_topic_name);
+    return n;
+}
+
+/* What of the configuration is obeyed. Values were checked when the topic was made; others keep the default.
+ */
+static void derive(const struct floe_catalog *c, struct floe_topic *t)
+{
+    t->max_message_bytes = c->cfg.default_max_message_bytes;
+    t->log_append_time = c->cfg.default_log_append_time;
+    for (uint32_t i = 0; i < t->config_count; i++) {
+        const struct floe_topic_config *e = &t->configs[i];
+        if (strcmp(e->name, "max.message.bytes") == 0) {
+            char *end;
+            unsigned long v = strtoul(e->value, &end, 10);
+            if (end != e->value && *end == 0 && v <= INT32_MAX)
+                t->max_message_bytes = (uint32_t)v;
+        } else if (strcmp(e->name, "message.timestamp.type") == 0) {
+            t->log_append_time = strcmp(e->value, "LogAppendTime") == 0;
+        }
+    }
+}
+
+struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic *t)
+{
+    struct floe_topic *old = floe_catalog_cached(c, t->name, strlen(t->name));
+    if (old && old->rev >= t->rev) {
+        floe_topic_free(t);
+        return old;
+    }
+    derive(c, t);
+    t->seen_us = floe_loop_now_us(c->cfg.loop);
+    if (old) {
+        c->live -= old->state == FLOE_TOPIC_LIVE;
+        if (old->state != FLOE_TOPIC_DELETED &&
+            (t->state >= FLOE_TOPIC_DELETING || !floe_uuid_eq(&old->id, &t->id)))
+            floe_lease_forget_topic(c->cfg.lease, &old->id);
+        floe_map_remove(&c->by_name, &old->by_name);
+        floe_map_remove(&c->by_id, &old->by_id);
+        floe_topic_free(old);
+    }
+    FLOE_ASSERT(floe_map_insert(&c->by_name, &t->by_name, name_hash(t->name, strlen(t->name))));
+    FLOE_ASSERT(floe_map_insert(&c->by_id, &t->by_id, id_hash(&t->id)));
+    c->live += t->state == FLOE_TOPIC_LIVE;
+    return t;
+}
+
+static void round_end(struct floe_catalog *c)
+{
+    c->round = false;
+    struct floe_error err = c->round_err;
+    c->round_err = (struct floe_error){0};
+    if (err.code)
+        c->dirty = true;
+    struct floe_list done;
+    floe_list_init(&done);
+    struct floe_list *l;
+    while ((l = floe_list_pop_front(&c->reading)))
+        floe_list_push_back(&done, l);
+    while ((l = floe_list_pop_front(&done))) {
+        struct floe_catalog_wait *w = FLOE_LIST_ENTRY(l, struct floe_catalog_wait, link);
+        w->err = err;
+        w->done(w);
+    }
+    if (!err.code) {
+        c->loaded = c->loaded || c->scanned;
+        floe_catalog_finish_half_made(c);
+    }
+    if (!floe_list_empty(&c->waiting))
+        round_start(c);
+    else if (c->dirty)
+        floe_timer_start(c->cfg.loop, &c->kick, err.code ? RETRY_US : 0);
+}
+
+static void read_free(struct topic_read *r)
+{
+    floe_table_req_fini(&r->req);
+    floe_list_remove(&r->link);
+    free(r);
+}
+
+static void read_done(struct floe_table_req *q)
+{
+    struct topic_read *r = q->user;
+    struct floe_catalog *c = r->c;
+    c->reads_in_flight--;
+    struct floe_topic *t = NULL;
+    struct floe_error err = q->err;
+    if (!err.code &&
+        floe_topic_decode(&t, q->key + strlen(TOPIC_PREFIX), q->got, q->got_n, &err) == FLOE_OK) {
+        memcpy(t->version, q->version, sizeof t->version);
+        floe_catalog_apply(c, t);
+    }
+    /* A corrupt record stops nobody else: it reads as unknown, and is named. */
+    if (err.code == FLOE_ECORRUPT)
+        floe_log_error("catalog", "%s", err.msg);
+    else if (err.code && err.code != FLOE_ENOTFOUND)
+        c->round_err = err;
+    read_free(r);
+    round_pump(c);
+}
+
+static void round_pump(struct floe_catalog *c)
+{
+    while (c->reads_in_flight < READS_IN_FLIGHT && !floe_list_empty(&c->todo)) {
+        struct topic_read *r = FLOE_LIST_ENTRY(floe_list_pop_front(&c->todo), struct topic_read, link);
+        floe_list_push_back(&c->reads, &r->link);
+        c->reads_in_flight++;
+        floe_table_submit(c->cfg.table, &r->req);
+    }
+    if (c->round && !c->scanning && c->reads_in_flight == 0)
+        round_end(c);
+}
+
+static void todo_add(struct floe_catalog *c, const char *name, size_t n)
+{
+    if (n == 0 || n > FLOE_TOPIC_NAME_MAX)
+        return;
+    FLOE_LIST_EACH(it, &c->todo)
+    {
+        const char *have = FLOE_LIST_ENTRY(it, struct topic_read, link)->req.key + strlen(TOPIC_PREFIX);
+        if (strlen(have) == n && memcmp(have, name, n) == 0)
+            return;
+    }
+    struct topic_read *r = calloc(1, sizeof *r);
+    if (!r) {
+        floe_error_set(&c->round_err, FLOE_ENOMEM, "no memory to read topics");
+        return;
+    }
+    r->c = c;
+    r->req.kind = FLOE_TABLE_GET;
+    snprintf(r->req.key, sizeof r->req.key, TOPIC_PREFIX "%.*s", (int)n, name);
+    r->req.done = read_done;
+    r->req.user = r;
+    floe_list_push_back(&c->todo, &r->link);
+}
+
+static void scan_done(struct floe_table_req *q)
+{
+    struct floe_catalog *c = q->user;
+    if (q->err.code) {
+        c->round_err = q->err;
+        c->scanning = false;
+    } else {
+        size_t skip = strlen(TOPIC_PREFIX);
+        for (uint32_t i = 0; i < q->entry_count; i++) {
+            const char *name = q->entries[i].key + skip;
+            struct floe_topic *t = floe_catalog_cached(c, name, strlen(name));
+            if (!t || strcmp(t->version, q->entries[i].version) != 0)
+                todo_add(c, name, strlen(name));
+        }
+        c->scanning = q->truncated && q->entry_count > 0;
+        if (c->scanning)
+            snprintf(q->start_after, sizeof q->start_after, "%s", q->entries[q->entry_count - 1].key);
+    }
+    floe_table_req_fini(q);
+    if (c->scanning)
+        floe_table_submit(c->cfg.table, q);
+    round_pump(c);
+}
+
+static void scan_start(struct floe_catalog *c)
+{
+    c->scanning = true;
+    c->scanned = true;
+    c->dirty = false;
+    c->scan =
+        (struct floe_table_req){.kind = FLOE_TABLE_SCAN, .max_keys = 1000, .done = scan_done, .user = c};
+    snprintf(c->scan.key, sizeof c->scan.key, TOPIC_PREFIX);
+    floe_table_submit(c->cfg.table, &c->scan);
+}
+
+static void round_start(struct floe_catalog *c)
+{
+    bool all = c->dirty;
+    c->round = true;
+    c->scanned = false;
+    struct floe_list *l;
+    while ((l = floe_list_pop_front(&c->waiting))) {
+        floe_list_push_back(&c->reading, l);
+        struct floe_catalog_wait *w = FLOE_LIST_ENTRY(l, struct floe_catalog_wait, link);
+        all = all || w->all;
+    }
+    FLOE_LIST_EACH(it, &c->reading)
+    {
+        struct floe_catalog_wait *w = FLOE_LIST_ENTRY(it, struct floe_catalog_wait, link);
+        for (uint32_t i = 0; i < w->name_count && !all; i++)
+            todo_add(c, (const char *)w->names[i].p, w->names[i].n);
+    }
+    if (all)
+        scan_start(c);
+    round_pump(c);
+}
+
+static void kicked(struct floe_timer *t)
+{
+    struct floe_catalog *c = t->user;
+    if (!c->round && (c->dirty || !floe_list_empty(&c->waiting)))
+        round_start(c);
+}
+
+void floe_catalog_resolve(struct floe_catalog *c, struct floe_catalog_wait *w)
+{
+    w->err = (struct floe_error){0};
+    floe_list_push_back(&c->waiting, &w->link);
+    if (!c->round && !floe_timer_armed(&c->kick))
+        floe_timer_start(c->cfg.loop, &c->kick, 0);
+}
+
+void floe_catalog_resolve_cancel(struct floe_catalog_wait *w)
+{
+    floe_list_remove(&w->link);
+}
+
+static void changed(void *user)
+{
+    struct floe_catalog *c = user;
+    c->dirty = true;
+    if (!c->round && !floe_timer_armed(&c->kick))
+        floe_timer_start(c->cfg.loop, &c->kick, 0);
+}
+
+static void swept(struct floe_timer *t)
+{
+    struct floe_catalog *c = t->user;
+    floe_catalog_finish_half_made(c);
+    floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);
+}
+
+void floe_catalog_start(struct floe_catalog *c)
+{
+    floe_lease_on_catalog(c->cfg.lease, changed, c);
+    changed(c);
+    floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);
+}
+
+enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_catalog_config *cfg,
+                                  struct floe_error *err)
+{
+    struct floe_catalog *c = calloc(1, sizeof *c);
+    if (!c)
+        return floe_error_set(err, FLOE_ENOMEM, "no memory for the catalog");
+    c->cfg = *cfg;
+    floe_map_init(&c->by_name);
+    floe_map_init(&c->by_id);
+    floe_list_init(&c->waiting);
+    floe_list_init(&c->reading);
+    floe_list_init(&c->reads);
+    floe_list_init(&c->todo);
+    floe_list_init(&c->stops);
+    floe_list_init(&c->pid_waits);
+    floe_timer_init(&c->kick, kicked, c);
+    floe_timer_init(&c->sweep, swept, c);
+    floe_catalog_ops_init(c);
+    *out = c;
+    return FLOE_OK;
+}
+
+void floe_catalog_destroy(struct floe_catalog **cp)
+{
+    struct floe_catalog *c = *cp;
+    if (!c)
+        return;
+    *cp = NULL;
+    floe_timer_stop(&c->kick);
+    floe_timer_stop(&c->sweep);
+    floe_catalog_ops_fini(c);
+    if (c->scanning)
+        floe_table_cancel(c->cfg.table, &c->scan);
+    struct floe_list *l;
+    while ((l = floe_list_pop_front(&c->todo)))
+        read_free(FLOE_LIST_ENTRY(l, struct topic_read, link));
+    while ((l = floe_list_pop_front(&c->reads))) {
+        struct topic_read *r = FLOE_LIST_ENTRY(l, struct topic_read, link);
+        floe_table_cancel(c->cfg.table, &r->req);
+        read_free(r);
+    }
+    while ((l = floe_list_pop_front(&c->stops))) {
+        struct stop_wait *s = FLOE_LIST_ENTRY(l, struct stop_wait, link);
+        floe_timer_stop(&s->timer);
+        free(s);
+    }
+    struct floe_map_node *m = floe_map_iter(&c->by_name, NULL);
+    while (m) {
+        struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_name);
+        m = floe_map_iter(&c->by_name, m);
+        floe_topic_free(t);
+    }
+    floe_map_fini(&c->by_name);
+    floe_map_fini(&c->by_id);
+    free(c);
+}

@@ -1,0 +1,121 @@
+/* What the files of the catalog share. */
+#ifndef FLOE_CATALOG_INT_H
+#define FLOE_CATALOG_INT_H
+
+#include <floe/catalog.h>
+#include <floe/base/log.h>
+#include <stdlib.h>
+
+#define TOPIC_PREFIX "topic/"
+#define READS_IN_FLIGHT 32   /* GETs of one round */
+#define HALF_MADE_US 5000000 /* a half-made topic is finished by placement's node after this long */
+#define RETRY_US 200000      /* between tries of a step that failed in passing */
+#define STOP_POLL_US 5000    /* how often the log is asked whether it stopped serving */
+#define PRODUCER_ID_BLOCK 1000
+
+/* One GET of a round. */
+struct topic_read {
+    struct floe_table_req req;
+    struct floe_catalog *c;
+    struct floe_list link;
+};
+struct pid_wait {
+    struct floe_list link;
+    void (*done)(void *user, const struct floe_error *err, int64_t id);
+    void *user;
+};
+struct stop_wait {
+    struct floe_list link;
+    struct floe_catalog *c;
+    struct floe_timer timer;
+    struct floe_uuid topic;
+    int32_t partitions;
+    void (*done)(void *user);
+    void *user;
+};
+struct floe_catalog {
+    struct floe_catalog_config cfg;
+    struct floe_map by_name, by_id;
+    uint32_t live;            /* topics in state live */
+    struct floe_list waiting; /* floe_catalog_wait: for the next round */
+    struct floe_list reading; /* for the running round */
+    struct floe_list reads;   /* topic_read: in flight */
+    struct floe_list todo;    /* topic_read: names of the round that are still to be read */
+    uint32_t reads_in_flight;
+    bool round, dirty; /* a round is running; another's change was seen since it began */
+    struct floe_error round_err;
+    struct floe_table_req scan;
+    bool scanning, scanned; /* a scan runs; this round had one */
+    bool loaded;            /* a round with a scan has succeeded */
+    struct floe_list ops; /* floe_catalog_op */
+    struct floe_timer sweep;
+    struct floe_timer kick;
+    struct floe_list stops; /* stop_wait */
+    /* producer ids */
+    int64_t pid_next, pid_end;
+    struct floe_list pid_waits;
+    struct floe_table_req pid_req;
+    char pid_value[64];
+    int64_t pid_want;
+    bool pid_busy;
+};
+
+/* records.c: `topic/<name>` as JSON. */
+char *floe_topic_encode(const struct floe_topic *t);
+enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const char *json, size_t n,
+                                struct floe_error *err) FLOE_MUST_USE;
+void floe_topic_free(struct floe_topic *t);
+struct floe_topic *floe_topic_copy(const struct floe_topic *t);
+int64_t floe_producer_ids_decode(const char *json, size_t n); /* next free id, or -1 */
+
+/* catalog.c */
+/* Takes the record into the cache unless a newer revision is there; owns `t` from now on. Returns what is
+ * cached. */
+struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic *t);
+struct floe_topic *floe_catalog_cached(struct floe_catalog *c, const char *name, size_t n);
+
+/* A session that may hold partitions of a topic that is being deleted. */
+struct topic_holder {
+    struct floe_catalog_op *op;
+    struct floe_session_name session;
+    bool stopped, calling;
+    struct floe_peer_call call;
+    struct floe_bufslice body;
+    uint8_t bytes[64];
+};
+enum op_kind { OP_CREATE, OP_DELETE };
+struct floe_catalog_op {
+    struct floe_list link;
+    struct floe_catalog *c;
+    enum op_kind kind;
+    char name[FLOE_TOPIC_NAME_MAX + 1];
+    struct floe_topic *topic; /* create: what is being made; delete: the record that is being deleted */
+    struct floe_uuid only;    /* delete: this topic only, when not zero */
+    floe_catalog_done *done;  /* null once detached */
+    void *user;
+    struct floe_error failed; /* create: why the half-made topic is taken back */
+    struct floe_table_req req;
+    bool in_table;
+    char *value;
+    enum floe_topic_state writing; /* the state of the record that the running PUT writes */
+    struct floe_timer timer;
+    void (*again)(struct floe_catalog_op *op); /* what the timer does */
+    /* stop.c */
+    uint32_t refreshing;
+    int32_t *epochs;
+    struct topic_holder *holders;
+    uint32_t holder_count;
+};
+
+/* stop.c: makes every holder of op->topic stop, then takes its leases out; then `next`. */
+void floe_catalog_stop_holders(struct floe_catalog_op *op);
+void floe_catalog_stop_fini(struct floe_catalog_op *op);
+/* op.c */
+void floe_catalog_stopped(struct floe_catalog_op *op); /* holders stopped and leases gone */
+void floe_catalog_op_retry(struct floe_catalog_op *op, void (*again)(struct floe_catalog_op *op));
+void floe_catalog_ops_init(struct floe_catalog *c);
+void floe_catalog_ops_fini(struct floe_catalog *c);
+/* Finishes half-made topics that placement gives to this node. */
+void floe_catalog_finish_half_made(struct floe_catalog *c);
+
+#endif

@@ -1,0 +1,201 @@
+/* Deletion, second step: every session that may hold a partition of the topic has confirmed that it stopped,
+ * or is sealed; then the topic's entries leave the lease shards. Waiting a lease time would not be enough: a
+ * lapsed session may live on. */
+#include "catalog/catalog_int.h"
+#include <floe/kafka/codec.h>
+
+static void ask_holders(struct floe_catalog_op *op);
+
+void floe_catalog_stop_fini(struct floe_catalog_op *op)
+{
+    for (uint32_t i = 0; i < op->holder_count; i++) {
+        if (op->holders[i].calling)
+            op->c->cfg.peers->ops->cancel(op->c->cfg.peers, &op->holders[i].call);
+    }
+    free(op->holders);
+    free(op->epochs);
+    op->holders = NULL;
+    op->epochs = NULL;
+    op->holder_count = 0;
+}
+
+static void leases_gone(void *user, const struct floe_error *err)
+{
+    struct floe_catalog_op *op = user;
+    floe_catalog_stop_fini(op);
+    if (err->code)
+        floe_catalog_op_retry(op, floe_catalog_stop_holders); /* a new holder, or the table is away */
+    else
+        floe_catalog_stopped(op);
+}
+
+static void answered(struct floe_peer_call *call)
+{
+    struct topic_holder *h = call->user;
+    h->calling = false;
+    if (!call->err.code && call->response.n >= 2 && floe_be16(call->response.p) == 0)
+        h->stopped = true;
+    floe_buf_unref(call->frame);
+    call->frame = NULL;
+    if (h->stopped)
+        ask_holders(h->op);
+}
+
+static void ask_peer(struct floe_catalog_op *op, struct topic_holder *h, const struct floe_node_info *node)
+{
+    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_PEER_TOPIC_DELETED);
+    struct floe_kafka_PeerTopicDeletedRequest rq;
+    struct floe_writer w;
+    floe_kafka_defaults(api->request, &rq);
+    rq.ClusterId = op->c->cfg.cluster;
+    rq.TopicId = op->topic->id;
+    rq.NodeId = h->session.node;
+    rq.NodeEpoch = h->session.epoch;
+    rq.SessionId = (int64_t)h->session.id;
+    floe_writer_init(&w, sizeof h->bytes);
+    bool ok = floe_kafka_encode(api->request, api->max, &rq, &w, NULL) == FLOE_OK && !w.bad;
+    if (ok) {
+        memcpy(h->bytes, w.p, w.n);
+        h->body = (struct floe_bufslice){NULL, h->bytes, w.n};
+        h->call = (struct floe_peer_call){.api_key = api->key,
+                                          .api_version = api->max,
+                                          .flexible = true,
+                                          .body = &h->body,
+                                          .body_count = 1,
+                                          .timeout_us = 2000000,
+                                          .done = answered,
+                                          .user = h};
+        memcpy(h->call.addr, node->peer_addr, sizeof h->call.addr);
+        h->calling = true;
+        op->c->cfg.peers->ops->call(op->c->cfg.peers, &h->call);
+    }
+    floe_writer_fini(&w);
+}
+
+/* One look at a holder: has it stopped, or is it asked now? */
+static void look_at(struct floe_catalog_op *op, struct topic_holder *h)
+{
+    struct floe_catalog *c = op->c;
+    struct floe_node_info node;
+    const struct floe_session_name *own = floe_lease_session(c->cfg.lease);
+    if (h->stopped || h->calling)
+        return;
+    if (own && floe_session_name_eq(own, &h->session)) {
+        h->stopped = !c->cfg.topic_served(c->cfg.user, &op->topic->id, op->topic->partitions);
+        return;
+    }
+    if (!floe_lease_node(c->cfg.lease, h->session.node, &node))
+        return;
+    /* A node id gets its next epoch only when the former session was sealed or had ended. */
+    bool same = floe_session_name_eq(&node.session, &h->session);
+    if ((!same && node.session.epoch > h->session.epoch) ||
+        (same && (node.state == FLOE_NODE_SEALED || node.state == FLOE_NODE_ENDED)))
+        h->stopped = true;
+    else if (same && node.state == FLOE_NODE_LIVE && c->cfg.peers)
+        ask_peer(op, h, &node);
+}
+
+static void ask_holders(struct floe_catalog_op *op)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < op->holder_count; i++) {
+        look_at(op, &op->holders[i]);
+        all = all && op->holders[i].stopped;
+    }
+    if (!all) {
+        floe_catalog_op_retry(op, ask_holders);
+        return;
+    }
+    floe_timer_stop(&op->timer);
+    floe_lease_delete_topic(op->c->cfg.lease, &op->topic->id, op->topic->partitions, op->epochs, leases_gone,
+                            op);
+}
+
+static bool add_holder(struct floe_catalog_op *op, const struct floe_session_name *s)
+{
+    for (uint32_t i = 0; i < op->holder_count; i++) {
+        if (floe_session_name_eq(&op->holders[i].session, s))
+            return true;
+    }
+    struct topic_holder *h = realloc(op->holders, (op->holder_count + 1) * sizeof *h);
+    if (!h)
+        return false;
+    op->holders = h;
+    h[op->holder_count++] = (struct topic_holder){.op = op, .session = *s};
+    return true;
+}
+
+static void shard_read(void *user, const struct floe_error *err)
+{
+    struct floe_catalog_op *op = user;
+    if (err->code && !op->failed.code)
+        op->req.err = *err; /* remembered until all have answered */
+    if (--op->refreshing > 0)
+        return;
+    bool ok = op->req.err.code == FLOE_OK;
+    op->req.err = (struct floe_error){0};
+    op->epochs = ok ? calloc((size_t)op->topic->partitions, sizeof *op->epochs) : NULL;
+    ok = op->epochs != NULL;
+    for (int32_t i = 0; ok && i < op->topic->partitions; i++) {
+        struct floe_tp tp = {op->topic->id, i};
+        struct floe_lease_entry e;
+        op->epochs[i] = -1;
+        if (!floe_lease_lookup(op->c->cfg.lease, &tp, &e))
+            continue;
+        op->epochs[i] = e.epoch;
+        ok = add_holder(op, &e.holder);
+    }
+    if (!ok) {
+        floe_catalog_stop_fini(op);
+        floe_catalog_op_retry(op, floe_catalog_stop_holders);
+        return;
+    }
+    ask_holders(op);
+}
+
+void floe_catalog_stop_holders(struct floe_catalog_op *op)
+{
+    floe_lease_forget_topic(op->c->cfg.lease, &op->topic->id);
+    op->req.err = (struct floe_error){0};
+    op->refreshing = 1; /* not done before all are asked */
+    for (int32_t i = 0; i < op->topic->partitions; i += 64) {
+        struct floe_tp tp = {op->topic->id, i};
+        op->refreshing++;
+        floe_lease_refresh(op->c->cfg.lease, &tp, shard_read, op);
+    }
+    static const struct floe_error ok;
+    shard_read(op, &ok);
+}
+
+static void stop_poll(struct floe_timer *t)
+{
+    struct stop_wait *s = t->user;
+    struct floe_catalog *c = s->c;
+    if (c->cfg.topic_served(c->cfg.user, &s->topic, s->partitions)) {
+        floe_timer_start(c->cfg.loop, &s->timer, STOP_POLL_US);
+        return;
+    }
+    void (*done)(void *user) = s->done;
+    void *user = s->user;
+    floe_list_remove(&s->link);
+    free(s);
+    done(user);
+}
+
+void floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
+                               void (*done)(void *user), void *user)
+{
+    struct stop_wait *s = calloc(1, sizeof *s);
+    if (!s)
+        return; /* no answer: it will ask again */
+    const struct floe_topic *t = floe_catalog_by_id(c, topic);
+    s->c = c;
+    s->topic = *topic;
+    s->partitions = t ? t->partitions : FLOE_TOPIC_PARTITIONS_MAX;
+    s->done = done;
+    s->user = user;
+    floe_timer_init(&s->timer, stop_poll, s);
+    floe_list_push_back(&c->stops, &s->link);
+    floe_lease_forget_topic(c->cfg.lease, topic);
+    floe_timer_start(c->cfg.loop, &s->timer, 0);
+}

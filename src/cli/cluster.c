@@ -1,0 +1,131 @@
+/* floe cluster status */
+#include "cli/cli_int.h"
+#include "cli/client.h"
+
+#include <floe/base/assert.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { METADATA = 3, TIMEOUT_MS = 30000 };
+#define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
+
+static enum floe_err call_metadata(struct floe_client *c, const struct floe_kafka_MetadataResponse **out,
+                                   struct floe_error *err)
+{
+    struct floe_kafka_MetadataRequest request;
+    void *response;
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &request);
+    request.AllowAutoTopicCreation = false;
+    request.Topics_n = -1;
+    enum floe_err e = floe_client_call(c, METADATA, INT16_MAX, &request, &response, NULL, err);
+    if (e == FLOE_OK) {
+        const struct floe_kafka_MetadataResponse *r = response;
+        if (r->ErrorCode != 0)
+            return floe_client_error(r->ErrorCode, floe_kstr(NULL), err);
+        *out = r;
+    }
+    return e;
+}
+
+struct counts {
+    long partitions, leaderless;
+};
+
+static struct counts count_all(const struct floe_kafka_MetadataResponse *m)
+{
+    struct counts n = {0, 0};
+    for (int32_t i = 0; i < m->Topics_n; i++) {
+        n.partitions += FLOE_MAX(m->Topics[i].Partitions_n, 0);
+        for (int32_t k = 0; k < m->Topics[i].Partitions_n; k++)
+            n.leaderless +=
+                m->Topics[i].Partitions[k].LeaderId < 0 || m->Topics[i].Partitions[k].ErrorCode != 0;
+    }
+    return n;
+}
+
+static long leads(const struct floe_kafka_MetadataResponse *m, int32_t node)
+{
+    long n = 0;
+    for (int32_t i = 0; i < m->Topics_n; i++)
+        for (int32_t k = 0; k < m->Topics[i].Partitions_n; k++)
+            n += m->Topics[i].Partitions[k].LeaderId == node;
+    return n;
+}
+
+static int by_id(const void *x, const void *y)
+{
+    const struct floe_kafka_MetadataResponse_MetadataResponseBroker *a = x, *b = y;
+    return (a->NodeId > b->NodeId) - (a->NodeId < b->NodeId);
+}
+
+static void print_json(const struct floe_kafka_MetadataResponse *m, const struct counts *n)
+{
+    json_t *brokers = json_array();
+    for (int32_t i = 0; i < m->Brokers_n; i++) {
+        const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b = &m->Brokers[i];
+        json_t *rack = b->Rack.n < 0 ? json_null() : json_stringn(b->Rack.p, (size_t)b->Rack.n);
+        (void)json_array_append_new(brokers, json_pack("{si ss# si so sI}", "id", b->NodeId, "host",
+                                                       b->Host.p, (int)b->Host.n, "port", b->Port, "rack",
+                                                       rack, "leads", (json_int_t)leads(m, b->NodeId)));
+    }
+    json_t *id = m->ClusterId.n < 0 ? json_null() : json_stringn(m->ClusterId.p, (size_t)m->ClusterId.n);
+    floe_cli_print_json(json_pack("{so so si sI sI}", "cluster", id, "brokers", brokers, "topics",
+                                  m->Topics_n, "partitions", (json_int_t)n->partitions,
+                                  "partitions_without_leader", (json_int_t)n->leaderless));
+}
+
+static void print_text(const struct floe_kafka_MetadataResponse *m, const struct counts *n)
+{
+    printf("cluster %.*s\n", (int)FLOE_MAX(m->ClusterId.n, 0), m->ClusterId.p != NULL ? m->ClusterId.p : "");
+    printf("brokers %d\n", m->Brokers_n);
+    for (int32_t i = 0; i < m->Brokers_n; i++) {
+        const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b = &m->Brokers[i];
+        char host[FLOE_STR_HOST], addr[FLOE_STR_ADDR];
+        (void)snprintf(host, sizeof host, "%.*s", (int)FLOE_MAX(b->Host.n, 0),
+                       b->Host.p != NULL ? b->Host.p : "");
+        printf("  id=%d  address=%s  leads=%ld", b->NodeId, floe_str_addr(addr, host, (uint16_t)b->Port),
+               leads(m, b->NodeId));
+        if (b->Rack.n > 0)
+            printf("  rack=%.*s", (int)b->Rack.n, b->Rack.p);
+        printf("\n");
+    }
+    printf("topics %d\n", m->Topics_n);
+    printf("partitions %ld, %ld without a leader\n", n->partitions, n->leaderless);
+}
+
+static int run_status(const struct floe_cli_args *a)
+{
+    const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
+    struct floe_client *c = NULL;
+    struct floe_error err;
+    const struct floe_kafka_MetadataResponse *m = NULL;
+    int rc = FLOE_CLI_OK;
+    if (floe_client_connect(&c, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT, TIMEOUT_MS, &err) !=
+            FLOE_OK ||
+        call_metadata(c, &m, &err) != FLOE_OK) {
+        rc = floe_cli_fail(a, &err);
+    } else {
+        struct counts n = count_all(m);
+        if (m->Brokers_n > 1)
+            qsort(m->Brokers, (size_t)m->Brokers_n, sizeof *m->Brokers, by_id);
+        if (floe_cli_is_set(a, "json"))
+            print_json(m, &n);
+        else
+            print_text(m, &n);
+    }
+    floe_client_close(&c);
+    return rc;
+}
+
+static const struct floe_cli_flag flags[] = {FLOE_CLI_CLIENT_FLAGS};
+const struct floe_cli_command floe_cli_cluster_status = {
+    .group = "cluster",
+    .verb = "status",
+    .positional = "",
+    .help = "show brokers, and whether every partition has a leader",
+    .flags = flags,
+    .flag_count = FLOE_COUNTOF(flags),
+    .run = run_status,
+};

@@ -1,0 +1,363 @@
+/* floe topic create | list | describe | delete */
+#include "cli/cli_int.h"
+#include "cli/client.h"
+
+#include <floe/base/assert.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, TIMEOUT_MS = 30000 };
+#define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
+#define NOT_DELETED "nothing is deleted yet: retention and compaction are stored, but not obeyed"
+
+static enum floe_err client_of(const struct floe_cli_args *a, struct floe_client **out,
+                               struct floe_error *err)
+{
+    const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
+    return floe_client_connect(out, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT, TIMEOUT_MS, err);
+}
+
+static json_t *json_kstr(struct floe_kstr s)
+{
+    return s.n < 0 ? json_null() : json_stringn(s.p, (size_t)s.n);
+}
+
+static json_t *json_uuid(const struct floe_uuid *u)
+{
+    char text[23];
+    floe_uuid_b64(text, u);
+    return json_string(text);
+}
+
+/* --config KEY=VALUE, as often as given; FLOE_CLI_USAGE has been said when it fails. */
+static int take_configs(const struct floe_cli_args *a,
+                        struct floe_kafka_CreateTopicsRequest_CreatableTopicConfig out[FLOE_CLI_FLAGS_MAX],
+                        int32_t *count)
+{
+    const char *text;
+    for (size_t i = 0; (text = floe_cli_value(a, "config", i)) != NULL; i++) {
+        const char *eq = strchr(text, '=');
+        if (eq == NULL || eq == text)
+            return floe_cli_usage(a, "--config \"%.64s\" is not KEY=VALUE", text);
+        floe_kafka_struct_defaults(&floe_kafka_CreateTopicsRequest_CreatableTopicConfig_desc, &out[i]);
+        out[i].Name = floe_kstr_n(text, (size_t)(eq - text));
+        out[i].Value = floe_kstr(eq + 1);
+        *count = (int32_t)i + 1;
+    }
+    return FLOE_CLI_OK;
+}
+
+/* A number of a flag; `fallback` where it is not given. */
+static int take_number(const struct floe_cli_args *a, const char *flag, uint64_t max, int64_t fallback,
+                       int64_t *out)
+{
+    const char *text = floe_cli_value(a, flag, 0);
+    uint64_t v = 0;
+    *out = fallback;
+    if (text == NULL)
+        return FLOE_CLI_OK;
+    if (floe_str_parse_u64(text, &v, NULL) != FLOE_OK || v < 1 || v > max)
+        return floe_cli_usage(a, "--%s \"%.64s\" is not a number from 1 to %llu", flag, text,
+                              (unsigned long long)max);
+    *out = (int64_t)v;
+    return FLOE_CLI_OK;
+}
+
+static enum floe_err call_create(struct floe_client *c,
+                                 struct floe_kafka_CreateTopicsRequest_CreatableTopic *topic,
+                                 const struct floe_kafka_CreateTopicsResponse_CreatableTopicResult **out,
+                                 struct floe_error *err)
+{
+    struct floe_kafka_CreateTopicsRequest request;
+    void *response;
+    floe_kafka_defaults(&floe_kafka_CreateTopicsRequest_desc, &request);
+    request.Topics = topic;
+    request.Topics_n = 1;
+    request.timeoutMs = TIMEOUT_MS;
+    enum floe_err e = floe_client_call(c, CREATE_TOPICS, INT16_MAX, &request, &response, NULL, err);
+    if (e != FLOE_OK)
+        return e;
+    const struct floe_kafka_CreateTopicsResponse *r = response;
+    if (r->Topics_n != 1)
+        return floe_error_set(err, FLOE_EINVAL, "the broker answered for %d topics instead of one",
+                              r->Topics_n);
+    if (r->Topics[0].ErrorCode != 0)
+        return floe_client_error(r->Topics[0].ErrorCode, r->Topics[0].ErrorMessage, err);
+    *out = &r->Topics[0];
+    return FLOE_OK;
+}
+
+static void print_created(const struct floe_cli_args *a,
+                          const struct floe_kafka_CreateTopicsResponse_CreatableTopicResult *t)
+{
+    char id[23];
+    floe_uuid_b64(id, &t->TopicId);
+    if (!floe_cli_is_set(a, "json")) {
+        printf("created topic %.*s", (int)t->Name.n, t->Name.p);
+        if (t->NumPartitions > 0)
+            printf(" with %d partition%s", t->NumPartitions, t->NumPartitions == 1 ? "" : "s");
+        printf("\n");
+        return;
+    }
+    json_t *configs = json_object();
+    for (int32_t i = 0; i < t->Configs_n; i++) {
+        char name[256];
+        (void)snprintf(name, sizeof name, "%.*s", (int)t->Configs[i].Name.n, t->Configs[i].Name.p);
+        (void)json_object_set_new(configs, name, json_kstr(t->Configs[i].Value));
+    }
+    floe_cli_print_json(json_pack("{so ss si so}", "name", json_kstr(t->Name), "id", id, "partitions",
+                                  t->NumPartitions, "configs", configs));
+}
+
+static int run_create(const struct floe_cli_args *a)
+{
+    struct floe_kafka_CreateTopicsRequest_CreatableTopicConfig configs[FLOE_CLI_FLAGS_MAX];
+    struct floe_kafka_CreateTopicsRequest_CreatableTopic topic;
+    floe_kafka_struct_defaults(&floe_kafka_CreateTopicsRequest_CreatableTopic_desc, &topic);
+    topic.Name = floe_kstr(a->positional[0]);
+    topic.Configs = configs;
+    int64_t partitions, replicas;
+    int rc = take_number(a, "partitions", INT32_MAX, -1, &partitions);
+    if (rc == FLOE_CLI_OK)
+        rc = take_number(a, "replication-factor", INT16_MAX, -1, &replicas);
+    if (rc == FLOE_CLI_OK)
+        rc = take_configs(a, configs, &topic.Configs_n);
+    if (rc != FLOE_CLI_OK)
+        return rc;
+    topic.NumPartitions = (int32_t)partitions;
+    topic.ReplicationFactor = (int16_t)replicas;
+    struct floe_client *c = NULL;
+    struct floe_error err;
+    const struct floe_kafka_CreateTopicsResponse_CreatableTopicResult *result = NULL;
+    if (client_of(a, &c, &err) != FLOE_OK || call_create(c, &topic, &result, &err) != FLOE_OK)
+        rc = floe_cli_fail(a, &err);
+    else
+        print_created(a, result);
+    floe_client_close(&c);
+    return rc;
+}
+
+/* Metadata of the named topics, or of all. Asking creates none. */
+static enum floe_err call_metadata(struct floe_client *c, const struct floe_cli_args *a,
+                                   const struct floe_kafka_MetadataResponse **out, struct floe_error *err)
+{
+    struct floe_kafka_MetadataRequest_MetadataRequestTopic topics[FLOE_CLI_POSITIONAL_MAX];
+    struct floe_kafka_MetadataRequest request;
+    void *response;
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &request);
+    request.AllowAutoTopicCreation = false;
+    request.Topics_n = -1;
+    for (size_t i = 0; i < a->positional_count; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_MetadataRequest_MetadataRequestTopic_desc, &topics[i]);
+        topics[i].Name = floe_kstr(a->positional[i]);
+        request.Topics = topics;
+        request.Topics_n = (int32_t)i + 1;
+    }
+    enum floe_err e = floe_client_call(c, METADATA, INT16_MAX, &request, &response, NULL, err);
+    if (e != FLOE_OK)
+        return e;
+    const struct floe_kafka_MetadataResponse *r = response;
+    if (r->ErrorCode != 0)
+        return floe_client_error(r->ErrorCode, floe_kstr(NULL), err);
+    *out = r;
+    return FLOE_OK;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    const struct floe_kafka_MetadataResponse_MetadataResponseTopic *a = x, *b = y;
+    int n = FLOE_MAX(0, FLOE_MIN(a->Name.n, b->Name.n)),
+        c = n > 0 ? memcmp(a->Name.p, b->Name.p, (size_t)n) : 0;
+    return c != 0 ? c : (a->Name.n > b->Name.n) - (a->Name.n < b->Name.n);
+}
+
+static int by_index(const void *x, const void *y)
+{
+    const struct floe_kafka_MetadataResponse_MetadataResponsePartition *a = x, *b = y;
+    return (a->PartitionIndex > b->PartitionIndex) - (a->PartitionIndex < b->PartitionIndex);
+}
+
+static void print_list(const struct floe_kafka_MetadataResponse *m, bool json)
+{
+    json_t *all = json_array();
+    for (int32_t i = 0; i < m->Topics_n; i++) {
+        const struct floe_kafka_MetadataResponse_MetadataResponseTopic *t = &m->Topics[i];
+        if (json)
+            (void)json_array_append_new(all,
+                                        json_pack("{so so si}", "name", json_kstr(t->Name), "id",
+                                                  json_uuid(&t->TopicId), "partitions", t->Partitions_n));
+        else
+            printf("%.*s  partitions=%d\n", (int)t->Name.n, t->Name.p, t->Partitions_n);
+    }
+    if (json)
+        floe_cli_print_json(json_pack("{so ss}", "topics", all, "retention", NOT_DELETED));
+    else
+        json_decref(all);
+}
+
+static int run_list(const struct floe_cli_args *a)
+{
+    struct floe_client *c = NULL;
+    struct floe_error err;
+    const struct floe_kafka_MetadataResponse *m = NULL;
+    int rc = FLOE_CLI_OK;
+    bool json = floe_cli_is_set(a, "json");
+    if (client_of(a, &c, &err) != FLOE_OK || call_metadata(c, a, &m, &err) != FLOE_OK) {
+        rc = floe_cli_fail(a, &err);
+    } else {
+        if (m->Topics_n > 1)
+            qsort(m->Topics, (size_t)m->Topics_n, sizeof *m->Topics, by_name);
+        print_list(m, json);
+        if (!json)
+            (void)fprintf(stderr, "note: " NOT_DELETED "\n");
+    }
+    floe_client_close(&c);
+    return rc;
+}
+
+static json_t *partition_json(const struct floe_kafka_MetadataResponse_MetadataResponsePartition *p)
+{
+    return json_pack("{si si si ss}", "partition", p->PartitionIndex, "leader", p->LeaderId, "leader_epoch",
+                     p->LeaderEpoch, "state", p->ErrorCode == 0 ? "ok" : floe_kafka_error_name(p->ErrorCode));
+}
+
+static void print_topic(struct floe_kafka_MetadataResponse_MetadataResponseTopic *t, json_t *json)
+{
+    if (t->Partitions_n > 1)
+        qsort(t->Partitions, (size_t)t->Partitions_n, sizeof *t->Partitions, by_index);
+    json_t *partitions = json_array();
+    char id[23];
+    floe_uuid_b64(id, &t->TopicId);
+    if (json == NULL)
+        printf("topic %.*s  id=%s  partitions=%d\n", (int)t->Name.n, t->Name.p, id, t->Partitions_n);
+    for (int32_t i = 0; i < t->Partitions_n; i++) {
+        const struct floe_kafka_MetadataResponse_MetadataResponsePartition *p = &t->Partitions[i];
+        if (json != NULL)
+            (void)json_array_append_new(partitions, partition_json(p));
+        else
+            printf("  partition=%d  leader=%d  epoch=%d  state=%s\n", p->PartitionIndex, p->LeaderId,
+                   p->LeaderEpoch, p->ErrorCode == 0 ? "ok" : floe_kafka_error_name(p->ErrorCode));
+    }
+    if (json != NULL)
+        (void)json_array_append_new(
+            json, json_pack("{so ss sO}", "name", json_kstr(t->Name), "id", id, "partitions", partitions));
+    json_decref(partitions);
+}
+
+static int run_describe(const struct floe_cli_args *a)
+{
+    struct floe_client *c = NULL;
+    struct floe_error err;
+    const struct floe_kafka_MetadataResponse *m = NULL;
+    int rc = FLOE_CLI_OK;
+    json_t *json = floe_cli_is_set(a, "json") ? json_array() : NULL;
+    if (client_of(a, &c, &err) != FLOE_OK || call_metadata(c, a, &m, &err) != FLOE_OK) {
+        rc = floe_cli_fail(a, &err);
+        json_decref(json);
+    } else {
+        if (m->Topics_n > 1)
+            qsort(m->Topics, (size_t)m->Topics_n, sizeof *m->Topics, by_name);
+        for (int32_t i = 0; i < m->Topics_n; i++) {
+            if (m->Topics[i].ErrorCode == 0) {
+                print_topic(&m->Topics[i], json);
+                continue;
+            }
+            (void)floe_client_error(m->Topics[i].ErrorCode, floe_kstr(NULL), &err);
+            floe_error_prefix(&err, "%.*s", (int)FLOE_MAX(m->Topics[i].Name.n, 0), m->Topics[i].Name.p);
+            rc = floe_cli_fail(a, &err);
+        }
+        if (json != NULL)
+            floe_cli_print_json(json_pack("{so ss}", "topics", json, "retention", NOT_DELETED));
+        else
+            (void)fprintf(stderr, "note: " NOT_DELETED "\n");
+    }
+    floe_client_close(&c);
+    return rc;
+}
+
+static enum floe_err call_delete(struct floe_client *c, struct floe_kstr name, struct floe_error *err)
+{
+    struct floe_kafka_DeleteTopicsRequest request;
+    void *response;
+    floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &request);
+    request.TopicNames = &name;
+    request.TopicNames_n = 1;
+    request.TimeoutMs = TIMEOUT_MS;
+    /* Version 6 names topics by id as well; by name is what the command line has. */
+    enum floe_err e = floe_client_call(c, DELETE_TOPICS, 5, &request, &response, NULL, err);
+    if (e != FLOE_OK)
+        return e;
+    const struct floe_kafka_DeleteTopicsResponse *r = response;
+    if (r->Responses_n != 1 || !floe_kstr_eq(r->Responses[0].Name, name))
+        return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for this topic");
+    if (r->Responses[0].ErrorCode != 0)
+        return floe_client_error(r->Responses[0].ErrorCode, r->Responses[0].ErrorMessage, err);
+    return FLOE_OK;
+}
+
+static int run_delete(const struct floe_cli_args *a)
+{
+    struct floe_client *c = NULL;
+    struct floe_error err;
+    int rc = FLOE_CLI_OK;
+    if (client_of(a, &c, &err) != FLOE_OK || call_delete(c, floe_kstr(a->positional[0]), &err) != FLOE_OK)
+        rc = floe_cli_fail(a, &err);
+    else if (floe_cli_is_set(a, "json"))
+        floe_cli_print_json(json_pack("{ss}", "deleted", a->positional[0]));
+    else
+        printf("deleted topic %s\n", a->positional[0]);
+    floe_client_close(&c);
+    return rc;
+}
+
+static const struct floe_cli_flag client_flags[] = {FLOE_CLI_CLIENT_FLAGS};
+static const struct floe_cli_flag create_flags[] = {
+    {.name = "partitions", .arg = "N", .help = "how many (default: the broker's num.partitions)"},
+    {.name = "config", .arg = "KEY=VALUE", .help = "a topic configuration of Kafka's", .repeat = true},
+    {.name = "replication-factor", .arg = "N", .help = "accepted; the store keeps the copies"},
+    FLOE_CLI_CLIENT_FLAGS,
+};
+const struct floe_cli_command floe_cli_topic_create = {
+    .group = "topic",
+    .verb = "create",
+    .positional = "NAME",
+    .min = 1,
+    .max = 1,
+    .help = "create a topic",
+    .flags = create_flags,
+    .flag_count = FLOE_COUNTOF(create_flags),
+    .run = run_create,
+};
+const struct floe_cli_command floe_cli_topic_list = {
+    .group = "topic",
+    .verb = "list",
+    .positional = "",
+    .help = "list all topics",
+    .flags = client_flags,
+    .flag_count = FLOE_COUNTOF(client_flags),
+    .run = run_list,
+};
+const struct floe_cli_command floe_cli_topic_describe = {
+    .group = "topic",
+    .verb = "describe",
+    .positional = "[NAME ...]",
+    .max = FLOE_CLI_POSITIONAL_MAX,
+    .help = "show partitions, leaders and epochs of topics, or of all",
+    .more = "Today " NOT_DELETED ".",
+    .flags = client_flags,
+    .flag_count = FLOE_COUNTOF(client_flags),
+    .run = run_describe,
+};
+const struct floe_cli_command floe_cli_topic_delete = {
+    .group = "topic",
+    .verb = "delete",
+    .positional = "NAME",
+    .min = 1,
+    .max = 1,
+    .help = "delete a topic and its records",
+    .flags = client_flags,
+    .flag_count = FLOE_COUNTOF(client_flags),
+    .run = run_delete,
+};

@@ -1,0 +1,276 @@
+/* Listeners and network threads. Sockets are accepted on thread 0 and dealt out in turn. */
+#include "net/server_int.h"
+#include <errno.h>
+#include <floe/base/assert.h>
+#include <floe/base/log.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct handoff {
+    struct floe_task task;
+    struct net_thread *t;
+    int fd;
+    uint32_t listener;
+};
+
+static void handed(struct floe_task *task)
+{
+    struct handoff h = *FLOE_CONTAINER(task, struct handoff, task);
+    free(FLOE_CONTAINER(task, struct handoff, task));
+    floe_conn_open(h.t, h.fd, h.listener);
+}
+
+/* A connection is gone; the last one lets a stopping thread end. */
+void floe_server_conn_freed(struct net_thread *t)
+{
+    atomic_fetch_sub(&t->s->open_conns, 1);
+    if (t->stopping && floe_list_empty(&t->conns))
+        floe_loop_uv_stop(t->uv);
+}
+
+static void on_acceptable(uv_poll_t *p, int status, int events)
+{
+    struct net_thread *t = p->data;
+    struct floe_server *s = t->s;
+    uint32_t listener = (uint32_t)(p - t->polls);
+    (void)events;
+    if (status < 0)
+        return;
+    for (int i = 0; i < 64; i++) {
+        int fd = accept4(s->fds[listener], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE) {
+                if (t->log_left > 0) {
+                    t->log_left--;
+                    floe_log_warn("net", "cannot accept a connection: %s", strerror(errno));
+                }
+                uv_poll_stop(p); /* taken up again by the sweep */
+            }
+            return;
+        }
+        atomic_fetch_add_explicit(&s->stats.accepted, 1, memory_order_relaxed);
+        struct handoff *h = malloc(sizeof *h);
+        if (!h || atomic_load(&s->open_conns) >= s->cfg.connections_max) {
+            free(h);
+            close(fd);
+            continue;
+        }
+        atomic_fetch_add(&s->open_conns, 1);
+        struct net_thread *to = &s->threads[s->next_thread++ % s->cfg.threads];
+        *h = (struct handoff){.task = {.fn = handed}, .t = to, .fd = fd, .listener = listener};
+        floe_loop_post(to->loop, &h->task);
+    }
+}
+
+static void accept_from_now(struct net_thread *t)
+{
+    for (uint32_t i = 0; t == t->s->threads && t->polls && i < t->s->cfg.listen_count; i++)
+        uv_poll_start(&t->polls[i], UV_READABLE, on_acceptable);
+}
+
+static void opened(struct floe_task *task)
+{
+    struct net_thread *t = task->user;
+    t->accepting = true;
+    accept_from_now(t);
+}
+
+static void swept(struct floe_timer *timer)
+{
+    struct net_thread *t = timer->user;
+    uint64_t now = floe_loop_now_us(t->loop);
+    t->log_left = LOG_PER_S;
+    FLOE_LIST_EACH_SAFE(it, &t->conns)
+    floe_conn_sweep(FLOE_LIST_ENTRY(it, struct floe_conn, link), now);
+    if (t->accepting && !t->stopping)
+        accept_from_now(t); /* after a pause for want of descriptors */
+    floe_timer_start(t->loop, &t->sweep, 1000000);
+}
+
+static void resumed(struct floe_timer *timer)
+{
+    struct net_thread *t = timer->user;
+    struct floe_list now;
+    struct floe_list *l;
+    floe_list_init(&now);
+    while ((l = floe_list_pop_front(&t->paused)))
+        floe_list_push_back(&now, l);
+    uint64_t since = t->paused_since_us;
+    while ((l = floe_list_pop_front(&now))) {
+        struct floe_conn *c = FLOE_LIST_ENTRY(l, struct floe_conn, paused_link);
+        floe_conn_resume(c);
+        if (!c->closing && !c->reading && floe_list_empty(&c->paused_link))
+            floe_list_push_back(&t->paused, &c->paused_link);
+        else if (c->reading)
+            since = floe_loop_now_us(t->loop); /* something went on: nobody is stuck */
+    }
+    t->paused_since_us = since;
+    if (!floe_list_empty(&t->paused))
+        floe_timer_start(t->loop, &t->resume, RESUME_US);
+}
+
+static void stopped(struct floe_task *task)
+{
+    struct net_thread *t = task->user;
+    t->stopping = true;
+    for (uint32_t i = 0; t->polls && i < t->s->cfg.listen_count; i++) {
+        uv_close((uv_handle_t *)&t->polls[i], NULL);
+        close(t->s->fds[i]);
+        t->s->fds[i] = -1;
+    }
+    FLOE_LIST_EACH_SAFE(it, &t->conns)
+    floe_conn_close(FLOE_LIST_ENTRY(it, struct floe_conn, link));
+    if (floe_list_empty(&t->conns))
+        floe_loop_uv_stop(t->uv);
+}
+
+static void all_ended(struct floe_task *task)
+{
+    struct floe_server *s = task->user;
+    for (uint32_t i = 0; i < s->cfg.threads; i++)
+        pthread_join(s->threads[i].thread, NULL);
+    s->closed(s->closed_user);
+}
+
+static void *thread_main(void *arg)
+{
+    struct net_thread *t = arg;
+    floe_timer_start(t->loop, &t->sweep, 1000000);
+    floe_loop_uv_run(t->uv);
+    floe_timer_stop(&t->sweep);
+    floe_timer_stop(&t->resume);
+    if (atomic_fetch_sub(&t->s->threads_left, 1) == 1)
+        floe_loop_post(t->s->cfg.core, &t->s->closed_task);
+    return NULL;
+}
+
+static enum floe_err bind_one(int *out, struct floe_listen *l, struct floe_error *err)
+{
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE},
+                    *list;
+    char port[8];
+    snprintf(port, sizeof port, "%u", l->port);
+    int rc = getaddrinfo(l->host, port, &hints, &list);
+    if (rc != 0)
+        return floe_error_set(err, FLOE_EINVAL, "cannot listen on %s:%u: %s", l->host, l->port,
+                              gai_strerror(rc));
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, problem = 0;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
+        bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, 1024) != 0)
+        problem = errno;
+    freeaddrinfo(list);
+    struct sockaddr_storage a = {0};
+    socklen_t len = sizeof a;
+    if (!problem && getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+        problem = errno;
+    if (problem) {
+        if (fd >= 0)
+            close(fd);
+        return floe_error_set(
+            err, FLOE_EIO, "cannot listen on %s:%u: %s%s", l->host, l->port, strerror(problem),
+            problem == EADDRINUSE ? " (another process has this port: stop it or choose another "
+                                    "one with --listen; port 0 takes any free one)"
+                                  : "");
+    }
+    l->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
+                                            : ((struct sockaddr_in *)&a)->sin_port);
+    *out = fd;
+    return FLOE_OK;
+}
+
+static enum floe_err thread_init(struct floe_server *s, struct net_thread *t, struct floe_error *err)
+{
+    enum floe_err rc = floe_loop_uv_create(&t->uv, err);
+    if (rc)
+        return rc;
+    t->s = s;
+    t->loop = floe_loop_uv_base(t->uv);
+    t->log_left = LOG_PER_S;
+    floe_list_init(&t->conns);
+    floe_list_init(&t->paused);
+    floe_timer_init(&t->resume, resumed, t);
+    floe_timer_init(&t->sweep, swept, t);
+    t->open = (struct floe_task){.fn = opened, .user = t};
+    t->stop = (struct floe_task){.fn = stopped, .user = t};
+    if (t != s->threads)
+        return FLOE_OK;
+    t->polls = calloc(s->cfg.listen_count, sizeof *t->polls);
+    if (!t->polls)
+        return floe_error_set(err, FLOE_ENOMEM, "no memory");
+    for (uint32_t i = 0; i < s->cfg.listen_count; i++) {
+        if (uv_poll_init(floe_loop_uv_raw(t->uv), &t->polls[i], s->fds[i]) != 0)
+            return floe_error_set(err, FLOE_EIO, "cannot watch a listening socket");
+        t->polls[i].data = t;
+    }
+    return FLOE_OK;
+}
+
+enum floe_err floe_server_create(struct floe_server **out, const struct floe_server_config *cfg,
+                                 struct floe_error *err)
+{
+    struct floe_server *s = calloc(1, sizeof *s);
+    enum floe_err rc = FLOE_OK;
+    FLOE_ASSERT(cfg->threads > 0 && cfg->listen_count > 0);
+    if (!s)
+        return floe_error_set(err, FLOE_ENOMEM, "no memory");
+    s->cfg = *cfg;
+    atomic_flag_clear(&s->overdraft);
+    s->closed_task = (struct floe_task){.fn = all_ended, .user = s};
+    s->fds = calloc(cfg->listen_count, sizeof *s->fds);
+    s->threads = calloc(cfg->threads, sizeof *s->threads);
+    if (!s->fds || !s->threads)
+        rc = floe_error_set(err, FLOE_ENOMEM, "no memory");
+    for (uint32_t i = 0; s->fds && i < cfg->listen_count; i++)
+        s->fds[i] = -1;
+    for (uint32_t i = 0; !rc && i < cfg->listen_count; i++)
+        rc = bind_one(&s->fds[i], &cfg->listens[i], err);
+    for (uint32_t i = 0; !rc && i < cfg->threads; i++)
+        rc = thread_init(s, &s->threads[i], err);
+    for (uint32_t i = 0; !rc && i < cfg->threads; i++) {
+        atomic_fetch_add(&s->threads_left, 1);
+        if (pthread_create(&s->threads[i].thread, NULL, thread_main, &s->threads[i]) != 0)
+            rc = floe_error_set(err, FLOE_EIO, "cannot start a network thread");
+        s->threads[i].started = !rc;
+    }
+    if (rc)
+        return rc; /* start-up fails: the process ends, what was made goes with it */
+    *out = s;
+    return FLOE_OK;
+}
+
+void floe_server_open(struct floe_server *s)
+{
+    floe_loop_post(s->threads[0].loop, &s->threads[0].open);
+}
+
+void floe_server_close(struct floe_server *s, void (*closed)(void *user), void *user)
+{
+    s->closed = closed;
+    s->closed_user = user;
+    for (uint32_t i = 0; i < s->cfg.threads; i++)
+        floe_loop_post(s->threads[i].loop, &s->threads[i].stop);
+}
+
+void floe_server_destroy(struct floe_server **sp)
+{
+    struct floe_server *s = *sp;
+    if (!s)
+        return;
+    *sp = NULL;
+    for (uint32_t i = 0; i < s->cfg.threads; i++) {
+        floe_loop_uv_destroy(&s->threads[i].uv);
+        free(s->threads[i].polls);
+    }
+    free(s->threads);
+    free(s->fds);
+    free(s);
+}
+
+const struct floe_server_stats *floe_server_stats(const struct floe_server *s)
+{
+    return &s->stats;
+}

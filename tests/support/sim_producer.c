@@ -1,0 +1,212 @@
+/* Simulated producers: idempotent ones repeat a batch until it is acknowledged, in order; others make a new
+ * sending of each try, so that every sending is stored at most once. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <floe/base/assert.h>
+
+#include "simcluster_int.h"
+
+static void pump(struct simlane *l);
+static void tick_soon(struct simlane *l, uint64_t us)
+{
+    if (!l->tick.heap_at)
+        floe_sim_after(l->p->c->sim, &l->tick, us);
+}
+
+static uint32_t new_sent(struct simcluster *c, const struct simlane *l, uint32_t count)
+{
+    if (c->sent_n == c->sent_cap) {
+        c->sent_cap = c->sent_cap ? c->sent_cap * 2 : 1024;
+        c->sent = realloc(c->sent, c->sent_cap * sizeof *c->sent);
+        FLOE_ASSERT(c->sent);
+    }
+    struct simsent *s = &c->sent[c->sent_n];
+    *s = (struct simsent){
+        .producer = l->p->id,
+        .part = (uint8_t)l->part,
+        .count = (uint8_t)count,
+        .acks = l->p->acks,
+        .idempotent = l->p->idempotent,
+        .sequence = l->p->idempotent ? l->next_sequence : -1,
+    };
+    return c->sent_n++;
+}
+static void build(struct simlane *l, uint32_t slot)
+{
+    struct simcluster *c = l->p->c;
+    uint32_t id = l->queue[slot];
+    const struct simsent *s = &c->sent[id];
+    struct floe_batch_builder b;
+    struct floe_writer w;
+    floe_batch_builder_init(&b, FLOE_COMPRESSION_NONE, 1 << 16);
+    floe_writer_init(&w, 1 << 16);
+    for (uint32_t i = 0; i < s->count; i++) {
+        char text[64];
+        int n = snprintf(text, sizeof text, "%u:%u%*s", id, i, (int)floe_rng_below(&c->rng, 40), "");
+        struct floe_kbytes key = {NULL, -1}, value = {(const uint8_t *)text, n};
+        FLOE_ASSERT(floe_batch_builder_add(&b, 1000, key, value, NULL, 0, NULL) == FLOE_OK);
+    }
+    b.head.producer_id = s->idempotent ? l->p->producer_id : -1;
+    b.head.producer_epoch = s->idempotent ? 0 : -1;
+    b.head.base_sequence = s->sequence;
+    FLOE_ASSERT(floe_batch_builder_finish(&b, &w, NULL) == FLOE_OK);
+    floe_batch_builder_fini(&b);
+    l->bytes[slot] = w.p;
+    l->bytes_n[slot] = w.n;
+}
+static void new_batch(struct simlane *l)
+{
+    uint32_t slot = l->n, count = 1 + (uint32_t)floe_rng_below(&l->p->c->rng, SIM_BATCH_RECORDS_MAX);
+    l->queue[slot] = new_sent(l->p->c, l, count);
+    build(l, slot);
+    l->flying[slot] = false;
+    l->n++;
+    if (l->p->idempotent)
+        l->next_sequence += (int32_t)count;
+}
+static void take_out(struct simlane *l, uint32_t slot)
+{
+    free(l->bytes[slot]);
+    l->n--;
+    for (uint32_t i = slot; i < l->n; i++) {
+        l->queue[i] = l->queue[i + 1];
+        l->bytes[i] = l->bytes[i + 1];
+        l->bytes_n[i] = l->bytes_n[i + 1];
+        l->flying[i] = l->flying[i + 1];
+    }
+}
+/* The broker of an idempotent batch that it holds in its window answers with the offset; anything else that
+ * is not an acknowledgement is tried again. */
+static void on_produced(struct simcall *k)
+{
+    struct simlane *l = k->user;
+    struct simcluster *c = k->c;
+    struct simsent *s = &c->sent[k->sent];
+    uint32_t slot = 0;
+    while (slot < l->n && l->queue[slot] != k->sent)
+        slot++;
+    FLOE_ASSERT(slot < l->n && l->flying[slot]);
+    l->flying[slot] = false;
+    l->in_flight--;
+    bool ok = k->err == FLOE_OK;
+    if (ok) {
+        take_out(l, slot);
+    } else if (l->p->idempotent) {
+        l->failed = true;
+        if (k->kafka_error &&
+            k->kafka_error != 45) /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual */
+            simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,
+                                 k->kafka_error);
+    } else {
+        /* Definitely failed, unless a broker had it and its end is not known. */
+        if (s->state == SENT_OPEN)
+            s->state = k->maybe ? SENT_UNKNOWN : SENT_REFUSED;
+        take_out(l, slot);
+    }
+    if (!ok)
+        l->node = -1;
+    if (l->p->pause_us)
+        tick_soon(l, l->p->pause_us);
+    else
+        tick_soon(l, ok ? floe_rng_below(&c->rng, 20000) : 20000 + floe_rng_below(&c->rng, 100000));
+}
+static void on_meta(struct simcall *k)
+{
+    struct simlane *l = k->user;
+    if (k->err == FLOE_OK)
+        l->node = k->node;
+    tick_soon(l, k->err == FLOE_OK ? 0 : l->p->pause_us ? l->p->pause_us : 50000);
+}
+static void send_slot(struct simlane *l, uint32_t slot)
+{
+    struct simcluster *c = l->p->c;
+    struct simcall *k = simcall_new(c, CALL_PRODUCE, l->part, on_produced, l);
+    k->acks = l->p->acks;
+    k->sent = l->queue[slot];
+    k->batch = malloc(l->bytes_n[slot]);
+    FLOE_ASSERT(k->batch);
+    memcpy(k->batch, l->bytes[slot], l->bytes_n[slot]);
+    k->batch_n = l->bytes_n[slot];
+    l->flying[slot] = true;
+    l->in_flight++;
+    uint64_t timeout = l->p->timeout_us ? l->p->timeout_us : 1000000 + floe_rng_below(&c->rng, 3000000);
+    simcall_send(k, simproc_by_node(c, l->node), timeout);
+}
+static void pump(struct simlane *l)
+{
+    struct simproducer *p = l->p;
+    struct simcluster *c = p->c;
+    if (l->failed && l->in_flight) /* all come back first, or the order would be lost */
+        return;
+    l->failed = false;
+    if (l->node < 0) {
+        if (l->n || !c->stopping) {
+            struct simproc *any = simproc_any(c);
+            if (any)
+                simcall_send(simcall_new(c, CALL_META, l->part, on_meta, l), any, 1000000);
+            else
+                tick_soon(l, 100000);
+        }
+        return;
+    }
+    while (!c->stopping && l->n < p->window)
+        new_batch(l);
+    /* Each request takes its own time: a broker sees a window's batches in any order. */
+    for (uint32_t i = 0; i < l->n && l->in_flight < p->window; i++) {
+        if (!l->flying[i])
+            send_slot(l, i);
+    }
+}
+static void on_tick(struct floe_sim_event *e)
+{
+    pump(FLOE_CONTAINER(e, struct simlane, tick));
+}
+static void start(struct simproducer *p)
+{
+    struct simcluster *c = p->c;
+    p->producer_id = c->next_producer_id++;
+    for (uint32_t i = 0; i < c->shape.partitions; i++) {
+        struct simlane *l = &p->lane[i];
+        l->p = p;
+        l->part = i;
+        l->node = -1;
+        l->tick.fn = on_tick;
+        tick_soon(l, floe_rng_below(&c->rng, p->pause_us ? p->pause_us : 200000));
+    }
+}
+void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id)
+{
+    uint64_t kind = floe_rng_below(&c->rng, 8);
+    *p = (struct simproducer){.c = c, .id = id};
+    p->idempotent = kind < 4;
+    p->acks = kind < 6 ? -1 : kind == 6 ? 1 : 0;
+    p->window = 1 + (uint32_t)floe_rng_below(&c->rng, 5);
+    start(p);
+}
+void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id)
+{
+    *p = (struct simproducer){
+        .c = c, .id = id, .acks = -1, .window = 1, .timeout_us = 400000, .pause_us = 20000};
+    start(p);
+}
+void simproducer_fini(struct simproducer *p)
+{
+    for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++) {
+        struct simlane *l = &p->lane[i];
+        if (p->c)
+            floe_sim_unschedule(p->c->sim, &l->tick);
+        for (uint32_t j = 0; j < l->n; j++)
+            free(l->bytes[j]);
+    }
+}
+bool simproducers_idle(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->producers; i++) {
+        for (uint32_t j = 0; j < c->shape.partitions; j++) {
+            if (c->producer[i].lane[j].n)
+                return false;
+        }
+    }
+    return true;
+}

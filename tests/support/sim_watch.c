@@ -1,0 +1,109 @@
+/* Watches the bucket while it changes: chains are written once, the table only by conditional writes, leader
+ * epochs grow, a sealed end stays. */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include <floe/base/assert.h>
+
+#include "simcluster_int.h"
+
+struct lease_seen {
+    int32_t epoch;
+    char holder[FLOE_SESSION_NAME_MAX];
+};
+struct simwatch {
+    struct simcluster *c;
+    struct lease_seen lease[SIM_PARTITIONS_MAX];
+    int64_t node_epoch[64];
+    char node_id[64][24];
+};
+
+static void check_entry(struct simwatch *w, const char *key, int part, json_t *entry, json_t *sessions)
+{
+    struct lease_seen *seen = &w->lease[part];
+    int32_t epoch = (int32_t)json_integer_value(json_object_get(entry, "e"));
+    const char *holder =
+        json_string_value(json_array_get(sessions, (size_t)json_integer_value(json_object_get(entry, "h"))));
+    if (!holder || epoch < seen->epoch || (epoch == seen->epoch && strcmp(holder, seen->holder) != 0))
+        simcluster_violation(w->c, 6, "%s partition %d: holder %s epoch %d after %s epoch %d", key, part,
+                             holder ? holder : "(none)", epoch, seen->holder, seen->epoch);
+    if (epoch != seen->epoch)
+        floe_sim_note(w->c->sim, NULL, "lease of %d: %s at epoch %d", part, holder ? holder : "(none)",
+                      epoch);
+    seen->epoch = epoch;
+    snprintf(seen->holder, sizeof seen->holder, "%s", holder ? holder : "");
+}
+static void check_shard(struct simwatch *w, const char *key, json_t *value)
+{
+    const char *index;
+    json_t *entry, *sessions = json_object_get(value, "sessions");
+    char hex[FLOE_UUID_HEX];
+    floe_uuid_hex(hex, &w->c->topic);
+    json_t *topic = json_object_get(json_object_get(value, "topics"), hex);
+    json_object_foreach(topic, index, entry)
+    {
+        int part = atoi(index);
+        if (part >= 0 && part < SIM_PARTITIONS_MAX)
+            check_entry(w, key, part, entry, sessions);
+    }
+}
+static void check_node(struct simwatch *w, const char *key, json_t *value)
+{
+    int id = atoi(key + strlen("table/node/"));
+    if (id < 0 || id >= 64)
+        return;
+    int64_t epoch = json_integer_value(json_object_get(value, "epoch"));
+    const char *session = json_string_value(json_object_get(value, "id"));
+    const char *state = json_string_value(json_object_get(value, "state"));
+    bool other = w->node_epoch[id] && (!session || strcmp(session, w->node_id[id]) != 0);
+    if (epoch < w->node_epoch[id] || (epoch == w->node_epoch[id] && other))
+        simcluster_violation(w->c, 6, "%s: epoch %lld of session %s after epoch %lld of %s", key,
+                             (long long)epoch, session ? session : "(none)", (long long)w->node_epoch[id],
+                             w->node_id[id]);
+    if (state && strcmp(state, "live") != 0)
+        floe_sim_note(w->c->sim, NULL, "node %d epoch %lld is %s", id, (long long)epoch, state);
+    w->node_epoch[id] = epoch;
+    snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");
+}
+static void check_table(struct simwatch *w, const struct floe_sim_store_event *e)
+{
+    if (e->cond == FLOE_PUT_ANY)
+        simcluster_violation(w->c, 6, "%s is written without a condition", e->key);
+    if (strncmp(e->key, "table/ended/", 12) == 0 && e->cond != FLOE_PUT_CREATE)
+        simcluster_violation(w->c, 7, "%s: a sealed end is overwritten", e->key);
+    json_t *root = json_loadb((const char *)e->object->data, e->object->n, 0, NULL);
+    json_t *value = json_object_get(root, "value");
+    if (!value)
+        simcluster_violation(w->c, 6, "%s is no table record", e->key);
+    else if (strncmp(e->key, "table/lease/", 12) == 0)
+        check_shard(w, e->key, value);
+    else if (strncmp(e->key, "table/node/", 11) == 0)
+        check_node(w, e->key, value);
+    json_decref(root);
+}
+static void on_event(void *user, const struct floe_sim_store_event *e)
+{
+    struct simwatch *w = user;
+    bool chain = strncmp(e->key, "chain/", 6) == 0, table = strncmp(e->key, "table/", 6) == 0;
+    if (e->kind == FLOE_STORE_DELETE && (chain || table))
+        simcluster_violation(w->c, 7, "%s is deleted", e->key);
+    if (e->kind != FLOE_STORE_PUT)
+        return;
+    if (chain && e->cond != FLOE_PUT_CREATE)
+        simcluster_violation(w->c, 7, "%s is written without create-only", e->key);
+    if (table && e->result == FLOE_OK)
+        check_table(w, e);
+}
+void simwatch_start(struct simcluster *c)
+{
+    c->watch = calloc(1, sizeof *c->watch);
+    FLOE_ASSERT(c->watch);
+    c->watch->c = c;
+    floe_sim_bucket_watch(c->bucket, on_event, c->watch);
+}
+void simwatch_fini(struct simcluster *c)
+{
+    floe_sim_bucket_watch(c->bucket, NULL, NULL);
+    free(c->watch);
+    c->watch = NULL;
+}

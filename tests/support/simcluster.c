@@ -1,0 +1,271 @@
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <floe/base/assert.h>
+
+#include "simcluster_int.h"
+
+#define SECOND UINT64_C(1000000)
+
+struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part)
+{
+    return (struct floe_tp){c->topic, (int32_t)part};
+}
+void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    floe_sim_note(c->sim, NULL, "VIOLATION of %d: %s", invariant, text);
+    if (c->out->violations++ < 10 && !c->cfg.story)
+        fprintf(stderr, "seed %llu at %.6f: invariant %d: %s\n", (unsigned long long)c->cfg.seed,
+                (double)floe_sim_now_us(c->sim) / 1e6, invariant, text);
+}
+static void on_story(void *user, const char *line)
+{
+    struct simcluster *c = user;
+    fprintf(c->cfg.story, "%s\n", line);
+}
+
+static void draw_shape(struct simcluster *c)
+{
+    struct simshape *s = &c->shape;
+    s->nodes = c->cfg.nodes ? c->cfg.nodes : 2 + (uint32_t)floe_rng_below(&c->rng, 3);
+    s->partitions = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PARTITIONS_MAX - 1);
+    s->producers = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PRODUCERS_MAX - 2);
+    s->consumers = 1 + (uint32_t)floe_rng_below(&c->rng, SIM_CONSUMERS_MAX);
+    s->lease_ms = 2000 + (uint32_t)floe_rng_below(&c->rng, 3) * 1500;
+    s->fault_every_us = 200000 + floe_rng_below(&c->rng, 3 * SECOND);
+}
+
+/* The bucket's first broker, before anything can go wrong. */
+static void on_opened(void *user, const struct floe_error *err, const struct floe_cluster_info *info)
+{
+    struct simcluster *c = user;
+    if (err && err->code)
+        simcluster_violation(c, 0, "the cluster cannot be opened: %s", err->msg);
+    else
+        c->info = *info;
+}
+static void open_cluster(struct simcluster *c)
+{
+    struct floe_sim_node *n = floe_sim_node_create(c->sim, "admin");
+    struct floe_table *table;
+    struct floe_store *store = floe_sim_store_create(c->bucket, n);
+    FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
+    floe_cluster_open(store, table, on_opened, c);
+    floe_sim_run_for(c->sim, 10 * SECOND);
+    floe_sim_node_kill(n);
+    floe_table_store_destroy(&table);
+}
+static bool all_up(void *user)
+{
+    struct simcluster *c = user;
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        if (!c->machine[i].proc || c->machine[i].proc->state != PROC_UP)
+            return false;
+    }
+    return true;
+}
+static bool topic_made;
+static void on_topic(void *user, const struct floe_error *err)
+{
+    struct simcluster *c = user;
+    topic_made = true;
+    if (err && err->code)
+        simcluster_violation(c, 0, "the topic cannot be created: %s", err->msg);
+}
+static bool is_topic_made(void *user)
+{
+    (void)user;
+    return topic_made;
+}
+static bool bring_up(struct simcluster *c)
+{
+    open_cluster(c);
+    if (c->out->violations)
+        return false;
+    simwatch_start(c);
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        simcluster_machine_init(c, i);
+        floe_sim_after(c->sim, &c->machine[i].restart, floe_rng_below(&c->rng, SECOND));
+    }
+    if (!floe_sim_run_until(c->sim, all_up, c, 30 * SECOND)) {
+        simcluster_violation(c, 10, "not every broker is up after 30 s without a fault");
+        return false;
+    }
+    topic_made = false;
+    floe_rng_uuid(&c->rng, &c->topic);
+    floe_lease_create_topic(c->machine[0].proc->lease, &c->topic, 0, (int32_t)c->shape.partitions, on_topic,
+                            c);
+    if (!floe_sim_run_until(c->sim, is_topic_made, c, 10 * SECOND))
+        simcluster_violation(c, 10, "the topic is not made after 10 s without a fault");
+    return topic_made && !c->out->violations;
+}
+
+static bool all_writable(void *user)
+{
+    struct simcluster *c = user;
+    for (uint32_t i = 0; i < c->shape.partitions; i++) {
+        if (!c->ledger[i].writable)
+            return false;
+    }
+    return true;
+}
+static void check_writable(struct simcluster *c)
+{
+    uint64_t limit = 1000ull * c->shape.lease_ms + SECOND;
+    simprobe_start(&c->producer[c->producers], c, c->producers);
+    c->producers++;
+    if (!floe_sim_run_until(c->sim, all_writable, c, c->healed_us - floe_sim_now_us(c->sim) + 30 * SECOND)) {
+        for (uint32_t i = 0; i < c->shape.partitions; i++) {
+            if (!c->ledger[i].writable)
+                simcluster_violation(c, 10, "partition %u is not writable 30 s after the faults ended", i);
+        }
+    } else if (c->out->writable_us > limit) {
+        simcluster_violation(
+            c, 10, "the last partition was writable %llu us after the faults ended, allowed are %llu",
+            (unsigned long long)c->out->writable_us, (unsigned long long)limit);
+    }
+}
+static bool producers_idle(void *user)
+{
+    return simproducers_idle(user);
+}
+static bool consumers_done(void *user)
+{
+    struct simcluster *c = user;
+    for (uint32_t i = 0; i < c->shape.consumers; i++) {
+        for (uint32_t j = 0; j < c->shape.partitions; j++) {
+            if (c->consumer[i].cur[j].position < simtruth_end(c, j))
+                return false;
+        }
+    }
+    return true;
+}
+/* acks=1 is kept by the disk: once its machine is back and nothing more happens, the record is in the log. */
+static void check_tiers(struct simcluster *c)
+{
+    for (uint32_t m = 0; m < c->shape.nodes; m++) {
+        size_t durable, n = floe_sim_disk_entries(c->machine[m].disk, &durable);
+        if (durable && c->machine[m].proc && c->machine[m].proc->state == PROC_UP)
+            simcluster_violation(c, 0, "%zu entries (%zu durable) are left in the tier of %s", n, durable,
+                                 c->machine[m].name);
+    }
+}
+static void check_acks1(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->sent_n; i++) {
+        const struct simsent *s = &c->sent[i];
+        if (s->state != SENT_ACKED || s->acks != 1 || !s->disk || s->present)
+            continue;
+        for (uint32_t m = 0; m < c->shape.nodes; m++) {
+            if (c->machine[m].disk == s->disk && c->machine[m].proc && c->machine[m].proc->state == PROC_UP)
+                simcluster_violation(
+                    c, 0, "partition %u: sending %u was acknowledged with acks=1 by %s and is nowhere",
+                    s->part, i, c->machine[m].name);
+        }
+    }
+}
+static void settle(struct simcluster *c)
+{
+    c->stopping = true;
+    if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
+        simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
+    floe_sim_run_for(c->sim, 5 * SECOND);
+    simtruth_check(c);
+    check_acks1(c);
+    check_tiers(c);
+    if (!floe_sim_run_until(c->sim, consumers_done, c, 30 * SECOND))
+        simcluster_violation(c, 3, "a consumer cannot read to the end of its partitions");
+}
+static bool all_down(void *user)
+{
+    struct simcluster *c = user;
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        if (c->machine[i].proc)
+            return false;
+    }
+    return true;
+}
+/* A clean end of every broker, at once or one after the other, changes nothing that was written. */
+static void end_all(struct simcluster *c)
+{
+    bool at_once = floe_rng_below(&c->rng, 2);
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        c->machine[i].keep_down = true;
+        if (c->machine[i].proc && c->machine[i].proc->state == PROC_UP)
+            simproc_end(c->machine[i].proc);
+        if (!at_once)
+            floe_sim_run_for(c->sim, 3 * SECOND);
+    }
+    if (!floe_sim_run_until(c->sim, all_down, c, 25 * SECOND))
+        simcluster_violation(c, 0, "a broker has not ended 25 s after it was asked to");
+    simtruth_check(c);
+}
+static void play(struct simcluster *c)
+{
+    if (!bring_up(c))
+        return;
+    while (c->producers < c->shape.producers) {
+        simproducer_start(&c->producer[c->producers], c, c->producers);
+        c->producers++;
+    }
+    for (uint32_t i = 0; i < c->shape.consumers; i++)
+        simconsumer_start(&c->consumer[i], c, i);
+    floe_sim_run_for(c->sim, 2 * SECOND);
+    simcluster_nemesis_start(c);
+    floe_sim_run_for(c->sim, 1000ull * (c->cfg.run_ms ? c->cfg.run_ms : 40000));
+    simcluster_heal(c);
+    check_writable(c);
+    settle(c);
+    end_all(c);
+}
+static void clean_up(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        c->machine[i].keep_down = true;
+        if (c->machine[i].proc)
+            floe_sim_node_kill(c->machine[i].proc->node);
+    }
+    floe_sim_run_for(c->sim, 1);
+    for (uint32_t i = 0; i < SIM_PRODUCERS_MAX; i++)
+        simproducer_fini(&c->producer[i]);
+    for (uint32_t i = 0; i < SIM_CONSUMERS_MAX; i++) {
+        for (uint32_t j = 0; j < SIM_PARTITIONS_MAX; j++)
+            floe_sim_unschedule(c->sim, &c->consumer[i].cur[j].tick);
+    }
+    simcalls_fini(c);
+    if (c->watch)
+        simwatch_fini(c);
+    for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
+        free(c->ledger[i].value);
+    free(c->sent);
+}
+void simcluster_run(const struct simcluster_config *cfg, struct simcluster_result *out)
+{
+    struct simcluster *c = calloc(1, sizeof *c);
+    FLOE_ASSERT(c);
+    *out = (struct simcluster_result){0};
+    c->cfg = *cfg;
+    c->out = out;
+    c->sim = floe_sim_create(cfg->seed);
+    floe_rng_init(&c->rng, cfg->seed ^ 0x5eed);
+    if (cfg->story)
+        floe_sim_story(c->sim, on_story, c);
+    c->bucket = floe_sim_bucket_create(c->sim);
+    c->net = floe_sim_net_create(c->sim);
+    c->next_producer_id = 1000;
+    floe_list_init(&c->calls);
+    draw_shape(c);
+    floe_sim_note(c->sim, NULL, "%u nodes, %u partitions, %u producers, %u consumers, lease %u ms",
+                  c->shape.nodes, c->shape.partitions, c->shape.producers, c->shape.consumers,
+                  c->shape.lease_ms);
+    play(c);
+    out->hash = floe_sim_hash(c->sim);
+    clean_up(c);
+    floe_sim_destroy(&c->sim);
+    free(c);
+}

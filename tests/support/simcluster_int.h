@@ -1,0 +1,212 @@
+/* What the files of the simulated cluster share. */
+#ifndef FLOE_TEST_SIMCLUSTER_INT_H
+#define FLOE_TEST_SIMCLUSTER_INT_H
+
+#include <floe/lease.h>
+#include <floe/log.h>
+#include <floe/sim.h>
+
+#include "simcluster.h"
+
+#define SIM_NODES_MAX 4
+#define SIM_PARTITIONS_MAX 12
+#define SIM_PRODUCERS_MAX 7 /* the last is the probe */
+#define SIM_CONSUMERS_MAX 3
+#define SIM_BATCH_RECORDS_MAX 3
+
+struct simcluster;
+struct simproc;
+
+/* One sending of a batch: what its records say is (sent number, index in the batch). */
+enum simsent_state { SENT_OPEN, SENT_ACKED, SENT_UNKNOWN, SENT_REFUSED };
+struct simsent {
+    uint32_t producer;
+    uint8_t part, count;
+    int8_t acks;
+    enum simsent_state state;
+    bool idempotent, present; /* present: found by the final reading */
+    int32_t sequence;
+    int64_t base_offset;        /* acked with acks=all */
+    struct floe_sim_disk *disk; /* acked with acks=1: whose disk has it */
+    uint64_t acked_us;
+};
+/* What clients know of a partition: the value at each offset, from acks and reads. */
+struct simledger {
+    uint64_t *value; /* 0: unknown; else sent number * 256 + index + 1 */
+    int64_t n, cap;
+    int64_t acked_end, served_hw;
+    int32_t served_epoch;
+    bool writable; /* after the faults ended */
+};
+
+/* ---- calls: requests of clients to brokers ---- */
+enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST };
+struct simcall {
+    struct floe_list link;
+    struct simcluster *c;
+    enum simcall_kind kind;
+    struct simproc *proc; /* null once its broker is gone or has answered */
+    uint32_t part;
+    uint64_t started_us;
+    void (*done)(struct simcall *k);
+    void *user;
+    struct floe_sim_event deliver, answer, timeout;
+    /* produce */
+    uint8_t *batch;
+    size_t batch_n;
+    int8_t acks;
+    uint32_t sent;
+    /* fetch */
+    int64_t offset;
+    /* broker's side, from delivery to answer */
+    struct floe_list at_proc;
+    struct floe_log_append append;
+    struct floe_log_read read;
+    struct floe_log_waiter waiter;
+    bool appending, reading, waiting, waited;
+    /* out */
+    enum floe_err err;
+    int16_t kafka_error;
+    bool maybe;          /* produce: may have been stored */
+    int64_t result;      /* produce: base offset; latest, fetch: high watermark */
+    int32_t node, epoch; /* meta: leader; fetch: epoch of the answering broker */
+    uint8_t *data;       /* fetch */
+    size_t data_n;
+    bool answered;
+    int64_t acked_end_at_start;
+};
+struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
+                            void (*done)(struct simcall *k), void *user);
+void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us);
+void simcalls_broken(struct simproc *p); /* the process is dead */
+void simcalls_reap(struct simproc *p);   /* its log is destroyed: nothing points to the calls' structs */
+void simcalls_fini(struct simcluster *c);
+
+/* ---- brokers ---- */
+enum simproc_state { PROC_STARTING, PROC_UP, PROC_ENDING, PROC_DEAD };
+struct simproc {
+    struct simcluster *c;
+    uint32_t machine;
+    enum simproc_state state;
+    struct floe_sim_node *node;
+    struct floe_store *store;
+    struct floe_tier *tier;
+    struct floe_peers *peers;
+    struct floe_table *table;
+    struct floe_lease *lease;
+    struct floe_log *log;
+    struct floe_budget pending, cache;
+    struct floe_list calls; /* simcall.at_proc */
+    struct floe_sim_event reap;
+    struct floe_sim_driver driver; /* hears of the node's death */
+    uint64_t started_us, stalled_until, ending_us;
+    struct floe_list rechecks;
+};
+struct simmachine {
+    struct simcluster *c;
+    uint32_t index;
+    char name[16], addr[32];
+    struct floe_sim_disk *disk;
+    struct simproc *proc; /* null while nothing runs on it */
+    struct floe_sim_event restart;
+    bool keep_down;
+};
+void simproc_start(struct simcluster *c, uint32_t machine);
+void simproc_end(struct simproc *p); /* as SIGTERM */
+struct simproc *simproc_by_node(struct simcluster *c, int32_t node_id);
+struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
+
+/* ---- clients ---- */
+struct simproducer {
+    struct simcluster *c;
+    uint32_t id;
+    bool idempotent;
+    int8_t acks;
+    uint64_t timeout_us, pause_us; /* longest; 0: as others */
+    uint32_t window;               /* batches in flight a partition */
+    int64_t producer_id;
+    struct simlane {
+        struct simproducer *p;
+        uint32_t part;
+        int32_t node; /* leader as last heard, -1: unknown */
+        int32_t next_sequence;
+        uint32_t queue[8]; /* sent numbers not yet decided, oldest first */
+        uint8_t *bytes[8];
+        size_t bytes_n[8];
+        bool flying[8];
+        uint32_t n, in_flight;
+        bool failed; /* something came back wrong: send again once all are back */
+        struct floe_sim_event tick;
+    } lane[SIM_PARTITIONS_MAX];
+};
+struct simconsumer {
+    struct simcluster *c;
+    uint32_t id;
+    struct simcursor {
+        struct simconsumer *owner;
+        uint32_t part;
+        int32_t node;
+        int64_t position;
+        uint64_t outstanding;
+        struct floe_sim_event tick;
+    } cur[SIM_PARTITIONS_MAX];
+};
+void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
+/* One that tries every few milliseconds: how soon is each partition writable? */
+void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id);
+void simproducer_fini(struct simproducer *p);
+void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id);
+bool simproducers_idle(struct simcluster *c);
+
+/* ---- the cluster ---- */
+struct simshape { /* drawn from the seed */
+    uint32_t nodes, partitions, producers, consumers, lease_ms;
+    uint32_t client_loss_ppm;
+    uint64_t fault_every_us;
+};
+struct simcluster {
+    struct simcluster_config cfg;
+    struct simcluster_result *out;
+    struct simshape shape;
+    struct floe_sim *sim;
+    struct floe_rng rng; /* the nemesis's and the clients' */
+    struct floe_sim_bucket *bucket;
+    struct floe_sim_net *net;
+    struct floe_cluster_info info;
+    struct floe_uuid topic;
+    struct simmachine machine[SIM_NODES_MAX];
+    struct simproducer producer[SIM_PRODUCERS_MAX];
+    struct simconsumer consumer[SIM_CONSUMERS_MAX];
+    struct simledger ledger[SIM_PARTITIONS_MAX];
+    struct simsent *sent;
+    uint32_t sent_n, sent_cap;
+    struct floe_list calls;
+    int64_t next_producer_id;
+    uint32_t producers;    /* started */
+    bool healed, stopping; /* no more faults; no more new batches */
+    uint64_t healed_us;
+    struct floe_sim_event nemesis, heal_outage, heal_faults;
+    struct simwatch *watch;
+};
+struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
+/* Names the broken invariant; the run goes on. */
+void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, ...) FLOE_PRINTF(3, 4);
+void simcluster_machine_init(struct simcluster *c, uint32_t i);
+void simcluster_nemesis_start(struct simcluster *c);
+void simcluster_heal(struct simcluster *c);
+
+/* ---- the checker ---- */
+uint64_t simledger_value(uint32_t sent, uint32_t index);
+/* A client was told, or has read, that `value` lies there. */
+void simledger_note(struct simcluster *c, uint32_t part, int64_t offset, uint64_t value, const char *who);
+/* Walks batches; notes every record as read. Returns the offset behind the last, or -1 after a violation. */
+int64_t simledger_read(struct simcluster *c, uint32_t part, int64_t position, const uint8_t *p, size_t n,
+                       const char *who);
+bool simvalue_parse(const uint8_t *p, int32_t n, uint32_t *sent, uint32_t *index);
+/* Reads the bucket and compares everything with it. */
+void simtruth_check(struct simcluster *c);
+int64_t simtruth_end(struct simcluster *c, uint32_t part); /* of the last check */
+void simwatch_start(struct simcluster *c);
+void simwatch_fini(struct simcluster *c);
+
+#endif
