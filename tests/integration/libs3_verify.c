@@ -321,7 +321,7 @@ static bool check_opaques(const struct input *in, struct walk w, const struct di
 
 static bool check_segment(const struct input *in, const struct sections *s, struct seen *seen)
 {
-    struct dictionary d;
+    struct dictionary d = {0};
     if (!read_dictionary(in, s->at[2], &d))
         return false;
     struct walk w = s->at[3];
