@@ -242,14 +242,6 @@ const struct floe_config_setting floe_config_settings[] = {
      .max = UINT32_MAX,
      .unit = "ms",
      .help = "a connection that says nothing for so long is closed"},
-    {.name = "producer.id.expiration.ms",
-     .form = FLOE_CONFIG_FORM_MS,
-     AT(producer_id_expire_ms),
-     .def = "86400000",
-     .min = 60000,
-     .max = UINT32_MAX,
-     .unit = "ms",
-     .help = "an idempotent producer that sends nothing for so long is forgotten"},
 };
 const size_t floe_config_setting_count = FLOE_COUNTOF(floe_config_settings);
 _Static_assert(FLOE_COUNTOF(floe_config_settings) <= FLOE_CONFIG_SETTINGS_MAX,

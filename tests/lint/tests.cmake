@@ -5,3 +5,7 @@ foreach(check layers sizes banned format text)
   add_test(NAME lint.${check}.self COMMAND ${Python3_EXECUTABLE} -B ${script} --self-test)
   set_tests_properties(lint.${check} lint.${check}.self PROPERTIES LABELS lint TIMEOUT 120)
 endforeach()
+add_test(NAME lint.config COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/config_table.py $<TARGET_FILE:floe>)
+add_test(NAME lint.config.self
+         COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/config_table.py --self-test)
+set_tests_properties(lint.config lint.config.self PROPERTIES LABELS lint TIMEOUT 60)

@@ -80,12 +80,11 @@ struct floe_config {
     bool auto_create_topics;
     uint32_t default_replication_factor; /* accepted and shown; the store replicates */
     uint32_t message_bytes_max;
-    bool log_append_time;           /* message.timestamp.type of topics that do not say */
-    uint32_t request_bytes_max;     /* socket.request.max.bytes */
-    uint32_t fetch_bytes_max;       /* fetch.max.bytes */
-    uint32_t idle_ms;               /* connections.max.idle.ms */
-    uint32_t connections_max;       /* max.connections */
-    uint32_t producer_id_expire_ms; /* producer.id.expiration.ms */
+    bool log_append_time;       /* message.timestamp.type of topics that do not say */
+    uint32_t request_bytes_max; /* socket.request.max.bytes */
+    uint32_t fetch_bytes_max;   /* fetch.max.bytes */
+    uint32_t idle_ms;           /* connections.max.idle.ms */
+    uint32_t connections_max;   /* max.connections */
 };
 
 /* argv without the program and the command's name; envp ends with null. */
