@@ -35,6 +35,12 @@ static void finish(struct item *it, int16_t error)
     it->l->open--;
 }
 
+static void set_epoch(struct item *it, int32_t epoch)
+{
+    if (it->l->rq->head.api_version >= 4)
+        it->out->LeaderEpoch = epoch;
+}
+
 static void answer_when_done(struct lookup *l)
 {
     if (l->open > 0)
@@ -50,7 +56,7 @@ static void found(struct floe_log_seek *s)
     if (!s->err.code) {
         it->out->Offset = s->offset;
         it->out->Timestamp = s->found_timestamp;
-        it->out->LeaderEpoch = s->offset < 0 ? -1 : s->leader_epoch;
+        set_epoch(it, s->offset < 0 ? -1 : s->leader_epoch);
     }
     finish(it, api_error(s->err.code));
     answer_when_done(it->l);
@@ -72,13 +78,13 @@ static void serve(struct item *it, const struct floe_partition *p)
             return;
         }
         it->out->Offset = floe_partition_high_watermark(p);
-        it->out->LeaderEpoch = epoch;
+        set_epoch(it, epoch);
         finish(it, 0);
     } else if (ts == EARLIEST || ts == EARLIEST_LOCAL) {
         it->out->Offset = floe_partition_log_start(p);
         int64_t end;
         int32_t first = floe_partition_epoch_end(p, 0, &end);
-        it->out->LeaderEpoch = first >= 0 ? first : epoch;
+        set_epoch(it, first >= 0 ? first : epoch);
         finish(it, 0);
     } else if (ts == LATEST_TIERED) {
         finish(it, 0); /* -1: there is no second tier to speak of */

@@ -46,12 +46,7 @@ static int broker(int argc, char **argv)
         return FLOE_CLI_USAGE;
     }
     floe_log_setup((enum floe_log_level)cfg.log_level, cfg.log_json);
-#ifdef FLOE_WITH_BROKER
     return floe_broker_main(&cfg);
-#else
-    (void)fprintf(stderr, "floe: broker: this build has no broker (FLOE_WITH_BROKER is off)\n");
-    return FLOE_CLI_FAILED;
-#endif
 }
 
 int main(int argc, char **argv)
