@@ -20,10 +20,9 @@ struct memory_shares floe_broker_memory(uint64_t memory)
     return s;
 }
 
-static enum floe_err open_s3(struct floe_store **out, struct broker *b, const struct floe_config_url *url,
-                             struct floe_error *err)
+static enum floe_err open_s3(struct floe_store **out, struct floe_loop *loop, const struct floe_config *cfg,
+                             const struct floe_config_url *url, struct floe_error *err)
 {
-    const struct floe_config *cfg = b->cfg;
     char region[64];
     struct floe_store_s3_config s3 = {
         .bucket = url->bucket,
@@ -39,23 +38,24 @@ static enum floe_err open_s3(struct floe_store **out, struct broker *b, const st
     enum floe_err rc = floe_s3_credentials_load(&s3.credentials, region, err);
     if (!rc && !region[0])
         snprintf(region, sizeof region, "us-east-1");
-    return rc ? rc : floe_store_s3_create(out, b->loop, &s3, err);
+    return rc ? rc : floe_store_s3_create(out, loop, &s3, err);
 }
 
-static enum floe_err open_store(struct floe_store **out, struct broker *b, const struct floe_config_url *url,
-                                struct floe_error *err)
+enum floe_err floe_broker_open_store(struct floe_store **out, struct floe_loop *loop,
+                                     const struct floe_config *cfg, const struct floe_config_url *url,
+                                     struct floe_error *err)
 {
     if (url->scheme == FLOE_CONFIG_S3)
-        return open_s3(out, b, url, err);
+        return open_s3(out, loop, cfg, url, err);
     struct floe_store_file_config file = {.dir = url->path, .fsync = true};
-    return floe_store_file_create(out, b->loop, &file, err);
+    return floe_store_file_create(out, loop, &file, err);
 }
 
 enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err)
 {
-    enum floe_err rc = open_store(&b->store, b, &b->cfg->store, err);
+    enum floe_err rc = floe_broker_open_store(&b->store, b->loop, b->cfg, &b->cfg->store, err);
     if (!rc && !b->cfg->table_is_store)
-        rc = open_store(&b->table_store, b, &b->cfg->table, err);
+        rc = floe_broker_open_store(&b->table_store, b->loop, b->cfg, &b->cfg->table, err);
     if (!rc)
         rc = floe_table_store_create(&b->table, b->table_store ? b->table_store : b->store, err);
     return rc;

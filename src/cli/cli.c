@@ -11,7 +11,7 @@
 static const struct floe_cli_command segment_dump = {
     .group = "segment",
     .verb = "dump",
-    .positional = "FILE",
+    .positional = "FILE|KEY",
     .help = "print what a segment holds and check it",
     .raw = floe_cli_segment_dump,
 };

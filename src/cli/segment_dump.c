@@ -1,4 +1,4 @@
-/* `floe segment dump FILE`: what a segment or seal holds, every checksum verified. */
+/* `floe segment dump`: what a segment or seal holds, every checksum verified. */
 #include "segment_dump.h"
 
 #include <floe/cli.h>
@@ -7,31 +7,48 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define SETTINGS_MAX 64
+
 struct options {
-    const char *what; /* file */
+    const char *what; /* file, or key */
+    char *settings[SETTINGS_MAX];
+    int setting_n; /* more than 0: `what` is a key of a store */
     bool json, help;
 };
 
 static const char usage[] =
-    "usage: floe segment dump [--json] FILE\n\n"
+    "usage: floe segment dump [--json] FILE\n"
+    "       floe segment dump [--json] --store URL [--s3-endpoint URL ...] KEY\n\n"
     "Prints what a segment or seal holds: its session and key, topics, blocks, batches and opaque blocks, "
     "and\n"
-    "verifies every checksum. FILE is a copy of an object below chain/, `-` is standard input.\n\n"
+    "verifies every checksum. FILE is a copy of an object below chain/, `-` is standard input; KEY is its "
+    "name below\n"
+    "the store's prefix (chain/...). The store's settings are those of `floe broker`.\n\n"
     "flags:\n"
-    "  --json                     print JSON\n\n"
+    "  --json                     print JSON\n"
+    "  --store URL                read KEY from this store\n\n"
     "Exit code 0: all is right; 1: something is damaged or could not be read; 2: wrong usage.\n";
 
 static bool parse(int argc, char **argv, struct options *o)
 {
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        if (strcmp(argv[i], "--json") == 0) {
             o->json = true;
-        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             o->help = true;
-        else if ((argv[i][0] == '-' && argv[i][1] != 0) || o->what)
+        } else if (argv[i][0] == '-' && argv[i][1] == '-') {
+            int n =
+                strchr(argv[i], '=') || i + 1 == argc ? 1 : 2; /* floe_config_load misses a value by itself */
+            if (o->setting_n + n > SETTINGS_MAX)
+                return false;
+            for (int k = 0; k < n; k++)
+                o->settings[o->setting_n++] = argv[i + k];
+            i += n - 1;
+        } else if ((argv[i][0] == '-' && argv[i][1] != 0) || o->what) {
             return false;
-        else
+        } else {
             o->what = argv[i];
+        }
     }
     return o->help || o->what;
 }
@@ -58,36 +75,52 @@ static enum floe_err read_all(const char *path, struct floe_writer *w, struct fl
     return e;
 }
 
-int floe_cli_segment_dump(int argc, char **argv)
+static int print(const struct options *o, struct floe_slice object)
 {
-    struct options o = {0};
-    if (!parse(argc, argv, &o)) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (o.help) {
-        fputs(usage, stdout);
-        return 0;
-    }
     struct floe_error err = {0};
-    struct floe_writer w;
     uint32_t bad = 0;
-    json_t *description = NULL;
-    floe_writer_init(&w, FLOE_STORE_OBJECT_MAX);
-    if (read_all(o.what, &w, &err) == FLOE_OK)
-        description = floe_segment_describe(floe_slice(w.p, w.n), o.what, &bad, &err);
+    json_t *description = floe_segment_describe(object, o->what, &bad, &err);
     if (!description) {
         fprintf(stderr, "floe: segment dump: %s\n", err.msg);
-    } else if (o.json) {
+        return FLOE_CLI_FAILED;
+    }
+    if (o->json) {
         json_dumpf(description, stdout, JSON_INDENT(2));
         fputc('\n', stdout);
     } else {
         floe_segment_describe_print(description, stdout);
     }
-    if (bad)
-        fprintf(stderr, "floe: segment dump: %s: checksums of %u blocks do not fit\n", o.what, bad);
-    int rc = description && bad == 0 ? 0 : 1;
     json_decref(description);
-    floe_writer_fini(&w);
+    if (bad)
+        fprintf(stderr, "floe: segment dump: %s: checksums of %u blocks do not fit\n", o->what, bad);
+    return bad ? FLOE_CLI_FAILED : FLOE_CLI_OK;
+}
+
+int floe_cli_segment_dump(int argc, char **argv)
+{
+    struct options o = {0};
+    if (!parse(argc, argv, &o)) {
+        fputs(usage, stderr);
+        return FLOE_CLI_USAGE;
+    }
+    if (o.help) {
+        fputs(usage, stdout);
+        return FLOE_CLI_OK;
+    }
+    struct floe_error err = {0};
+    struct floe_writer file;
+    struct floe_buf *object = NULL;
+    int rc = FLOE_CLI_FAILED;
+    floe_writer_init(&file, FLOE_STORE_OBJECT_MAX);
+    enum floe_err e = o.setting_n ? floe_segment_fetch(o.setting_n, o.settings, o.what, &object, &err)
+                                  : read_all(o.what, &file, &err);
+    if (e)
+        fprintf(stderr, "floe: segment dump: %s\n", err.msg);
+    if (e == FLOE_EINVAL)
+        rc = FLOE_CLI_USAGE;
+    else if (!e)
+        rc = print(&o, object ? floe_slice(object->data, object->n) : floe_slice(file.p, file.n));
+    floe_buf_unref(object);
+    floe_writer_fini(&file);
     return rc;
 }
