@@ -1,0 +1,7 @@
+# floe-proxy: the pass-through proxy before an S3 endpoint, see proxy/proxy.h.
+file(GLOB FLOE_PROXY CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/proxy/*.c)
+add_executable(floe-proxy ${CMAKE_CURRENT_LIST_DIR}/floe_proxy_main.c ${FLOE_PROXY})
+target_link_libraries(floe-proxy PRIVATE Threads::Threads)
+set_target_properties(floe-proxy PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
+add_dependencies(floe_test_support floe-proxy)
+target_compile_definitions(floe_test_support PRIVATE FLOE_PROXY="$<TARGET_FILE:floe-proxy>")
