@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-#define FLOE_TIER_GROUP_MAX ((size_t)512 << 10) /* bytes of one write; one entry may be more */
+#define FLOE_TIER_GROUP_MAX ((size_t)256 << 10) /* bytes of one write; one entry may be more */
 #define FLOE_TIER_SCAN_MAX ((size_t)1 << 20)    /* bytes of one turn of a scan; one entry may be more */
 #define FLOE_TIER_SCAN_ENTRIES 256
 #define FLOE_TIER_REOPEN_US 1000000
