@@ -218,7 +218,7 @@ void floe_lease_destroy(struct floe_lease **lp)
     if (l == NULL)
         return;
     *lp = NULL;
-    lease_ops_forget_all(l);
+    lease_ops_cancel_all(l); /* of a killed node: the drivers that are left let go of them */
     lease_reconcile_reset(l);
     lease_shards_fini(l);
     lease_seals_drop(l);

@@ -57,7 +57,6 @@ struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t a
                                uint64_t timeout_us, void (*fn)(struct lease_op *), void *ctx);
 void lease_op_cancel(struct lease_op *op); /* null is fine */
 void lease_ops_cancel_all(struct floe_lease *l);
-void lease_ops_forget_all(struct floe_lease *l); /* the drivers have forgotten them */
 
 /* ---- session.c: the own session -------------------------------------------------------------------- */
 

@@ -170,12 +170,6 @@ struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t a
     return op;
 }
 
-static void drop(struct lease_op *op)
-{
-    floe_list_remove(&op->link);
-    free_op(op);
-}
-
 void lease_op_cancel(struct lease_op *op)
 {
     if (op == NULL)
@@ -191,17 +185,12 @@ void lease_op_cancel(struct lease_op *op)
         op->l->cfg.peers->ops->cancel(op->l->cfg.peers, &op->u.peer);
         break;
     }
-    drop(op);
+    floe_list_remove(&op->link);
+    free_op(op);
 }
 
 void lease_ops_cancel_all(struct floe_lease *l)
 {
     while (!floe_list_empty(&l->ops))
         lease_op_cancel(FLOE_LIST_ENTRY(l->ops.next, struct lease_op, link));
-}
-
-void lease_ops_forget_all(struct floe_lease *l)
-{
-    while (!floe_list_empty(&l->ops))
-        drop(FLOE_LIST_ENTRY(l->ops.next, struct lease_op, link));
 }

@@ -119,6 +119,7 @@ static void on_event(void *user, const struct floe_sim_store_event *e)
 /* ---- the stand-in of the log -------------------------------------------------------------------------- */
 
 struct write_op {
+    struct floe_list link;
     struct lrig_broker *b;
     struct floe_session_name session;
     uint64_t seq;
@@ -169,6 +170,7 @@ static void on_over(void *user, const char *why)
 }
 
 struct adopting {
+    struct floe_list link;
     struct lrig_broker *b;
     struct floe_session_name session;
     struct floe_tp tp;
@@ -181,6 +183,7 @@ static void on_rechecked(void *user, const struct floe_error *err)
     struct lrig_broker *b = copy.b;
     struct floe_lease_entry e;
     struct floe_error result = *err;
+    floe_list_remove(&a->link);
     free(a);
     if (!b->open || !floe_session_name_eq(&b->session, &copy.session) || err->code == FLOE_ECLOSED)
         return;
@@ -207,7 +210,8 @@ static void on_adopt(void *user, const struct floe_lease_entry *entries, uint32_
         assert_int_equal(p->epoch, -1);
         p->adopts++;
         struct adopting *a = calloc(1, sizeof *a);
-        *a = (struct adopting){b, b->session, entries[i].tp, entries[i].epoch};
+        *a = (struct adopting){.b = b, .session = b->session, .tp = entries[i].tp, .epoch = entries[i].epoch};
+        floe_list_push_back(&b->adopting, &a->link);
         floe_lease_refresh(b->lease, &a->tp, on_rechecked, a);
     }
 }
@@ -298,6 +302,8 @@ void lrig_init(struct lrig *r, uint64_t seed, uint32_t lease_ms)
         b->rig = r;
         snprintf(b->name, sizeof b->name, "b%d", i);
         snprintf(b->addr, sizeof b->addr, "10.0.0.%d:9093", i + 1);
+        floe_list_init(&b->adopting);
+        floe_list_init(&b->writes);
         b->disk = floe_sim_disk_create(r->sim);
         b->parts = calloc(LRIG_PARTS, sizeof *b->parts);
     }
@@ -405,11 +411,24 @@ void lrig_boot_wait(struct lrig *r, int i)
         fail_msg("%s did not start: %s", r->b[i].name, r->b[i].start_err.msg);
 }
 
+static void free_write(struct write_op *w)
+{
+    floe_list_remove(&w->link);
+    floe_store_req_fini(&w->req);
+    floe_buf_unref(w->bytes);
+    free(w);
+}
+
 void lrig_reap(struct lrig *r, int i)
 {
     struct lrig_broker *b = &r->b[i];
     assert_true(b->up);
     floe_lease_destroy(&b->lease);
+    floe_table_store_destroy(&b->table);
+    while (!floe_list_empty(&b->adopting))
+        free(FLOE_LIST_ENTRY(floe_list_pop_front(&b->adopting), struct adopting, link));
+    while (!floe_list_empty(&b->writes))
+        free_write(FLOE_LIST_ENTRY(b->writes.next, struct write_op, link));
     if (!b->vanished)
         floe_sim_net_unlisten(r->net, b->addr);
     b->up = b->open = false;
@@ -452,17 +471,13 @@ static void on_written(struct floe_store_req *req)
     struct write_op *w = req->user;
     struct lrig_broker *b = w->b;
     bool mine = b->open && floe_session_name_eq(&b->session, &w->session);
-    bool exists = strcmp(req->got_nonce, "") != 0;
-    (void)exists;
     if (mine && req->err.code == FLOE_OK && w->seal)
         floe_lease_end(b->lease, w->seq, on_ended, b);
     else if (mine && req->err.code == FLOE_OK)
         b->committed = FLOE_MAX(b->committed, w->seq + 1);
     else if (mine && req->err.code == FLOE_EEXISTS)
         floe_lease_session_lost(b->lease, "a seal in its chain");
-    floe_store_req_fini(req);
-    floe_buf_unref(w->bytes);
-    free(w);
+    free_write(w);
 }
 
 static void put_key(struct lrig_broker *b, bool seal)
@@ -494,6 +509,7 @@ static void put_key(struct lrig_broker *b, bool seal)
         }
         floe_segment_writer_destroy(&sw);
     }
+    floe_list_push_back(&b->writes, &w->link);
     b->next++;
     w->body = (struct floe_bufslice){.buf = w->bytes, .p = w->bytes->data, .n = w->bytes->n};
     w->req = (struct floe_store_req){.kind = FLOE_STORE_PUT,
@@ -524,11 +540,16 @@ static bool is_closed(void *user)
     return ((struct lrig_broker *)user)->closed;
 }
 
+void lrig_end_begin(struct lrig *r, int i)
+{
+    r->b[i].ended = r->b[i].closed = false;
+    put_key(&r->b[i], true);
+}
+
 void lrig_end(struct lrig *r, int i)
 {
     struct lrig_broker *b = &r->b[i];
-    b->ended = b->closed = false;
-    put_key(b, true);
+    lrig_end_begin(r, i);
     assert_true(floe_sim_run_until(r->sim, is_ended, b, 30000000));
     floe_lease_close(b->lease, on_closed, b);
     assert_true(floe_sim_run_until(r->sim, is_closed, b, 1000000));

@@ -39,6 +39,7 @@ struct lrig_broker {
     uint32_t opens, overs, lapses, changes, catalog_calls, notes, adopt_calls;
     struct lrig_part *parts;
     uint32_t part_count;
+    struct floe_list adopting, writes; /* under way */
 };
 struct lrig {
     struct floe_sim *sim;
@@ -64,6 +65,7 @@ void lrig_vanish(struct lrig *r, int i);
 void lrig_reap(struct lrig *r, int i); /* frees what a node that killed itself leaves */
 void lrig_wipe(struct lrig *r, int i); /* its disk too */
 /* The stand-in's clean end: own seal, floe_lease_end, close. */
+void lrig_end_begin(struct lrig *r, int i); /* only the seal and floe_lease_end */
 void lrig_end(struct lrig *r, int i);
 void lrig_run_ms(struct lrig *r, uint64_t ms);
 bool lrig_until(struct lrig *r, bool (*stop)(struct lrig *), uint64_t ms);
