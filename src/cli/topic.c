@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, TIMEOUT_MS = 30000 };
+enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, DESCRIBE_CONFIGS = 32, TIMEOUT_MS = 30000 };
+enum { RESOURCE_TOPIC = 2, SOURCE_TOPIC = 1 }; /* of DescribeConfigs */
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 #define NOT_DELETED "nothing is deleted yet: retention and compaction are stored, but not obeyed"
 
@@ -217,33 +218,88 @@ static int run_list(const struct floe_cli_args *a)
     return rc;
 }
 
-static json_t *partition_json(const struct floe_kafka_MetadataResponse_MetadataResponsePartition *p)
-{
-    return json_pack("{si si si ss}", "partition", p->PartitionIndex, "leader", p->LeaderId, "leader_epoch",
-                     p->LeaderEpoch, "state", p->ErrorCode == 0 ? "ok" : floe_kafka_error_name(p->ErrorCode));
-}
-
-static void print_topic(struct floe_kafka_MetadataResponse_MetadataResponseTopic *t, json_t *json)
+/* What --json prints of a topic; text is printed from it. */
+static json_t *topic_json(struct floe_kafka_MetadataResponse_MetadataResponseTopic *t)
 {
     if (t->Partitions_n > 1)
         qsort(t->Partitions, (size_t)t->Partitions_n, sizeof *t->Partitions, by_index);
     json_t *partitions = json_array();
-    char id[23];
-    floe_uuid_b64(id, &t->TopicId);
-    if (json == NULL)
-        printf("topic %.*s  id=%s  partitions=%d\n", (int)t->Name.n, t->Name.p, id, t->Partitions_n);
     for (int32_t i = 0; i < t->Partitions_n; i++) {
         const struct floe_kafka_MetadataResponse_MetadataResponsePartition *p = &t->Partitions[i];
-        if (json != NULL)
-            (void)json_array_append_new(partitions, partition_json(p));
-        else
-            printf("  partition=%d  leader=%d  epoch=%d  state=%s\n", p->PartitionIndex, p->LeaderId,
-                   p->LeaderEpoch, p->ErrorCode == 0 ? "ok" : floe_kafka_error_name(p->ErrorCode));
-    }
-    if (json != NULL)
         (void)json_array_append_new(
-            json, json_pack("{so ss sO}", "name", json_kstr(t->Name), "id", id, "partitions", partitions));
-    json_decref(partitions);
+            partitions, json_pack("{si si si ss}", "partition", p->PartitionIndex, "leader", p->LeaderId,
+                                  "leader_epoch", p->LeaderEpoch, "state",
+                                  p->ErrorCode == 0 ? "ok" : floe_kafka_error_name(p->ErrorCode)));
+    }
+    return json_pack("{so so so so}", "name", json_kstr(t->Name), "id", json_uuid(&t->TopicId), "partitions",
+                     partitions, "configs", json_object());
+}
+
+/* Adds the configurations that were set to the topics, where the broker tells them. */
+static enum floe_err add_configs(struct floe_client *c, json_t *topics, struct floe_error *err)
+{
+    size_t n = json_array_size(topics);
+    struct floe_kafka_DescribeConfigsRequest request;
+    struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *resources =
+        calloc(n + 1, sizeof *resources);
+    void *response;
+    if (resources == NULL)
+        return floe_error_set(err, FLOE_ENOMEM, "out of memory for %zu topics", n);
+    floe_kafka_defaults(&floe_kafka_DescribeConfigsRequest_desc, &request);
+    for (size_t i = 0; i < n; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_DescribeConfigsRequest_DescribeConfigsResource_desc,
+                                   &resources[i]);
+        resources[i].ResourceType = RESOURCE_TOPIC;
+        resources[i].ResourceName =
+            floe_kstr(json_string_value(json_object_get(json_array_get(topics, i), "name")));
+        resources[i].ConfigurationKeys_n = -1;
+    }
+    request.Resources = resources;
+    request.Resources_n = (int32_t)n;
+    request.IncludeDocumentation = true;
+    enum floe_err e = floe_client_call(c, DESCRIBE_CONFIGS, INT16_MAX, &request, &response, NULL, err);
+    free(resources);
+    if (e != FLOE_OK)
+        return e == FLOE_EUNSUPPORTED ? FLOE_OK : e;
+    const struct floe_kafka_DescribeConfigsResponse *r = response;
+    for (int32_t i = 0; i < r->Results_n && (size_t)i < n; i++) {
+        json_t *configs = json_object_get(json_array_get(topics, (size_t)i), "configs");
+        if (r->Results[i].ErrorCode != 0)
+            return floe_client_error(r->Results[i].ErrorCode, r->Results[i].ErrorMessage, err);
+        for (int32_t k = 0; k < r->Results[i].Configs_n; k++) {
+            const struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult *x =
+                &r->Results[i].Configs[k];
+            char name[256];
+            (void)snprintf(name, sizeof name, "%.*s", (int)FLOE_MAX(x->Name.n, 0), x->Name.p);
+            if (x->ConfigSource == SOURCE_TOPIC)
+                (void)json_object_set_new(
+                    configs, name,
+                    json_pack("{so so}", "value", json_kstr(x->Value), "note", json_kstr(x->Documentation)));
+        }
+    }
+    return FLOE_OK;
+}
+
+static const char *text_of(const json_t *o, const char *key)
+{
+    const char *text = json_string_value(json_object_get(o, key));
+    return text != NULL ? text : "";
+}
+
+static void print_topic(json_t *t)
+{
+    size_t i;
+    json_t *p, *partitions = json_object_get(t, "partitions");
+    printf("topic %s  id=%s  partitions=%zu\n", text_of(t, "name"), text_of(t, "id"),
+           json_array_size(partitions));
+    json_array_foreach(partitions, i, p)
+        printf("  partition=%lld  leader=%lld  epoch=%lld  state=%s\n",
+               (long long)json_integer_value(json_object_get(p, "partition")),
+               (long long)json_integer_value(json_object_get(p, "leader")),
+               (long long)json_integer_value(json_object_get(p, "leader_epoch")), text_of(p, "state"));
+    const char *name;
+    json_object_foreach(json_object_get(t, "configs"), name, p)
+        printf("  config %s=%s  (%s)\n", name, text_of(p, "value"), text_of(p, "note"));
 }
 
 static int run_describe(const struct floe_cli_args *a)
@@ -252,27 +308,34 @@ static int run_describe(const struct floe_cli_args *a)
     struct floe_error err;
     const struct floe_kafka_MetadataResponse *m = NULL;
     int rc = FLOE_CLI_OK;
-    json_t *json = floe_cli_is_set(a, "json") ? json_array() : NULL;
+    json_t *topics = json_array(), *t;
+    size_t at;
     if (client_of(a, &c, &err) != FLOE_OK || call_metadata(c, a, &m, &err) != FLOE_OK) {
         rc = floe_cli_fail(a, &err);
-        json_decref(json);
-    } else {
-        if (m->Topics_n > 1)
-            qsort(m->Topics, (size_t)m->Topics_n, sizeof *m->Topics, by_name);
-        for (int32_t i = 0; i < m->Topics_n; i++) {
-            if (m->Topics[i].ErrorCode == 0) {
-                print_topic(&m->Topics[i], json);
-                continue;
-            }
-            (void)floe_client_error(m->Topics[i].ErrorCode, floe_kstr(NULL), &err);
-            floe_error_prefix(&err, "%.*s", (int)FLOE_MAX(m->Topics[i].Name.n, 0), m->Topics[i].Name.p);
-            rc = floe_cli_fail(a, &err);
-        }
-        if (json != NULL)
-            floe_cli_print_json(json_pack("{so ss}", "topics", json, "retention", NOT_DELETED));
-        else
-            (void)fprintf(stderr, "note: " NOT_DELETED "\n");
+        goto out;
     }
+    if (m->Topics_n > 1)
+        qsort(m->Topics, (size_t)m->Topics_n, sizeof *m->Topics, by_name);
+    for (int32_t i = 0; i < m->Topics_n; i++) {
+        if (m->Topics[i].ErrorCode == 0) {
+            (void)json_array_append_new(topics, topic_json(&m->Topics[i]));
+            continue;
+        }
+        (void)floe_client_error(m->Topics[i].ErrorCode, floe_kstr(NULL), &err);
+        floe_error_prefix(&err, "%.*s", (int)FLOE_MAX(m->Topics[i].Name.n, 0), m->Topics[i].Name.p);
+        rc = floe_cli_fail(a, &err);
+    }
+    /* The answer to the next call takes the place of this one. */
+    if (json_array_size(topics) > 0 && add_configs(c, topics, &err) != FLOE_OK)
+        rc = floe_cli_fail(a, &err);
+    if (floe_cli_is_set(a, "json")) {
+        floe_cli_print_json(json_pack("{sO ss}", "topics", topics, "retention", NOT_DELETED));
+    } else {
+        json_array_foreach(topics, at, t) print_topic(t);
+        (void)fprintf(stderr, "note: " NOT_DELETED "\n");
+    }
+out:
+    json_decref(topics);
     floe_client_close(&c);
     return rc;
 }
@@ -344,7 +407,7 @@ const struct floe_cli_command floe_cli_topic_describe = {
     .verb = "describe",
     .positional = "[NAME ...]",
     .max = FLOE_CLI_POSITIONAL_MAX,
-    .help = "show partitions, leaders and epochs of topics, or of all",
+    .help = "show partitions, leaders and configurations of topics, or of all",
     .more = "Today " NOT_DELETED ".",
     .flags = client_flags,
     .flag_count = FLOE_COUNTOF(client_flags),

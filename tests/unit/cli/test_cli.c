@@ -39,7 +39,7 @@ static bool read_all(int fd, uint8_t *p, size_t n)
 
 static void *api_versions(struct floe_arena *a)
 {
-    static const int16_t keys[][3] = {{3, 0, 13}, {18, 0, 4}, {19, 2, 7}, {20, 1, 6}};
+    static const int16_t keys[][3] = {{3, 0, 13}, {18, 0, 4}, {19, 2, 7}, {20, 1, 6}, {32, 1, 4}};
     struct floe_kafka_ApiVersionsResponse *r = floe_arena_alloc(a, sizeof *r);
     floe_kafka_defaults(&floe_kafka_ApiVersionsResponse_desc, r);
     r->ApiKeys_n = (int32_t)FLOE_COUNTOF(keys);
@@ -133,6 +133,33 @@ static void *delete_topics(struct floe_arena *a, const struct floe_kafka_DeleteT
     return r;
 }
 
+/* Every topic but zeta has one configuration that was set and one that was not. */
+static void *describe_configs(struct floe_arena *a, const struct floe_kafka_DescribeConfigsRequest *q)
+{
+    struct floe_kafka_DescribeConfigsResponse *r = floe_arena_alloc(a, sizeof *r);
+    floe_kafka_defaults(&floe_kafka_DescribeConfigsResponse_desc, r);
+    r->Results_n = q->Resources_n;
+    r->Results =
+        floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResult_desc, q->Resources_n, a);
+    for (int32_t i = 0; i < q->Resources_n; i++) {
+        assert_int_equal(q->Resources[i].ResourceType, 2);
+        r->Results[i].ResourceType = 2;
+        r->Results[i].ResourceName = q->Resources[i].ResourceName;
+        r->Results[i].Configs_n = 2;
+        r->Results[i].Configs =
+            floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult_desc, 2, a);
+        for (int32_t k = 0; k < 2; k++) {
+            struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult *x =
+                &r->Results[i].Configs[k];
+            x->Name = floe_kstr(k == 0 ? "retention.ms" : "segment.ms");
+            x->Value = floe_kstr("17");
+            x->ConfigSource = k == 0 && !floe_kstr_is(q->Resources[i].ResourceName, "zeta") ? 1 : 5;
+            x->Documentation = floe_kstr("Stored; not yet obeyed.");
+        }
+    }
+    return r;
+}
+
 /* One request of a connection; false ends it. */
 static bool answer(int fd, const uint8_t *frame, size_t n)
 {
@@ -160,6 +187,9 @@ static bool answer(int fd, const uint8_t *frame, size_t n)
         break;
     case 20:
         r = delete_topics(&a, q);
+        break;
+    case 32:
+        r = describe_configs(&a, q);
         break;
     default:
         r = metadata(&a, q);
@@ -344,7 +374,8 @@ static void lists_and_describes(void **state)
     assert_string_equal(out_text, "topic alpha  id=AAAAAAAAAAAAAAAAAAAAAA  partitions=3\n"
                                   "  partition=0  leader=-1  epoch=4  state=LEADER_NOT_AVAILABLE\n"
                                   "  partition=1  leader=2  epoch=4  state=ok\n"
-                                  "  partition=2  leader=1  epoch=4  state=ok\n");
+                                  "  partition=2  leader=1  epoch=4  state=ok\n"
+                                  "  config retention.ms=17  (Stored; not yet obeyed.)\n");
     assert_int_equal(strncmp(err_text, "floe: topic describe: none: UNKNOWN_TOPIC_OR_PARTITION: ", 56), 0);
     assert_int_equal(RUN("topic", "describe", "--json", "--bootstrap", "@"), FLOE_CLI_OK);
     json_t *j = json_loads(out_text, 0, NULL);
@@ -352,6 +383,10 @@ static void lists_and_describes(void **state)
     json_t *t = json_array_get(json_object_get(j, "topics"), 1);
     assert_string_equal(json_string_value(json_object_get(t, "name")), "zeta");
     assert_int_equal(json_array_size(json_object_get(t, "partitions")), 3);
+    assert_int_equal(json_object_size(json_object_get(t, "configs")), 0);
+    t = json_object_get(json_object_get(json_array_get(json_object_get(j, "topics"), 0), "configs"),
+                        "retention.ms");
+    assert_string_equal(json_string_value(json_object_get(t, "value")), "17");
     assert_non_null(json_object_get(j, "retention"));
     json_decref(j);
     assert_int_equal(RUN("topic", "list", "--json", "--bootstrap", "@"), FLOE_CLI_OK);
