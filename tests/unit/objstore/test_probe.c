@@ -107,7 +107,7 @@ static void liar_submit(struct floe_store *s, struct floe_store_req *r)
         w->inner.cond = FLOE_PUT_ANY;
     if (l->lie == REPLACE_BLINDLY && r->cond == FLOE_PUT_REPLACE)
         w->inner.cond = FLOE_PUT_ANY;
-    if (l->lie == REPLACE_CREATES && r->cond == FLOE_PUT_REPLACE && strstr(r->key, "/c"))
+    if (l->lie == REPLACE_CREATES && r->cond == FLOE_PUT_REPLACE && strcmp(strrchr(r->key, '/'), "/c") == 0)
         w->inner.cond = FLOE_PUT_ANY;
     floe_store_submit(l->real, &w->inner);
 }
