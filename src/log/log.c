@@ -161,11 +161,13 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     floe_map_init(&log->partitions);
     struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due, &log->dirty,
                                  &log->index_due,    &log->recent,    &log->rebuilds, &log->entry_pool,
-                                 &log->producer_lru, &log->stage_ops, &log->rechecks, &log->sought};
+                                 &log->producer_lru, &log->stage_ops, &log->rechecks, &log->sought,
+                                 &log->reappends};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_timer_init(&log->turn, on_turn, log);
     floe_flush_init(log);
+    log->tier_from = cfg->tier ? cfg->tier->first_seq : 0;
     log->tier_next = cfg->tier ? cfg->tier->next_seq : 0;
     struct floe_log_reader_config rc = {
         .loop = cfg->loop, .store = cfg->store, .cache_budget = cfg->cache_budget};

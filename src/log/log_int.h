@@ -323,13 +323,14 @@ struct floe_log {
     uint32_t producer_count;
     uint64_t expire_at_us;
     uint64_t pending_mem; /* bytes of batches that are not committed and in memory, with their structs */
-    struct floe_list stage_ops; /* puts and gets in the tier under way */
-    uint64_t tier_next;
-    uint64_t spilling; /* bytes on their way to the tier */
-    bool tier_refuses; /* the last put failed: no spill until something was dropped */
+    struct floe_list stage_ops;    /* puts and gets in the tier under way */
+    uint64_t tier_from, tier_next; /* where what a former session left may start; next sequence number */
+    uint64_t spilling;             /* bytes on their way to the tier */
+    bool tier_refuses;             /* the last put failed: no spill until something was dropped */
     struct floe_list rebuilds, rechecks;
     bool detached; /* being destroyed: drivers are not called any more */
     struct floe_reappend *reappend;
+    struct floe_list reappends; /* stopped ones that wait for call-backs */
     struct floe_list entry_pool;
     uint32_t entry_pool_n;
     struct floe_log_stats stats;

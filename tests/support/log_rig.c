@@ -109,6 +109,58 @@ static void producer_id(void *user, void (*done)(void *, const struct floe_error
     done(user2, &ok, r->next_pid++, 0);
 }
 
+static bool sealed(void *user, const struct floe_session_name *s)
+{
+    (void)s;
+    return ((struct rig *)user)->sealed_says;
+}
+
+static void epoch_end(void *user, const struct floe_tp *tp, int32_t epoch,
+                      void (*done)(void *, const struct floe_error *, int64_t), void *user2)
+{
+    struct rig *to = ((struct rig *)user)->remote;
+    struct floe_error err = {.code = FLOE_OK};
+    struct floe_partition *p;
+    int64_t end = 0;
+    if (!to || floe_log_find(to->log, tp, &p) != FLOE_PARTITION_SERVING)
+        err.code = FLOE_ENOTHOLDER;
+    else if (floe_partition_epoch_end(p, epoch, &end) < 0)
+        end = 0;
+    done(user2, &err, end);
+}
+
+struct remote_send {
+    struct floe_log_append a;
+    struct floe_buf *buf;
+    void (*done)(void *, const struct floe_error *, int16_t);
+    void *user2;
+};
+static void remote_done(struct floe_log_append *a)
+{
+    struct remote_send *s = a->user;
+    floe_buf_unref(s->buf);
+    s->done(s->user2, &a->err, a->kafka_error);
+    free(s);
+}
+static void remote_send(void *user, const struct floe_tp *tp, const struct floe_bufslice *batch,
+                        void (*done)(void *, const struct floe_error *, int16_t), void *user2)
+{
+    struct rig *to = ((struct rig *)user)->remote;
+    struct remote_send *s = calloc(1, sizeof *s);
+    struct floe_error err;
+    *s = (struct remote_send){.done = done, .user2 = user2, .buf = floe_buf_create_forced(batch->n, NULL)};
+    memcpy(s->buf->data, batch->p, s->buf->n = batch->n);
+    s->a = (struct floe_log_append){.tp = *tp,
+                                    .acks = -1,
+                                    .topic_name = "topic",
+                                    .bytes = {s->buf, s->buf->data, s->buf->n},
+                                    .done = remote_done,
+                                    .user = s};
+    FLOE_ASSERT(floe_batch_parse(floe_slice(batch->p, batch->n), &s->a.batch, &err) == FLOE_OK);
+    if (floe_log_append(to->log, &s->a) != FLOE_OK)
+        remote_done(&s->a);
+}
+
 static bool set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
                       const char *why)
 {
@@ -129,7 +181,7 @@ struct rig *rig_create(struct rig_world *w, const struct rig_config *given)
     FLOE_ASSERT(r);
     snprintf(name, sizeof name, "n%u", ++w->nodes);
     r->w = w;
-    r->alive = r->recheck_says = true;
+    r->alive = r->recheck_says = r->sealed_says = true;
     r->next_pid = 1000 * (int64_t)w->nodes;
     r->node = floe_sim_node_create(w->sim, name);
     r->store = floe_sim_store_create(w->bucket, r->node);
@@ -161,6 +213,9 @@ struct rig *rig_create(struct rig_world *w, const struct rig_config *given)
                                            .fatal = fatal,
                                            .note = note,
                                            .reappend_producer_id = cfg.reappend ? producer_id : NULL,
+                                           .sealed = sealed,
+                                           .reappend_epoch_end = cfg.remote ? epoch_end : NULL,
+                                           .reappend_send = cfg.remote ? remote_send : NULL,
                                            .set_aside = set_aside}};
     FLOE_ASSERT(floe_log_create(&r->log, &lc, &err) == FLOE_OK);
     return r;

@@ -41,6 +41,8 @@ struct rig {
     struct floe_error last; /* of adopted, lost, fatal */
     struct floe_error note;
     int64_t next_pid;
+    struct rig *remote; /* whom re-append asks for partitions that this broker does not serve */
+    bool sealed_says;
     bool ended;
     struct floe_error end_err;
     uint64_t end_key;
@@ -57,7 +59,7 @@ struct rig_config {
     uint32_t segment_bytes, linger_us, puts;
     double rate, burst;
     size_t pending, cache;
-    bool tier, reappend;
+    bool tier, reappend, remote;
     struct floe_sim_disk *disk; /* null: a fresh one */
     uint64_t tier_limit;
 };
