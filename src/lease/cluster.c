@@ -107,9 +107,10 @@ static void keep_verdict(struct open *o, const struct floe_error *err)
     floe_table_submit(o->table, &o->verdict_req);
 }
 
-static void on_probe(void *user, const struct floe_error *err)
+static void on_probe(void *user, const struct floe_error *result)
 {
     struct open *o = user;
+    const struct floe_error copy = *result, *err = &copy; /* `result` lies in the scratch memory */
     floe_arena_fini(&o->scratch);
     floe_arena_init(&o->scratch, PROBE_SCRATCH_MAX);
     if (o->background) {
