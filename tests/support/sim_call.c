@@ -33,6 +33,7 @@ static void call_free(struct simcall *k)
     floe_list_remove(&k->at_proc);
     free(k->batch);
     free(k->data);
+    free(k->extra);
     free(k);
 }
 static void finish(struct simcall *k)
@@ -71,11 +72,25 @@ static void answer(struct simcall *k, enum floe_err err)
             call_free(k);
         return;
     }
-    if (!lost(k->c))
-        floe_sim_after(k->c->sim, &k->answer, leg(k->c));
+    struct simlane *l = k->lane;
+    if (l && lost(k->c))
+        l->cut = true;
+    if (l ? l->cut : lost(k->c))
+        return;
+    uint64_t at = floe_sim_now_us(k->c->sim) + leg(k->c);
+    if (l)
+        at = l->answers_us = FLOE_MAX(at, l->answers_us + 1);
+    floe_sim_at(k->c->sim, &k->answer, at);
 }
 
 /* Produce, at the broker. */
+static void on_reappended(struct floe_log_append *a)
+{
+    struct simcall *k = a->user;
+    k->appending = false;
+    k->kafka_error = a->kafka_error;
+    answer(k, a->err.code);
+}
 static void on_appended(struct floe_log_append *a)
 {
     struct simcall *k = a->user;
@@ -145,7 +160,7 @@ static void serve_produce(struct simcall *k)
         .bytes = {b, b->data, b->n},
         .topic_name = "topic",
         .acks = k->acks,
-        .done = on_appended,
+        .done = k->kind == CALL_REAPPEND ? on_reappended : on_appended,
         .user = k,
     };
     FLOE_ASSERT(floe_batch_parse(floe_slice(b->data, b->n), &k->append.batch, NULL) == FLOE_OK);
@@ -164,9 +179,9 @@ static void serve_produce(struct simcall *k)
 static void note_watermark(struct simcall *k)
 {
     struct simledger *l = &k->c->ledger[k->part];
-    if (k->epoch >= l->served_epoch && k->result < l->served_hw)
+    if (k->epoch >= l->served_epoch && k->result < k->served_hw_at_start)
         simcluster_violation(k->c, 3, "partition %u epoch %d: high watermark %lld, %lld was served before",
-                             k->part, k->epoch, (long long)k->result, (long long)l->served_hw);
+                             k->part, k->epoch, (long long)k->result, (long long)k->served_hw_at_start);
     l->served_hw = FLOE_MAX(l->served_hw, k->result);
 }
 static void answer_fetch(struct simcall *k)
@@ -202,6 +217,7 @@ static void serve_fetch(struct simcall *k)
         return;
     }
     k->epoch = floe_partition_epoch(part);
+    k->served_hw_at_start = k->c->ledger[k->part].served_hw;
     k->read = (struct floe_log_read){
         .tp = tp,
         .offset = k->offset,
@@ -226,8 +242,22 @@ static void serve_latest(struct simcall *k)
         return;
     }
     k->epoch = floe_partition_epoch(part);
+    k->served_hw_at_start = k->c->ledger[k->part].served_hw;
     k->result = floe_partition_high_watermark(part);
     note_watermark(k);
+    answer(k, FLOE_OK);
+}
+static void serve_epoch_end(struct simcall *k)
+{
+    struct floe_tp tp = simcluster_tp(k->c, k->part);
+    struct floe_partition *part;
+    if (floe_log_find(k->proc->log, &tp, &part) != FLOE_PARTITION_SERVING ||
+        floe_partition_epoch(part) <= k->epoch) {
+        answer(k, FLOE_ENOTHOLDER);
+        return;
+    }
+    if (floe_partition_epoch_end(part, k->epoch, &k->result) < 0)
+        k->result = 0;
     answer(k, FLOE_OK);
 }
 static void serve_meta(struct simcall *k)
@@ -250,7 +280,11 @@ static void on_deliver(struct floe_sim_event *e)
         serve_meta(k);
         break;
     case CALL_PRODUCE:
+    case CALL_REAPPEND:
         serve_produce(k);
+        break;
+    case CALL_EPOCH_END:
+        serve_epoch_end(k);
         break;
     case CALL_FETCH:
         serve_fetch(k);
@@ -276,6 +310,16 @@ struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32
     floe_list_push_back(&c->calls, &k->link);
     return k;
 }
+void *simcall_extra(struct simcall *k, size_t n)
+{
+    k->extra = calloc(1, n);
+    FLOE_ASSERT(k->extra);
+    return k->extra;
+}
+void simcall_from(struct simcall *k, struct floe_sim_node *node)
+{
+    k->timeout.node = k->answer.node = node;
+}
 void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us)
 {
     struct simcluster *c = k->c;
@@ -290,10 +334,16 @@ void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us)
     }
     k->proc = to;
     floe_list_push_back(&to->calls, &k->at_proc);
-    if (lost(c))
+    struct simlane *l = k->lane;
+    if (l && lost(c))
+        l->cut = true;
+    if (l ? l->cut : lost(c))
         return;
+    uint64_t at = k->started_us + leg(c);
+    if (l)
+        at = l->arrives_us = FLOE_MAX(at, l->arrives_us + 1);
     k->deliver = (struct floe_sim_event){.fn = on_deliver, .node = to->node};
-    floe_sim_after(c->sim, &k->deliver, leg(c));
+    floe_sim_at(c->sim, &k->deliver, at);
 }
 /* Connections break: most clients hear of it, some only by their time-out. What arrived may have been stored.
  */

@@ -161,6 +161,65 @@ static void on_producer_id(void *user,
     done(user2, &ok, p->c->next_producer_id++, 0);
 }
 
+static const char *on_topic_name(void *user, const struct floe_uuid *topic)
+{
+    struct simproc *p = user;
+    return floe_uuid_eq(topic, &p->c->topic) ? "topic" : NULL;
+}
+/* What the tier kept for a partition that another broker holds now goes to that one. */
+struct forward {
+    void *user2;
+    void (*end_done)(void *user2, const struct floe_error *err, int64_t end);
+    void (*send_done)(void *user2, const struct floe_error *err, int16_t kafka_error);
+};
+static void on_forwarded(struct simcall *k)
+{
+    struct forward *f = k->user;
+    struct floe_error err = {.code = k->err};
+    if (err.code)
+        floe_error_set(&err, k->err, "the holder answers: %s", floe_err_name(k->err));
+    if (f->end_done)
+        f->end_done(f->user2, &err, k->result);
+    else
+        f->send_done(f->user2, &err, k->kafka_error);
+}
+static struct simcall *forward(struct simproc *p, enum simcall_kind kind, const struct floe_tp *tp,
+                               const struct forward *how)
+{
+    struct simcall *k = simcall_new(p->c, kind, (uint32_t)tp->index, on_forwarded, NULL);
+    struct forward *f = simcall_extra(k, sizeof *f);
+    *f = *how;
+    k->user = f;
+    k->acks = -1;
+    simcall_from(k, p->node);
+    return k;
+}
+static struct simproc *holder(struct simproc *p, const struct floe_tp *tp)
+{
+    struct floe_lease_entry e;
+    return floe_lease_lookup(p->lease, tp, &e) ? simproc_by_node(p->c, e.holder.node) : NULL;
+}
+static void on_reappend_end(void *user, const struct floe_tp *tp, int32_t epoch,
+                            void (*done)(void *user2, const struct floe_error *err, int64_t end), void *user2)
+{
+    struct simproc *p = user;
+    struct simcall *k = forward(p, CALL_EPOCH_END, tp, &(struct forward){.user2 = user2, .end_done = done});
+    k->epoch = epoch;
+    simcall_send(k, holder(p, tp), 2000000);
+}
+static void on_reappend_send(void *user, const struct floe_tp *tp, const struct floe_bufslice *batch,
+                             void (*done)(void *user2, const struct floe_error *err, int16_t kafka_error),
+                             void *user2)
+{
+    struct simproc *p = user;
+    struct simcall *k = forward(p, CALL_REAPPEND, tp, &(struct forward){.user2 = user2, .send_done = done});
+    k->batch = malloc(batch->n);
+    FLOE_ASSERT(k->batch);
+    memcpy(k->batch, batch->p, batch->n);
+    k->batch_n = batch->n;
+    simcall_send(k, holder(p, tp), 2000000);
+}
+
 /* Peers. */
 static bool serve_peer(void *user, int16_t api_key, int16_t api_version, struct floe_slice body,
                        struct floe_writer *response)
@@ -257,7 +316,10 @@ static void create_modules(struct simproc *p)
                   .session_lost = on_session_lost,
                   .fatal = on_fatal,
                   .note = on_log_note,
-                  .reappend_producer_id = on_producer_id},
+                  .topic_name = on_topic_name,
+                  .reappend_producer_id = on_producer_id,
+                  .reappend_epoch_end = on_reappend_end,
+                  .reappend_send = on_reappend_send},
     };
     struct floe_lease_config sc = {
         .loop = lc.loop,

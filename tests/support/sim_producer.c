@@ -94,8 +94,8 @@ static void on_produced(struct simcall *k)
         take_out(l, slot);
     } else if (l->p->idempotent) {
         l->failed = true;
-        if (k->kafka_error &&
-            k->kafka_error != 45) /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual */
+        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual, as is NOT_LEADER_OR_FOLLOWER. */
+        if (k->kafka_error && k->kafka_error != 45 && k->kafka_error != 6)
             simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,
                                  k->kafka_error);
     } else {
@@ -109,7 +109,7 @@ static void on_produced(struct simcall *k)
     if (l->p->pause_us)
         tick_soon(l, l->p->pause_us);
     else
-        tick_soon(l, ok ? floe_rng_below(&c->rng, 20000) : 20000 + floe_rng_below(&c->rng, 100000));
+        tick_soon(l, ok ? floe_rng_below(&c->rng, 300000) : 20000 + floe_rng_below(&c->rng, 100000));
 }
 static void on_meta(struct simcall *k)
 {
@@ -122,6 +122,7 @@ static void send_slot(struct simlane *l, uint32_t slot)
 {
     struct simcluster *c = l->p->c;
     struct simcall *k = simcall_new(c, CALL_PRODUCE, l->part, on_produced, l);
+    k->lane = l;
     k->acks = l->p->acks;
     k->sent = l->queue[slot];
     k->batch = malloc(l->bytes_n[slot]);
@@ -137,9 +138,9 @@ static void pump(struct simlane *l)
 {
     struct simproducer *p = l->p;
     struct simcluster *c = p->c;
-    if (l->failed && l->in_flight) /* all come back first, or the order would be lost */
+    if ((l->failed || l->cut) && l->in_flight) /* all come back first, or the order would be lost */
         return;
-    l->failed = false;
+    l->failed = l->cut = false;
     if (l->node < 0) {
         if (l->n || !c->stopping) {
             struct simproc *any = simproc_any(c);
@@ -152,7 +153,6 @@ static void pump(struct simlane *l)
     }
     while (!c->stopping && l->n < p->window)
         new_batch(l);
-    /* Each request takes its own time: a broker sees a window's batches in any order. */
     for (uint32_t i = 0; i < l->n && l->in_flight < p->window; i++) {
         if (!l->flying[i])
             send_slot(l, i);

@@ -154,6 +154,8 @@ static void check_records(struct truth *t)
     struct simcluster *c = t->c;
     int32_t(*next)[SIM_PARTITIONS_MAX] = calloc(SIM_PRODUCERS_MAX, sizeof *next);
     FLOE_ASSERT(next);
+    for (uint32_t i = 0; i < c->sent_n; i++)
+        c->sent[i].present = false;
     for (uint32_t part = 0; part < c->shape.partitions; part++) {
         struct simledger *l = &c->ledger[part];
         if (l->n > t->end[part])
@@ -193,7 +195,6 @@ static void check_sent(struct truth *t)
                                  s->part, i, (long long)s->base_offset);
         if (s->state == SENT_REFUSED && s->present)
             simcluster_violation(c, 5, "partition %u: sending %u was refused and is stored", s->part, i);
-        s->present = false;
     }
 }
 void simtruth_check(struct simcluster *c)

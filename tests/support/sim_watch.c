@@ -99,6 +99,8 @@ void simwatch_start(struct simcluster *c)
     c->watch = calloc(1, sizeof *c->watch);
     FLOE_ASSERT(c->watch);
     c->watch->c = c;
+    for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
+        c->watch->lease[i].epoch = -1;
     floe_sim_bucket_watch(c->bucket, on_event, c->watch);
 }
 void simwatch_fini(struct simcluster *c)

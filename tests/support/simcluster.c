@@ -258,6 +258,8 @@ void simcluster_run(const struct simcluster_config *cfg, struct simcluster_resul
     c->bucket = floe_sim_bucket_create(c->sim);
     c->net = floe_sim_net_create(c->sim);
     c->next_producer_id = 1000;
+    for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
+        c->ledger[i].served_epoch = -1;
     floe_list_init(&c->calls);
     draw_shape(c);
     floe_sim_note(c->sim, NULL, "%u nodes, %u partitions, %u producers, %u consumers, lease %u ms",

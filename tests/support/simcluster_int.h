@@ -40,7 +40,7 @@ struct simledger {
 };
 
 /* ---- calls: requests of clients to brokers ---- */
-enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST };
+enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST, CALL_EPOCH_END, CALL_REAPPEND };
 struct simcall {
     struct floe_list link;
     struct simcluster *c;
@@ -49,9 +49,10 @@ struct simcall {
     uint32_t part;
     uint64_t started_us;
     void (*done)(struct simcall *k);
-    void *user;
+    void *user, *extra;
     struct floe_sim_event deliver, answer, timeout;
     /* produce */
+    struct simlane *lane;
     uint8_t *batch;
     size_t batch_n;
     int8_t acks;
@@ -73,10 +74,14 @@ struct simcall {
     uint8_t *data;       /* fetch */
     size_t data_n;
     bool answered;
-    int64_t acked_end_at_start;
+    int64_t acked_end_at_start, served_hw_at_start;
 };
 struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
                             void (*done)(struct simcall *k), void *user);
+/* Memory that goes with the call. */
+void *simcall_extra(struct simcall *k, size_t n);
+/* The client is a broker: its stalls and its death are the call's. */
+void simcall_from(struct simcall *k, struct floe_sim_node *node);
 void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us);
 void simcalls_broken(struct simproc *p); /* the process is dead */
 void simcalls_reap(struct simproc *p);   /* its log is destroyed: nothing points to the calls' structs */
@@ -136,6 +141,8 @@ struct simproducer {
         bool flying[8];
         uint32_t n, in_flight;
         bool failed; /* something came back wrong: send again once all are back */
+        bool cut;    /* its connection broke: nothing more arrives until it is made again */
+        uint64_t arrives_us, answers_us; /* the last one: a connection keeps the order */
         struct floe_sim_event tick;
     } lane[SIM_PARTITIONS_MAX];
 };
