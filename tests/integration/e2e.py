@@ -10,7 +10,7 @@ from floe_broker import Broker, Failure, check, floe, main, need, run
 
 STORE = sys.argv[1]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-BYTES_PER_CODEC = int(os.environ.get("FLOE_E2E_MIB", "40")) << 20
+BYTES_PER_CODEC = int(os.environ.get("FLOE_TEST_MIB", "40")) << 20
 PARTITIONS = 6
 KEYS = 23
 

@@ -1,7 +1,7 @@
 """Brokers as real processes, for tests: start, wait for the ready line, stop, kill. Standard library only."""
 import os, re, shutil, signal, subprocess, sys, tempfile, time
 
-FLOE = os.environ.get("FLOE_BIN", os.path.join(os.path.dirname(__file__), "..", "..", "build", "floe"))
+FLOE = os.environ.get("FLOE_TEST_BIN", os.path.join(os.path.dirname(__file__), "..", "..", "build", "floe"))
 
 
 class Failure(Exception):
