@@ -6,7 +6,7 @@ For s3 the environment names the server, as tests/support/s3server sets it.
 import glob, hashlib, os, signal, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import Broker, Failure, check, floe, main, need, run
+from floe_broker import FLOE, Broker, Failure, check, floe, main, need, run
 
 STORE = sys.argv[1]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -92,6 +92,17 @@ def consume_sums(b, topic):
     return [s.hexdigest() for s in sums], n
 
 
+def independent_reader(folder):
+    """libs3 and a parser of its own find in the bucket exactly what docs/formats says."""
+    if STORE != "s3":
+        return ""
+    tool = os.path.join(os.path.dirname(FLOE), "tests", "libs3_check")
+    at = os.environ["FLOE_S3_ENDPOINT"].split("://")[1]
+    out = run([tool, "--endpoint", at, "--bucket", os.environ["S3SERVER_BUCKET"], "--prefix",
+               os.path.basename(folder), "--partitions"], wait=240)
+    return "libs3: " + out.decode().strip().split("\n")[-1] + "; "
+
+
 def text_through_every_codec(folder):
     need("kcat", "kcat")
     path = os.path.join(folder, "text")
@@ -110,9 +121,11 @@ def text_through_every_codec(folder):
         b.start()
         for codec in CODECS[:2]: # from the store alone now
             check(consume_sums(b, "text-" + codec) == (sums, n), f"{codec}: differs after a restart")
+        check(b.stop() == 0, "SIGTERM after a restart: exit code is not 0")
+        note = independent_reader(folder)
     finally:
         b.kill()
-    return f"{len(CODECS)} x {BYTES_PER_CODEC >> 20} MiB, {n} lines each"
+    return f"{note}{len(CODECS)} x {BYTES_PER_CODEC >> 20} MiB, {n} lines each"
 
 
 def keys_headers_timestamps(folder):

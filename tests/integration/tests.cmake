@@ -8,3 +8,10 @@ foreach(src ${FLOE_INTEGRATION_S3})
     COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run $<TARGET_FILE:integration_${name}>)
   set_tests_properties(integration.${name} PROPERTIES LABELS integration TIMEOUT 300)
 endforeach()
+
+# End to end with kcat, over both stores.
+add_test(NAME integration.e2e_file COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/e2e.py file)
+add_test(NAME integration.e2e_s3 COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/e2e.py s3)
+set_tests_properties(integration.e2e_file integration.e2e_s3 PROPERTIES LABELS integration TIMEOUT 600
+  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
