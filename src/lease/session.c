@@ -45,7 +45,9 @@ bool lease_own_former(const struct floe_lease *l, const struct floe_session_name
 
 bool floe_lease_alive(struct floe_lease *l)
 {
-    return lease_own_open(l) && lease_now(l) - l->own.alive_from_us < l->lease_us;
+    /* Once the record of the end is on its way, another may hold the leases before its answer is here. */
+    return lease_own_open(l) && l->ending.step < END_RECORD &&
+           lease_now(l) - l->own.alive_from_us < l->lease_us;
 }
 
 /* ---- renewal --------------------------------------------------------------------------------------- */
@@ -501,7 +503,7 @@ void lease_own_tell(struct floe_lease *l)
         h->session_open(h->user, &o->name);
     }
     bool alive = floe_lease_alive(l);
-    if (!lease_own_open(l) || alive == o->told_alive)
+    if (!lease_own_open(l) || alive == o->told_alive || l->ending.step >= END_RECORD)
         return;
     o->told_alive = alive;
     if (alive)

@@ -49,6 +49,7 @@ struct lrig {
     uint32_t lease_ms, shards;
     bool verbose;
     struct lrig_broker b[LRIG_BROKERS];
+    uint64_t faults;                                  /* that hit */
     uint64_t table_puts, table_gets, lists, requests; /* at the bucket, since lrig_count_reset */
     struct lrig_watch *watch;
 };
@@ -80,6 +81,7 @@ uint32_t lrig_serves(struct lrig *r, int i);
 /* Partitions of the topic that exactly one living broker serves with an alive session. */
 uint32_t lrig_served(struct lrig *r, uint64_t topic, int32_t n);
 int lrig_holder(struct lrig *r, uint64_t topic, int32_t index); /* broker, -1: nobody */
+bool lrig_fault_hit(struct lrig *r);
 void lrig_count_reset(struct lrig *r);
 /* Reads the whole bucket: chains dense, one seal each, ended records agree, entries well formed. */
 void lrig_check(struct lrig *r);
