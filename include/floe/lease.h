@@ -106,7 +106,8 @@ struct floe_lease_hooks {
     void (*changed)(void *user);
     /* A process must not go on: foreign object in the own chain, another cluster's table, ... */
     void (*fatal)(void *user, const struct floe_error *err);
-    /* Something worth a log line: a peer fenced, a chain sealed, a record that cannot be read. May be null. */
+    /* Something worth a log line: a peer fenced, a chain sealed, a record that cannot be read. May be null.
+     */
     void (*note)(void *user, enum floe_log_level level, const char *msg);
 };
 

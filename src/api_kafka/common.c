@@ -1,5 +1,6 @@
 /* What several handlers need: errors, endpoints, leaders, and topics made known. */
 #include "api_kafka/api_int.h"
+#include <floe/base/str.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,16 +70,12 @@ struct floe_node_info *api_nodes(struct floe_request *rq, uint32_t *n)
 /* "host:port" or "[v6]:port" in two. */
 static void split_addr(struct floe_request *rq, const char *addr, struct api_endpoint *out)
 {
-    const char *colon = strrchr(addr, ':');
-    size_t n = colon ? (size_t)(colon - addr) : strlen(addr);
-    const char *host = addr;
-    if (n >= 2 && host[0] == '[' && host[n - 1] == ']') {
-        host++;
-        n -= 2;
-    }
-    char *copy = floe_arena_strndup(&rq->arena, host, n);
+    struct floe_str_addr a = {.host = ""};
+    (void)!floe_str_parse_addr(addr, &a,
+                               NULL); /* of a session record: one that is no address reads as empty */
+    char *copy = floe_arena_strndup(&rq->arena, a.host, strlen(a.host));
     out->host = copy ? floe_kstr(copy) : (struct floe_kstr){"", 0};
-    out->port = colon ? atoi(colon + 1) : 0;
+    out->port = a.port;
 }
 
 void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node, struct api_endpoint *out)

@@ -2,6 +2,7 @@
  * GETs of the names they ask for, or a scan of all topics followed by GETs of those that changed. */
 #include "catalog/catalog_int.h"
 #include <floe/base/crc32c.h>
+#include <floe/base/str.h>
 #include <stdio.h>
 
 static void round_start(struct floe_catalog *c);
@@ -92,9 +93,8 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
     for (uint32_t i = 0; i < t->config_count; i++) {
         const struct floe_topic_config *e = &t->configs[i];
         if (strcmp(e->name, "max.message.bytes") == 0) {
-            char *end;
-            unsigned long v = strtoul(e->value, &end, 10);
-            if (end != e->value && *end == 0 && v <= INT32_MAX)
+            uint64_t v;
+            if (floe_str_parse_u64(e->value + (e->value[0] == '+'), &v, NULL) == FLOE_OK && v <= INT32_MAX)
                 t->max_message_bytes = (uint32_t)v;
         } else if (strcmp(e->name, "message.timestamp.type") == 0) {
             t->log_append_time = strcmp(e->value, "LogAppendTime") == 0;

@@ -47,7 +47,7 @@ struct floe_catalog {
     struct floe_table_req scan;
     bool scanning, scanned; /* a scan runs; this round had one */
     bool loaded;            /* a round with a scan has succeeded */
-    struct floe_list ops; /* floe_catalog_op */
+    struct floe_list ops;   /* floe_catalog_op */
     struct floe_timer sweep;
     struct floe_timer kick;
     struct floe_list stops; /* stop_wait */

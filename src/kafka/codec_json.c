@@ -95,9 +95,9 @@ static void put_double(struct floe_writer *w, double v)
         snprintf(text, sizeof text, "\"%s\"", isnan(v) ? "NaN" : v < 0 ? "-Infinity" : "Infinity");
     else
         snprintf(text, sizeof text, "%.17g", v);
-    if (!strpbrk(text, ".eEnN"))
-        strcat(text, ".0");
     put(w, text);
+    if (!strpbrk(text, ".eEnN"))
+        put(w, ".0");
 }
 
 static void put_struct(struct floe_writer *w, const struct floe_kafka_struct *s, int16_t version,
@@ -132,7 +132,9 @@ static void put_one(struct floe_writer *w, const struct floe_kafka_field *f, int
     case FLOE_KT_UUID:
         text[0] = '"';
         floe_uuid_b64(text + 1, p);
-        strcat(text, "\"");
+        put(w, text);
+        put(w, "\"");
+        return;
         break;
     case FLOE_KT_STRING:
         put_string(w, *(const struct floe_kstr *)p);

@@ -2,8 +2,8 @@
 #include "kafka/tables.h"
 
 #include <floe/base/assert.h>
+#include <floe/base/str.h>
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -64,18 +64,12 @@ static struct floe_slice trim(struct floe_slice s)
 static bool parse_int(struct floe_slice s, int64_t *out)
 {
     char text[32];
-    char *end;
     if (s.n == 0 || s.n >= sizeof text ||
         !(isdigit(s.p[0]) || (s.n > 1 && (s.p[0] == '-' || s.p[0] == '+') && isdigit(s.p[1]))))
         return false;
     memcpy(text, s.p, s.n);
     text[s.n] = '\0';
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (errno || *end)
-        return false;
-    *out = v;
-    return true;
+    return floe_str_parse_i64(text + (text[0] == '+'), out, NULL) == FLOE_OK;
 }
 
 static bool parse_double(struct floe_slice s, double *out)

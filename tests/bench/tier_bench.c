@@ -22,8 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WINDOW ((size_t)4 << 20) /* bytes under way: what four producers with a request of 1 MiB each have   \
-                                  */
+#define WINDOW                                                                                               \
+    ((size_t)4 << 20) /* bytes under way: what four producers with a request of 1 MiB each have              \
+                       */
 #define OPS_MAX 512
 #define BEHIND ((uint64_t)32 << 20)
 #define SEGMENT ((uint64_t)8 << 20)

@@ -9,6 +9,7 @@
 #include "tier/rocksdb/db.h"
 
 #include <floe/base/assert.h>
+#include <floe/base/str.h>
 
 #include <rocksdb/c.h>
 #include <stdio.h>
@@ -324,10 +325,14 @@ static bool oldest_dead(struct floe_tier_db *d, char name[64])
 {
     const rocksdb_livefiles_t *files = rocksdb_livefiles(d->db);
     int count = rocksdb_livefiles_count(files), oldest = -1;
-    unsigned long long lowest = UINT64_MAX;
+    uint64_t lowest = UINT64_MAX;
     for (int i = 0; i < count; i++) {
-        unsigned long long number = 0; /* names read /000123.sst */
-        if (sscanf(rocksdb_livefiles_name(files, i), "/%llu", &number) == 1 && number < lowest) {
+        char digits[24] = ""; /* names read /000123.sst */
+        uint64_t number;
+        const char *file = rocksdb_livefiles_name(files, i);
+        file += *file == '/';
+        (void)snprintf(digits, sizeof digits, "%.*s", (int)strspn(file, "0123456789"), file);
+        if (floe_str_parse_u64(digits, &number, NULL) == FLOE_OK && number < lowest) {
             lowest = number;
             oldest = i;
         }

@@ -16,10 +16,12 @@
 #include <floe/base/bytes.h>
 #include <floe/base/err.h>
 
-#define FLOE_TIER_LEDGER_SPAN_MAX ((uint64_t)1 << 25) /* sequence numbers between the oldest and the newest  \
-                                                       */
-#define FLOE_TIER_AHEAD_MAX ((uint64_t)1 << 20) /* a drop may cover numbers never put, this far past `next`  \
-                                                 */
+#define FLOE_TIER_LEDGER_SPAN_MAX                                                                            \
+    ((uint64_t)1 << 25) /* sequence numbers between the oldest and the newest                                \
+                         */
+#define FLOE_TIER_AHEAD_MAX                                                                                  \
+    ((uint64_t)1 << 20) /* a drop may cover numbers never put, this far past `next`                          \
+                         */
 
 struct floe_tier_ledger {
     uint64_t head, next;

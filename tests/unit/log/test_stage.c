@@ -168,7 +168,8 @@ static void a_tier_that_loses_a_batch_ends_the_session(void **state)
         rig_op_free(op[i]);
     }
     assert_in_range(fenced, 1, 150);
-    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}), 0); /* what was not acknowledged is dropped */
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}),
+                     0); /* what was not acknowledged is dropped */
     assert_int_equal(floe_budget_used(&r->pending), 0);
     rig_free(&r);
     rig_world_destroy(&w);
