@@ -258,11 +258,14 @@ void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *wh
 static void judge_life(struct floe_lease *l, struct lease_node *n)
 {
     uint64_t now = lease_now(l), theirs = (uint64_t)n->rec.info.lease_ms * 1000;
-    uint64_t from = FLOE_MAX(n->seen_us, FLOE_MAX(l->gap_us, l->own.alive_since_us));
+    uint64_t from = FLOE_MAX(n->seen_us, FLOE_MAX(l->gap_us, l->own.alive_since_us)), end, since;
     if (n->fence != NULL || now < n->write_after_us)
         return;
     if (lease_own_former(l, &n->rec.info.session)) {
+        /* Nobody writes in its chain any more: the seal need not wait for the fence, only the claim does. */
         lease_node_fence(l, n, "it is this data directory's former session");
+        if (!lease_end_find(l, &n->rec.info.session, &end, &since))
+            lease_seal_fenced(l, &n->rec.info.session, n->rec.info.committed);
         return;
     }
     if (!floe_lease_alive(l) || l->own.state != OWN_LIVE)

@@ -501,35 +501,41 @@ static void on_written(struct floe_store_req *req)
     free_write(w);
 }
 
+struct floe_buf *lrig_object(struct lrig *r, const struct floe_session_name *session, uint64_t seq, bool seal)
+{
+    struct floe_uuid nonce;
+    struct floe_buf *out;
+    floe_rng_uuid(floe_sim_rng(r->sim), &nonce);
+    if (seal) {
+        struct floe_seal s = {.id = {.session = *session, .seq = seq, .cluster = r->cluster, .nonce = nonce},
+                              .by = *session};
+        out = floe_buf_create_forced(FLOE_SEAL_BYTES, NULL);
+        floe_seal_encode(out->data, &s);
+        out->n = FLOE_SEAL_BYTES;
+        return out;
+    }
+    struct floe_segment_writer *sw;
+    struct floe_segment_image image;
+    struct floe_segment_opaque o = {.kind = 999};
+    struct floe_bufslice junk = {.p = (const uint8_t *)"junk", .n = 4};
+    struct floe_error err;
+    assert_int_equal(floe_segment_writer_create(&sw, &r->cluster), FLOE_OK);
+    assert_int_equal(floe_segment_add_opaque(sw, &o, NULL, &junk, NULL), FLOE_OK);
+    assert_int_equal(floe_segment_finish(sw, session, seq, &nonce, 0, &image, &err), FLOE_OK);
+    out = floe_buf_create_forced(image.bytes, NULL);
+    for (uint32_t i = 0; i < image.slice_count; i++) {
+        memcpy(out->data + out->n, image.slices[i].p, image.slices[i].n);
+        out->n += image.slices[i].n;
+    }
+    floe_segment_writer_destroy(&sw);
+    return out;
+}
+
 static void put_key(struct lrig_broker *b, bool seal)
 {
     struct write_op *w = calloc(1, sizeof *w);
-    struct floe_uuid nonce;
     *w = (struct write_op){.b = b, .session = b->session, .seq = b->next, .seal = seal};
-    floe_rng_uuid(&floe_sim_node_loop(b->node)->rng, &nonce);
-    if (seal) {
-        struct floe_seal s = {.id = {.session = b->session, .seq = w->seq, .cluster = b->rig->cluster},
-                              .by = b->session};
-        s.id.nonce = nonce;
-        w->bytes = floe_buf_create_forced(FLOE_SEAL_BYTES, NULL);
-        floe_seal_encode(w->bytes->data, &s);
-        w->bytes->n = FLOE_SEAL_BYTES;
-    } else {
-        struct floe_segment_writer *sw;
-        struct floe_segment_image image;
-        struct floe_segment_opaque o = {.kind = 999};
-        struct floe_bufslice junk = {.p = (const uint8_t *)"junk", .n = 4};
-        struct floe_error err;
-        assert_int_equal(floe_segment_writer_create(&sw, &b->rig->cluster), FLOE_OK);
-        assert_int_equal(floe_segment_add_opaque(sw, &o, NULL, &junk, NULL), FLOE_OK);
-        assert_int_equal(floe_segment_finish(sw, &b->session, w->seq, &nonce, 0, &image, &err), FLOE_OK);
-        w->bytes = floe_buf_create_forced(image.bytes, NULL);
-        for (uint32_t i = 0; i < image.slice_count; i++) {
-            memcpy(w->bytes->data + w->bytes->n, image.slices[i].p, image.slices[i].n);
-            w->bytes->n += image.slices[i].n;
-        }
-        floe_segment_writer_destroy(&sw);
-    }
+    w->bytes = lrig_object(b->rig, &b->session, w->seq, seal);
     floe_list_push_back(&b->writes, &w->link);
     b->next++;
     w->body = (struct floe_bufslice){.buf = w->bytes, .p = w->bytes->data, .n = w->bytes->n};
@@ -543,6 +549,15 @@ static void put_key(struct lrig_broker *b, bool seal)
                                      .user = w};
     floe_chain_key(w->req.key, &b->session, w->seq);
     floe_store_submit(b->store, &w->req);
+}
+
+void lrig_place(struct lrig *r, const struct floe_session_name *session, uint64_t seq, bool seal)
+{
+    char key[FLOE_CHAIN_KEY_MAX];
+    struct floe_buf *o = lrig_object(r, session, seq, seal);
+    floe_chain_key(key, session, seq);
+    floe_sim_bucket_put(r->bucket, key, o->data, o->n, "x");
+    floe_buf_unref(o);
 }
 
 void lrig_write(struct lrig *r, int i)

@@ -76,6 +76,10 @@ enum floe_err lrig_create(struct lrig *r, int i, uint64_t topic, int32_t n);
 struct floe_tp lrig_tp(uint64_t topic, int32_t index);
 /* Puts the broker's next segment; the answer is taken when it comes. */
 void lrig_write(struct lrig *r, int i);
+/* The bytes of a chain object (one reference), and one put behind everybody's back. */
+struct floe_buf *lrig_object(struct lrig *r, const struct floe_session_name *session, uint64_t seq,
+                             bool seal);
+void lrig_place(struct lrig *r, const struct floe_session_name *session, uint64_t seq, bool seal);
 /* How many partitions the broker serves now. */
 uint32_t lrig_serves(struct lrig *r, int i);
 /* Partitions of the topic that exactly one living broker serves with an alive session. */
