@@ -7,6 +7,12 @@
  * FLOE_ECLOSED are other things.
  *  4. Connections are kept by address; a call carries one request body (without header) and gets one response
  * body.
+ *  5. Errors: FLOE_EREFUSED; FLOE_EUNAVAILABLE when there is no connection for another reason; FLOE_EINVAL,
+ *     FLOE_ETOOLARGE, FLOE_EAGAIN (too many calls to one address): never sent. FLOE_ETIMEOUT and
+ * FLOE_ECLOSED: it may have been received.
+ *  6. After a failed connect the next attempt is put off, 25 ms to a second; calls wait for it within their
+ * time-out.
+ *  7. Close answers what is under way with FLOE_ECLOSED, then frees the object and runs `closed`.
  */
 #ifndef FLOE_NET_PEER_H
 #define FLOE_NET_PEER_H
@@ -18,7 +24,9 @@
 /* The private API keys of src/kafka/peer-messages.txt. */
 enum { FLOE_PEER_HEARTBEAT = 20000, FLOE_PEER_LEASE_CHANGED = 20001, FLOE_PEER_TOPIC_DELETED = 20002 };
 
-#define FLOE_PEER_ADDR_MAX 272 /* "host:port" with terminator; IPv6 in brackets */
+#define FLOE_PEER_ADDR_MAX 272            /* "host:port" with terminator; IPv6 in brackets */
+#define FLOE_PEER_RESPONSE_MAX (1u << 20) /* bytes; a longer one closes the connection */
+#define FLOE_PEER_REQUEST_MAX (128u << 20)
 
 struct floe_peers;
 struct floe_peer_call {
