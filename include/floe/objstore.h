@@ -16,6 +16,8 @@
  * the store.
  *  4. `attempts` bounds how often the driver itself sends a request (full-jitter back-off between, a budget
  * over all). The commit path asks for 1 and repeats by its own rules; reads ask for more.
+ * A read whose attempt has not ended after `try_us` (doubled for each further one) is repeated on another
+ * connection, as long as attempts are left: a lost answer costs that much, not the whole time-out.
  *  5. GET and HEAD of an absent key: FLOE_ENOTFOUND. A GET whose body is shorter than promised, or fails a
  * checksum the store sent along, is retried, then FLOE_ECORRUPT.
  *  6. LIST is ordered by key, byte by byte, and strongly consistent.
@@ -68,9 +70,11 @@ struct floe_store_req {
     uint32_t body_count;
     const char *const *keys; /* DELETE: keys to remove instead of `key`; copied by submit */
     uint32_t key_count;      /* DELETE: 0 means `key` alone; at most FLOE_STORE_LIST_MAX */
-    int64_t offset;      /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
-    uint64_t length;     /* GET: at most this many bytes (required, bounds the allocation) */
-    uint32_t attempts;   /* 0 means 1 */
+    int64_t offset;    /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
+    uint64_t length;   /* GET: at most this many bytes (required, bounds the allocation) */
+    uint32_t attempts; /* 0 means 1 */
+    uint64_t
+        try_us; /* GET, HEAD, LIST with attempts above 1: rule 4; 0: an attempt has no limit of its own */
     uint64_t timeout_us; /* over all attempts, from submit; 0 means the driver's default (30 s) */
     void (*done)(struct floe_store_req *r);
     void *user;

@@ -20,6 +20,11 @@ static enum floe_err answer_duplicate(struct floe_partition *p, struct floe_log_
         dup->base_offset >= p->high_watermark ? floe_partition_entry(p, dup->base_offset, NULL) : NULL;
     if (!a->done)
         return FLOE_OK;
+    if (!e && a->acks == -1 && !p->log->cfg.hooks.alive(p->log->cfg.hooks.user)) {
+        /* Committed, but a lapsed session acknowledges nothing. */
+        a->maybe_applied = true;
+        return refuse(a, FLOE_ELAPSED, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, "the session has lapsed");
+    }
     if (e && a->acks != 0)
         floe_list_push_back(&e->dups, &a->link);
     else

@@ -225,7 +225,8 @@ static void read_back(struct floe_put *put)
                                          .cls = FLOE_STORE_CONTROL,
                                          .offset = 0,
                                          .length = FLOE_SEGMENT_HEADER_BYTES,
-                                         .attempts = 2,
+                                         .attempts = 4,
+                                         .try_us = 300000,
                                          .timeout_us = FLOE_LOG_PUT_TIMEOUT_US,
                                          .done = on_probe,
                                          .user = put};

@@ -238,6 +238,7 @@ struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
     g->req.offset = (int64_t)first->position;
     g->req.length = last->position + last->length - first->position;
     g->req.attempts = READ_GET_ATTEMPTS;
+    g->req.try_us = 2000000 + g->req.length / 5; /* and 5 MB/s */
     g->req.done = get_done;
     g->req.user = g;
     floe_list_push_back(&rd->gets, &g->link);

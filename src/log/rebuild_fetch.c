@@ -87,6 +87,7 @@ static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
                                        .offset = -(int64_t)bytes,
                                        .length = bytes,
                                        .attempts = FLOE_REBUILD_ATTEMPTS,
+                                       .try_us = FLOE_REBUILD_TRY_US + bytes / 10,
                                        .done = on_tail,
                                        .user = get};
     floe_chain_key(get->req.key, &get->source->session, get->seq);
@@ -267,6 +268,7 @@ enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t s
                                 .attempts = FLOE_REBUILD_ATTEMPTS,
                                 .done = on_range,
                                 .user = range};
+    range->req.try_us = FLOE_REBUILD_TRY_US + range->req.length / 10;
     floe_chain_key(range->req.key, &src->session, seq);
     floe_list_push_back(&g->ranges, &range->link);
     floe_store_submit(g->log->cfg.store, &range->req);

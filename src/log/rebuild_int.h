@@ -6,6 +6,7 @@
 
 #define FLOE_REBUILD_GETS_MAX 32u /* footers in flight, of one group */
 #define FLOE_REBUILD_ATTEMPTS 5u
+#define FLOE_REBUILD_TRY_US 250000u /* an attempt's first limit, and 10 MB/s */
 #define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
 #define FLOE_REBUILD_RANGE_GAP (64u << 10)
 

@@ -135,11 +135,26 @@ static bool retry_later(struct s3_lane *l, struct s3_op *op)
     return true;
 }
 
+/* The attempt takes too long: another one where that is allowed, else this one may go on. */
+static void try_again(struct s3_lane *l, struct s3_op *op)
+{
+    struct floe_error before = op->err;
+    op->try_deadline_us = UINT64_MAX;
+    floe_error_set(&op->err, FLOE_ETIMEOUT, "%s: object \"%s\": no answer to attempt %u in time",
+                   l->s->base.url, op->key, op->tries);
+    if (!retry_later(l, op))
+        op->err = before;
+}
+
 static void start(struct s3_lane *l, struct s3_op *op)
 {
     floe_list_remove(&op->link);
     op->easy = take_handle(l);
     op->tries++;
+    op->try_deadline_us = UINT64_MAX;
+    if (op->try_us && op->tries < op->attempts)
+        op->try_deadline_us = s3_now_us() + (op->try_us << FLOE_MIN(op->tries - 1, 10u));
+    l->next_deadline_us = FLOE_MIN(l->next_deadline_us, op->try_deadline_us);
     s3_answer_reset(op);
     op->err = (struct floe_error){0};
     if (!op->easy) {
@@ -210,10 +225,16 @@ static void expire_due(struct s3_lane *l, uint64_t now)
         FLOE_LIST_EACH_SAFE(it, lists[i])
         {
             struct s3_op *op = FLOE_LIST_ENTRY(it, struct s3_op, link);
-            if (op->deadline_us <= now)
+            uint64_t due = op->deadline_us;
+            if (due <= now) {
                 expire(l, op);
-            else
-                l->next_deadline_us = FLOE_MIN(l->next_deadline_us, op->deadline_us);
+                continue;
+            }
+            if (i == 0 && op->try_deadline_us <= now)
+                try_again(l, op);
+            else if (i == 0)
+                due = FLOE_MIN(due, op->try_deadline_us);
+            l->next_deadline_us = FLOE_MIN(l->next_deadline_us, due);
         }
     }
 }

@@ -137,6 +137,7 @@ static enum floe_err op_fill(struct s3_op *op, const struct floe_store_req *r)
     op->offset = r->offset;
     op->length = r->length;
     op->attempts = r->attempts ? r->attempts : 1;
+    op->try_us = r->kind == FLOE_STORE_PUT || r->kind == FLOE_STORE_DELETE ? 0 : r->try_us;
     memcpy(op->start_after, r->start_after, sizeof op->start_after);
     memcpy(op->if_version, r->if_version, sizeof op->if_version);
     memcpy(op->nonce, r->nonce, sizeof op->nonce);

@@ -54,7 +54,7 @@ struct s3_op {
     char if_version[FLOE_STORE_VERSION_MAX], nonce[FLOE_STORE_NONCE_MAX];
     uint32_t max_keys, attempts, key_count;
     int64_t offset;
-    uint64_t length, deadline_us, timeout_us;
+    uint64_t length, deadline_us, timeout_us, try_us;
     char **keys;
     struct floe_store_body body;
     struct floe_task task;
@@ -64,6 +64,7 @@ struct s3_op {
     struct curl_slist *headers;
     char curl_error[CURL_ERROR_SIZE];
     uint64_t not_before_us;
+    uint64_t try_deadline_us; /* of the present attempt; UINT64_MAX: it has none of its own */
     uint32_t tries;
     uint32_t wire_tries; /* of this attempt: curl repeats by itself what a stale connection has swallowed */
     bool hashed, ambiguous, too_long, no_memory;

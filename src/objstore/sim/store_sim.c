@@ -38,7 +38,8 @@ struct op {
     struct wire *wire; /* the copy whose answer is awaited; null between two */
     uint32_t left;     /* attempts */
     enum floe_err bad; /* what is wrong with the request itself */
-    struct floe_sim_event timeout, again;
+    uint64_t try_us;   /* of the present attempt; 0: no limit */
+    struct floe_sim_event timeout, again, slow;
 };
 struct wire {
     struct floe_list link;
@@ -332,18 +333,24 @@ static void on_land(struct floe_sim_event *e)
 }
 
 /* The node's side. */
+static void leave_wire(struct op *op)
+{
+    struct wire *w = op->wire;
+    if (!w)
+        return;
+    op->wire = NULL;
+    w->op = NULL;
+    if (!w->land.heap_at) /* landed: nothing is left of it but an answer that nobody hears */
+        wire_free(w);
+}
 static void op_free(struct op *op)
 {
     struct floe_sim *sim = op->front->bucket->sim;
     floe_sim_unschedule(sim, &op->timeout);
     floe_sim_unschedule(sim, &op->again);
+    floe_sim_unschedule(sim, &op->slow);
     floe_list_remove(&op->link);
-    if (op->wire) {
-        struct wire *w = op->wire;
-        w->op = NULL;
-        if (!w->land.heap_at) /* landed: nothing is left of it but an answer that nobody hears */
-            wire_free(w);
-    }
+    leave_wire(op);
     if (op->r)
         op->r->driver = NULL;
     cargo_unref(op->cargo);
@@ -395,6 +402,7 @@ static void on_answer(struct floe_sim_event *e)
         return;
     }
     enum floe_err code = w->result;
+    floe_sim_unschedule(op->front->bucket->sim, &op->slow);
     op->wire = NULL;
     w->op = NULL;
     bool again = code == FLOE_EINDETERMINATE || code == FLOE_EUNAVAILABLE || code == FLOE_ECORRUPT ||
@@ -421,6 +429,13 @@ static void on_again(struct floe_sim_event *e)
     }
     send_copy(op);
 }
+/* The attempt takes too long: another one, on another connection. */
+static void on_slow(struct floe_sim_event *e)
+{
+    struct op *op = FLOE_CONTAINER(e, struct op, slow);
+    leave_wire(op);
+    send_copy(op);
+}
 static void on_timeout(struct floe_sim_event *e)
 {
     struct op *op = FLOE_CONTAINER(e, struct op, timeout);
@@ -441,8 +456,11 @@ static void send_copy(struct op *op)
     c->refs++;
     w->op = op;
     op->wire = w;
-    if (op->left)
-        op->left--;
+    op->left--;
+    if (op->try_us && op->left) {
+        floe_sim_after(sim, &op->slow, op->try_us);
+        op->try_us *= 2;
+    }
     w->land.fn = on_land;
     w->answer = (struct floe_sim_event){.fn = on_answer, .node = f->node};
     floe_list_push_back(&f->wires, &w->link);
@@ -489,6 +507,8 @@ static void op_submit(struct floe_store *s, struct floe_store_req *r)
     op->left = r->attempts ? r->attempts : 1;
     op->timeout = (struct floe_sim_event){.fn = on_timeout, .node = f->node};
     op->again = (struct floe_sim_event){.fn = on_again, .node = f->node};
+    op->slow = (struct floe_sim_event){.fn = on_slow, .node = f->node};
+    op->try_us = r->kind == FLOE_STORE_PUT || r->kind == FLOE_STORE_DELETE ? 0 : r->try_us;
     floe_list_push_back(&f->ops, &op->link);
     op->bad = floe_store_req_check(r, &r->err);
     if (op->bad)

@@ -181,6 +181,22 @@ static void attempts_get_past_passing_trouble(void **state)
     floe_sim_destroy(&w.sim);
 }
 
+static void a_slow_attempt_is_repeated(void **state)
+{
+    (void)state;
+    struct world w = open_world(1);
+    floe_sim_bucket_put(w.bucket, "g", "hello", 5, "");
+    floe_sim_bucket_rule(w.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_ANSWER, .times = 2});
+    struct floe_store_req g = {
+        .kind = FLOE_STORE_GET, .key = "g", .length = 10, .attempts = 4, .try_us = 100000};
+    uint64_t t0 = floe_sim_now_us(w.sim);
+    assert_int_equal(run(&w, &g), FLOE_OK);
+    assert_int_equal(g.sent, 3);
+    assert_true(floe_sim_now_us(w.sim) - t0 >= 300000 && floe_sim_now_us(w.sim) - t0 < 400000);
+    floe_store_req_fini(&g);
+    floe_sim_destroy(&w.sim);
+}
+
 /* Nothing is heard of a request after its node's death or its cancel; on the wire it goes on. */
 static void death_and_cancel_drop_answers_only(void **state)
 {
@@ -243,6 +259,7 @@ int main(void)
         cmocka_unit_test(lists_page_in_order),
         cmocka_unit_test(faults_do_what_they_say),
         cmocka_unit_test(attempts_get_past_passing_trouble),
+        cmocka_unit_test(a_slow_attempt_is_repeated),
         cmocka_unit_test(death_and_cancel_drop_answers_only),
         cmocka_unit_test(a_stalled_node_hears_later),
     };
