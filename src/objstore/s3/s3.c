@@ -290,6 +290,7 @@ static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3
         plain[n - strlen(implied)] = '\0';
     s->loopback = strncmp(plain, "127.", 4) == 0 || strncmp(plain, "localhost", 9) == 0 ||
                   strncmp(plain, "[::1]", 5) == 0;
+    s->sign_payload = s->tls ? cfg->sign_payload_tls : !s->loopback;
     s->aws = strstr(plain, ".amazonaws.com") != NULL;
     s->virtual_host = cfg->virtual_host || !cfg->endpoint || !cfg->endpoint[0];
     /* A bucket with a dot fits no certificate as a host name. */
@@ -328,7 +329,6 @@ static enum floe_err set_names(struct s3_store *s, const struct floe_store_s3_co
                               "AWS_SECRET_ACCESS_KEY",
                               s->base.url);
     s->cred = cfg->credentials;
-    s->sign_payload = cfg->sign_payload_tls;
     return FLOE_OK;
 }
 

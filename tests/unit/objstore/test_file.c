@@ -1,4 +1,5 @@
-/* The `file` store: the suite, and what only it has (trailers, damage, several stores on one directory). */
+/* ctest labels: threads
+ * The `file` store: the suite, and what only it has (trailers, damage, several stores on one directory). */
 #include "store_suite.h"
 
 #include <floe/objstore/file.h>
