@@ -139,7 +139,7 @@ void floe_flush_turn(struct floe_log *log)
 {
     struct floe_chain *c = &log->chain;
     uint32_t max = log->cfg.puts_in_flight_max;
-    if (!floe_chain_may_send(log))
+    if (!floe_chain_may_send(log) || log->end.sealing) /* nothing goes behind the own seal */
         return;
     for (;;) {
         while (!floe_list_empty(&c->waiting)) {

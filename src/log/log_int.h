@@ -38,6 +38,8 @@
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
+#define FLOE_LOG_REHEDGE_MIN_US 1000000ull
+#define FLOE_LOG_REHEDGE_MAX_US 8000000ull
 #define FLOE_LOG_RETRY_MIN_US 50000ull
 #define FLOE_LOG_RETRY_MAX_US 2000000ull
 #define FLOE_LOG_CHECKPOINT_WAIT_US 100000ull /* a checkpoint waits that long for a segment to ride in */
@@ -170,7 +172,7 @@ struct floe_put {
     struct floe_put_try try[2];
     struct floe_store_req probe; /* reads the key back */
     bool probing, reread;        /* reread: the pause ends with reading back */
-    uint32_t failures;
+    uint32_t failures, hedges;
     struct floe_timer retry, hedge;
     void (*done)(struct floe_put *put); /* durable: the own bytes lie at the key */
     void *user;

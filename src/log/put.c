@@ -72,18 +72,32 @@ static void send_first(struct floe_put *put)
     put->idle = !floe_chain_may_send(put->log);
     if (put->idle)
         return;
+    put->hedges = 0;
     send_try(put, &put->try[0]);
     floe_timer_start(put->log->cfg.loop, &put->hedge, hedge_after_us(&put->log->chain));
 }
 
+/* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
+ * whose connection may be dead. */
 static void on_hedge(struct floe_timer *timer)
 {
     struct floe_put *put = timer->user;
-    if (put->durable || !put->try[0].active || put->try[1].active || !floe_chain_may_send(put->log) ||
-        !floe_flush_take_token(put->log, false))
+    struct floe_log *log = put->log;
+    struct floe_put_try *a = &put->try[0], *b = &put->try[1];
+    if (put->durable || (!a->active && !b->active))
         return;
-    put->log->stats.put_hedges++;
-    send_try(put, &put->try[1]);
+    uint64_t pause = FLOE_MAX(FLOE_LOG_REHEDGE_MIN_US, 4 * hedge_after_us(&log->chain));
+    floe_timer_start(log->cfg.loop, timer, FLOE_MIN(pause << put->hedges, FLOE_LOG_REHEDGE_MAX_US));
+    if (!floe_chain_may_send(log) || !floe_flush_take_token(log, false))
+        return;
+    struct floe_put_try *t = !a->active ? a : !b->active ? b : a->sent_us <= b->sent_us ? a : b;
+    if (t->active) {
+        floe_store_cancel(log->cfg.store, &t->req);
+        t->active = false;
+    }
+    put->hedges = FLOE_MIN(put->hedges + 1, 8u);
+    log->stats.put_hedges++;
+    send_try(put, t);
 }
 
 /* The same bytes again, or the reading back, after a full-jitter pause. */

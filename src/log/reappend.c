@@ -39,6 +39,12 @@ void floe_reappend_pause(struct floe_reappend *r)
         floe_timer_start(r->log->cfg.loop, &r->timer, FLOE_REAPPEND_PAUSE_US);
 }
 
+void floe_reappend_soon(struct floe_reappend *r)
+{
+    if (!r->stopped)
+        floe_timer_start(r->log->cfg.loop, &r->timer, 0);
+}
+
 /* ---- the value in the tier ------------------------------------------------------------------------ */
 
 static void put_meta(struct floe_reappend *r, uint64_t done_to,
@@ -79,7 +85,12 @@ static void on_producer_stored(void *user, const struct floe_error *err)
 {
     struct floe_reappend *r = user;
     r->producer_ready = err->code == FLOE_OK;
-    if (floe_reappend_came(r))
+    r->asking_producer = r->producer_ready;
+    if (!floe_reappend_came(r))
+        return;
+    if (r->producer_ready)
+        floe_reappend_soon(r);
+    else
         floe_reappend_pause(r);
 }
 
@@ -247,7 +258,7 @@ static void next_window(struct floe_reappend *r)
     r->other_session = false;
     if (r->from >= r->to) {
         r->finished = true;
-        floe_reappend_pause(r);
+        floe_reappend_soon(r);
         return;
     }
     r->next = FLOE_MIN(r->to, r->from + FLOE_REAPPEND_WINDOW);

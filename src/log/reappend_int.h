@@ -76,7 +76,8 @@ void floe_reappend_pump(struct floe_reappend *r);
 struct floe_reappend_part *floe_reappend_part_of(struct floe_reappend *r, const struct floe_tp *tp);
 void floe_reappend_free_parts(struct floe_reappend *r);
 /* reappend.c */
-void floe_reappend_pause(struct floe_reappend *r);
+void floe_reappend_pause(struct floe_reappend *r); /* looks again after a while */
+void floe_reappend_soon(struct floe_reappend *r);  /* in the loop's next turn */
 /* A call-back has come: false when the struct was only waiting for it (and is gone now). */
 bool floe_reappend_came(struct floe_reappend *r);
 void floe_reappend_window_done(struct floe_reappend *r);

@@ -68,8 +68,12 @@ static void on_epoch_end(void *user, const struct floe_error *err, int64_t end)
         part->end_epoch = part->asked_epoch;
         part->end_known = true;
     }
-    if (floe_reappend_came(r))
-        floe_reappend_pause(r); /* the pump may be running */
+    if (!floe_reappend_came(r))
+        return;
+    if (err->code == FLOE_OK)
+        floe_reappend_soon(r); /* the pump may be running */
+    else
+        floe_reappend_pause(r);
 }
 
 /* True when part->end is the end of `epoch`. */
@@ -213,9 +217,11 @@ static void on_sent(void *user, const struct floe_error *err, int16_t kafka_erro
 {
     struct floe_reappend_item *it = user;
     struct floe_reappend *r = it->part->r;
+    if (!floe_reappend_came(r))
+        return;
     answered(it, err->code, kafka_error);
-    if (floe_reappend_came(r))
-        floe_reappend_pause(r);
+    if (it->state != FLOE_ITEM_WANTED)
+        floe_reappend_soon(r);
 }
 
 /* False: not now. */

@@ -116,7 +116,7 @@ static void serve(struct floe_rebuild_part *rp)
         p->rebuild = NULL;
         if (floe_index_block_due(p->index))
             floe_list_push_back(&log->index_due, &p->index_link);
-        if (others)
+        if (others && !log->chain.stopping)
             floe_checkpoint_want(p);
         floe_partition_wake_serving(p);
     }
@@ -462,7 +462,8 @@ void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries
     for (uint32_t i = 0; i < n; i++) {
         const struct floe_lease_entry *e = &entries[i];
         struct floe_partition *old = floe_partition_get(log, &e->tp);
-        if (!log->chain.open || log->chain.lost || !floe_session_name_eq(&e->holder, &log->chain.session)) {
+        if (!log->chain.open || log->chain.lost || log->chain.stopping ||
+            !floe_session_name_eq(&e->holder, &log->chain.session)) {
             refuse(log, e, FLOE_ENOTHOLDER, "the lease names another session than the open one");
             continue;
         }
