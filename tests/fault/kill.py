@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+"""Brokers killed with their disks, under load: nothing that acks=all acknowledged is lost, repeated or moved.
+
+Three brokers on a real S3 server, each behind its own floe-proxy; idempotent librdkafka producers and a consumer run all
+the while (fault_load). In each round a broker that holds leases dies by SIGKILL with PUTs in flight (its proxy holds them:
+asserted) and loses its data directory; in some rounds the one that took over dies as well, before it has flushed
+anything; in others the held PUTs land after the takeover. In two rounds the victim is stopped (SIGSTOP) beyond its lease
+and goes on as a zombie. Run by tests/support/s3server run. FLOE_TEST_ROUNDS sets the number of rounds (10).
+"""
+import collections, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from floe_broker import FLOE, Broker, Failure, check, floe, run
+
+BUILD = os.path.dirname(os.path.abspath(FLOE))
+ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "10"))
+SEED = int(os.environ.get("FLOE_TEST_SEED", str(int(time.time()))))
+PARTITIONS, PRODUCERS, VALUE, RATE, LEASE_MS = 60, 3, 1000, 3000, 2000
+
+
+class Proxy:
+    """floe-proxy before the S3 server; its control port."""
+
+    def __init__(self):
+        self.proc = subprocess.Popen([os.path.join(BUILD, "floe-proxy"), "--to", os.environ["FLOE_S3_ENDPOINT"]],
+                                     stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        words = dict(w.split("=") for w in self.proc.stdout.readline().decode().split())
+        self.endpoint = "http://" + words["listen"]
+        host, port = words["control"].split(":")
+        self.io = socket.create_connection((host, int(port))).makefile("rw")
+
+    def tell(self, line):
+        self.io.write(line + "\n")
+        self.io.flush()
+        out = []
+        while True:
+            row = self.io.readline().rstrip("\n")
+            check(row, "the proxy is gone")
+            if row.startswith("ok"):
+                return out
+            check(not row.startswith("error"), f"proxy: {line}: {row}")
+            out.append(row)
+
+    def held(self):
+        return len(self.tell("held"))
+
+    def count(self, what, counter):
+        for row in self.tell("stats"):
+            if row.startswith(what + " "):
+                return int(dict(f.split("=") for f in row.split()[2:])[counter])
+        return 0
+
+    def stop(self):
+        self.proc.kill()
+        self.proc.wait()
+
+
+class Cluster:
+    def __init__(self, folder, n):
+        self.folder, self.rng = folder, random.Random(SEED)
+        self.proxies = [Proxy() for _ in range(n)]
+        self.generation = [0] * n
+        self.brokers = [None] * n
+        for i in range(n):
+            self.start(i)
+
+    def start(self, i, same_port=True):
+        """A broker with an empty disk."""
+        listen = self.brokers[i].addr if self.brokers[i] and same_port else "127.0.0.1:0"
+        self.generation[i] += 1
+        self.brokers[i] = Broker(
+            os.path.join(self.folder, f"b{i}.{self.generation[i]}"),
+            ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(self.folder)}", "--s3-endpoint",
+             self.proxies[i].endpoint, "--lease-ms", str(LEASE_MS), "--memory", "256MiB"],
+            listen=listen, log=os.path.join(self.folder, f"b{i}.log"))
+        self.brokers[i].start()
+
+    def kill(self, i):
+        self.brokers[i].lose_disk()
+
+    def alive(self):
+        return [i for i, b in enumerate(self.brokers) if b.proc.poll() is None]
+
+    def bootstrap(self):
+        return ",".join(b.addr for b in self.brokers)
+
+    def leaders(self, asked, topic="t"):
+        """address → partitions led, as one broker tells it; None while it cannot."""
+        r = floe("topic", "describe", topic, "--json", "--bootstrap", self.brokers[asked].addr, ok=False, wait=40)
+        s = floe("cluster", "status", "--json", "--bootstrap", self.brokers[asked].addr, ok=False, wait=40)
+        if r.returncode or s.returncode:
+            return None
+        nodes = {n["id"]: f"{n['host']}:{n['port']}" for n in json.loads(s.stdout)["brokers"]}
+        count = collections.Counter()
+        for p in json.loads(r.stdout)["topics"][0]["partitions"]:
+            count[nodes.get(p["leader"])] += 1
+        return count
+
+    def wait_leaders(self, asked, dead, wait):
+        """Until no partition is led by one of `dead`."""
+        until = time.monotonic() + wait
+        gone = {self.brokers[i].addr for i in dead}
+        while True:
+            count = self.leaders(asked)
+            if count is not None and not any(count[a] for a in gone) and not count[None]:
+                return count
+            check(time.monotonic() < until, f"after {wait} s the leaders are still {count} (dead: {gone})")
+            time.sleep(0.05)
+
+    def close(self):
+        for b in self.brokers:
+            if b.proc.poll() is None:
+                b.proc.send_signal(signal.SIGCONT)
+            b.kill()
+        for p in self.proxies:
+            p.stop()
+
+
+class Load:
+    def __init__(self, cluster, folder):
+        self.folder = folder
+        os.mkdir(folder)
+        self.proc = subprocess.Popen([os.path.join(BUILD, "tests", "fault_load"), cluster.bootstrap(), "t",
+                                      str(PARTITIONS), str(PRODUCERS), str(VALUE), str(RATE), folder],
+                                     stdin=subprocess.PIPE, stdout=open(folder + ".out", "wb"))
+
+    def counts(self):
+        with open(self.folder + ".out") as f:
+            rows = f.read().split("\n")
+        words = rows[-2].split() if len(rows) > 1 else []
+        words = words[1:] if words[:1] == ["end"] else words
+        return {k: int(v) for k, v in zip(words[::2], words[1::2])}
+
+    def wait(self, ok, wait, what):
+        until = time.monotonic() + wait
+        while not ok(self.counts()):
+            check(self.proc.poll() is None, "the load generator ended")
+            check(time.monotonic() < until, f"{what}: not within {wait} s: {self.counts()}")
+            time.sleep(0.1)
+
+    def tell(self, line):
+        self.proc.stdin.write(line.encode() + b"\n")
+        self.proc.stdin.flush()
+
+    def progress(self, wait, what):
+        before = self.counts().get("acked", 0)
+        self.wait(lambda c: c.get("acked", 0) > before + RATE // 4, wait, what)
+
+
+def rows(path):
+    with open(path) as f:
+        for line in f:
+            w = line.split()
+            if len(w) == 3:
+                yield int(w[0]), int(w[1]), w[2]
+
+
+def verify(cluster, load):
+    """Everything that was acknowledged against everything that is there."""
+    there, order, seen = {}, collections.defaultdict(lambda: -1), set()
+    next_offset = collections.Counter()
+    p = subprocess.Popen(["kcat", "-b", cluster.bootstrap(), "-C", "-t", "t", "-o", "beginning", "-e", "-q", "-f",
+                          "%p %o %s\n"], stdout=subprocess.PIPE)
+    for line in p.stdout:
+        part, offset, value = line.decode().split()
+        part, offset = int(part), int(offset)
+        producer, seq = value.split(":")[:2]
+        name = f"{producer}:{seq}"
+        check(offset >= next_offset[part], f"{part}: offset {offset} after {next_offset[part] - 1}")
+        next_offset[part] = offset + 1
+        check(name not in seen, f"{name} is there twice (second at {part}/{offset})")
+        seen.add(name)
+        check(order[(part, producer)] < int(seq), f"{part}: {name} stands after {producer}:{order[(part, producer)]}")
+        order[(part, producer)] = int(seq)
+        there[(part, offset)] = name
+    check(p.wait() == 0, "kcat could not read everything")
+    acked = failed = 0
+    for i in range(PRODUCERS):
+        for part, offset, name in rows(f"{load.folder}/acked.{i}"):
+            acked += 1
+            check(there.get((part, offset)) == name,
+                  f"acknowledged {name} at {part}/{offset}, where now is {there.get((part, offset))}")
+        with open(f"{load.folder}/failed.{i}") as f:
+            failed += len(f.readlines())
+    consumed = 0
+    for part, offset, name in rows(f"{load.folder}/consumed"):
+        consumed += 1
+        check(not name.startswith("RESET"), f"the consumer's position {part}/{offset} was called out of range")
+        check(there.get((part, offset)) == name,
+              f"the consumer was given {name} at {part}/{offset}, where now is {there.get((part, offset))}")
+    check(acked > 0 and consumed > 0, "nothing was acknowledged or consumed: this test showed nothing")
+    return f"{acked} acknowledged, {failed} failed, {consumed} consumed, {len(there)} there"
+
+
+def takeover_reads_footers(cluster):
+    """A topic with much data and no reader: who takes it over reads footers, not data."""
+    floe("topic", "create", "big", "--partitions", "12", "--bootstrap", cluster.brokers[0].addr)
+    data = b"".join(b"%08d" % i + b"y" * 1000 + b"\n" for i in range(40000))
+    run(["kcat", "-b", cluster.bootstrap(), "-P", "-t", "big", "-X", "enable.idempotence=true"], data=data, wait=120)
+    leads = cluster.leaders(0, "big")
+    victim = max(cluster.alive(), key=lambda i: leads[cluster.brokers[i].addr])
+    survivors = [i for i in cluster.alive() if i != victim]
+    for i in survivors:
+        cluster.proxies[i].tell("reset")
+    t0 = time.monotonic()
+    cluster.kill(victim)
+    run(["kcat", "-b", ",".join(cluster.brokers[i].addr for i in survivors), "-P", "-t", "big", "-X",
+         "enable.idempotence=true"], data=b"after\n" * 1000, wait=60)
+    took = time.monotonic() - t0
+    got = sum(cluster.proxies[i].count("GET chain", "down") for i in survivors)
+    gets = sum(cluster.proxies[i].count("GET chain", "requests") for i in survivors)
+    check(gets > 0, f"nothing was read: {leads}")
+    check(got < len(data) // 5 and got <= gets * 65536, f"a takeover read {got} bytes of chains that hold {len(data)}")
+    cluster.start(victim)
+    return f"writable again after {took:.1f} s; {gets} GETs, {got >> 10} KiB of {len(data) >> 20} MiB"
+
+
+def hold_own_chain(cluster, i):
+    """The broker's segments are held by its proxy from now on; seals that it puts for others are not."""
+    node = re.search(r"node (\d+) of cluster", cluster.brokers[i].output()).group(1)
+    cluster.proxies[i].tell(f"rule hold hold method=PUT class=chain key=/chain/{node}-")
+
+
+def hold_puts(cluster, load, i, wait=15):
+    """As above; at least one is."""
+    hold_own_chain(cluster, i)
+    until = time.monotonic() + wait
+    while cluster.proxies[i].held() == 0:
+        check(time.monotonic() < until, f"broker {i} has no PUT in flight: {load.counts()}")
+        time.sleep(0.01)
+    return cluster.proxies[i].held()
+
+
+def kill_round(cluster, load, n):
+    alive = cluster.alive()
+    asked = alive[0]
+    leads = cluster.wait_leaders(asked, [], 30)
+    victims = [i for i in alive if leads[cluster.brokers[i].addr] > 0]
+    check(victims, f"nobody leads anything: {leads}")
+    victim = cluster.rng.choice(victims)
+    others = [i for i in alive if i != victim]
+    held = hold_puts(cluster, load, victim)
+    holds = leads[cluster.brokers[victim].addr]
+    check(held > 0 and holds > 0, f"the victim has {held} PUTs in flight and {holds} leases")
+    late = n % 3 == 1 # its PUTs land after the takeover
+    dead = [victim]
+    t0 = time.monotonic()
+    if n % 4 == 2: # who takes over dies as well, before it has flushed anything
+        for i in others:
+            hold_own_chain(cluster, i)
+        cluster.kill(victim)
+        cluster.wait_leaders(others[0], dead, 30)
+        second = others[1]
+        cluster.kill(second)
+        dead.append(second)
+        cluster.proxies[others[0]].tell("clear")
+    else:
+        cluster.kill(victim)
+    if not late:
+        for i in dead:
+            cluster.proxies[i].tell("clear")
+    survivor = [i for i in others if i not in dead][0]
+    cluster.wait_leaders(survivor, dead, 30)
+    took = time.monotonic() - t0
+    if late:
+        for i in dead:
+            cluster.proxies[i].tell("clear")
+    load.progress(40, f"round {n}")
+    for i in dead:
+        cluster.start(i)
+    return f"killed {dead} ({holds} leases, {held} PUTs held{', landed late' if late else ''}), led again after {took:.1f} s"
+
+
+def stop_round(cluster, load, n):
+    """SIGSTOP beyond the lease, then SIGCONT: the zombie acknowledges nothing (all is compared at the end)."""
+    alive = cluster.alive()
+    leads = cluster.wait_leaders(alive[0], [], 30)
+    victim = max(alive, key=lambda i: leads[cluster.brokers[i].addr])
+    held = hold_puts(cluster, load, victim)
+    cluster.brokers[victim].proc.send_signal(signal.SIGSTOP)
+    others = [i for i in alive if i != victim]
+    t0 = time.monotonic()
+    cluster.wait_leaders(others[0], [victim], 30)
+    took = time.monotonic() - t0
+    cluster.proxies[victim].tell("clear")
+    load.progress(40, f"round {n}")
+    cluster.brokers[victim].proc.send_signal(signal.SIGCONT)
+    time.sleep(1)
+    check(cluster.brokers[victim].proc.poll() is None, f"the stopped broker ended:\n{cluster.brokers[victim].output()[-2000:]}")
+    load.progress(40, f"round {n}")
+    return f"stopped {victim} ({held} PUTs held), led again after {took:.1f} s, came back with a new session"
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="floe-kill-")
+    print(f"seed {SEED}, files in {folder}", flush=True)
+    cluster = Cluster(folder, 3)
+    load = None
+    try:
+        print("takeover  " + takeover_reads_footers(cluster), flush=True)
+        floe("topic", "create", "t", "--partitions", str(PARTITIONS), "--bootstrap", cluster.brokers[0].addr)
+        load = Load(cluster, os.path.join(folder, "load"))
+        load.wait(lambda c: c.get("acked", 0) > RATE // 2, 30, "the load does not start")
+        for n in range(ROUNDS):
+            note = stop_round(cluster, load, n) if n % 5 == 3 else kill_round(cluster, load, n)
+            print(f"round {n}  {note}  {load.counts()}", flush=True)
+        load.tell("stop")
+        load.wait(lambda c: c["acked"] + c["failed"] == c["sent"], 60, "not everything was answered")
+        total = load.counts()["acked"]
+        load.wait(lambda c: c["consumed"] >= total, 60, "the consumer does not get everything")
+        load.tell("quit")
+        check(load.proc.wait(60) == 0, "the load generator failed")
+        print("verified  " + verify(cluster, load), flush=True)
+        for b in cluster.brokers:
+            check(b.stop() == 0, f"not a clean end:\n{b.output()[-2000:]}")
+        shutil.rmtree(folder, ignore_errors=True)
+        return 0
+    except Exception as e:
+        print(f"FAILED (seed {SEED}): {e}", flush=True)
+        return 1
+    finally:
+        if load:
+            load.proc.kill()
+        cluster.close()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    sys.exit(main())
