@@ -13,6 +13,7 @@
 
 #define OBJECT_KEY "cluster"
 #define START_TIMEOUT_US (15u * 1000 * 1000) /* a store that is not reached by then is refused */
+#define TRY_US (3u * 1000 * 1000)            /* one request to the store; an answer may be lost */
 #define OBJECT_MAX 4096
 #define PROBE_SCRATCH_MAX (4u << 20)
 
@@ -21,6 +22,7 @@ struct open {
     struct floe_table *table;
     void (*done)(void *user, const struct floe_error *err, const struct floe_cluster_info *info);
     void *user;
+    uint64_t deadline_us;
     uint32_t waiting; /* answers of the first reads that are still to come */
     struct floe_error err;
     struct lease_cluster_record object, record;
@@ -132,11 +134,23 @@ static void on_probe(void *user, const struct floe_error *result)
     keep_verdict(o, err);
 }
 
+/* A read of the store that had no answer is tried again while there is time. */
+static bool again(const struct open *o, enum floe_err code)
+{
+    return (code == FLOE_ETIMEOUT || code == FLOE_ECORRUPT) &&
+           floe_loop_now_us(o->store->loop) + TRY_US < o->deadline_us;
+}
+
 /* ---- cluster object and record ---------------------------------------------------------------------- */
 
 static void on_object(struct floe_store_req *r)
 {
     struct open *o = r->user;
+    if (again(o, r->err.code)) {
+        floe_store_req_fini(r);
+        floe_store_submit(o->store, r);
+        return;
+    }
     if (r->err.code == FLOE_OK) {
         struct floe_error err = {0};
         o->has_object = lease_cluster_decode(OBJECT_KEY, (const char *)r->data->data, r->data->n, &o->object,
@@ -158,7 +172,7 @@ static void get_object(struct open *o)
                                             .key = OBJECT_KEY,
                                             .length = OBJECT_MAX,
                                             .attempts = 8,
-                                            .timeout_us = START_TIMEOUT_US,
+                                            .timeout_us = TRY_US,
                                             .done = on_object,
                                             .user = o};
     o->waiting++;
@@ -215,6 +229,11 @@ static void on_verdict(struct floe_table_req *r)
 static void on_chain(struct floe_store_req *r)
 {
     struct open *o = r->user;
+    if (again(o, r->err.code)) {
+        floe_store_req_fini(r);
+        floe_store_submit(o->store, r);
+        return;
+    }
     if (r->err.code != FLOE_OK)
         fail(o, &r->err, "the store cannot be listed:");
     o->has_chain = r->entry_count > 0;
@@ -237,7 +256,7 @@ static void list_chain(struct open *o)
                                           .key = "chain/",
                                           .max_keys = 1,
                                           .attempts = 8,
-                                          .timeout_us = START_TIMEOUT_US,
+                                          .timeout_us = TRY_US,
                                           .done = on_chain,
                                           .user = o};
     o->waiting++;
@@ -278,7 +297,7 @@ static void put_object(struct open *o)
                                             .body = &o->body,
                                             .body_count = 1,
                                             .attempts = 1,
-                                            .timeout_us = START_TIMEOUT_US,
+                                            .timeout_us = TRY_US,
                                             .done = on_object_put,
                                             .user = o};
     o->waiting++;
@@ -389,6 +408,7 @@ void floe_cluster_open(struct floe_store *store, struct floe_table *table,
     FLOE_ASSERT(o != NULL); /* the first allocation of a start */
     *o = (struct open){.store = store, .table = table, .done = done, .user = user};
     floe_arena_init(&o->scratch, PROBE_SCRATCH_MAX);
+    o->deadline_us = floe_loop_now_us(store->loop) + START_TIMEOUT_US;
     o->verdict_req = (struct floe_table_req){
         .kind = FLOE_TABLE_GET, .timeout_us = START_TIMEOUT_US, .done = on_verdict, .user = o};
     verdict_key(o, o->verdict_req.key);

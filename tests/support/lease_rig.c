@@ -107,6 +107,8 @@ static void on_event(void *user, const struct floe_sim_store_event *e)
         r->table_gets++;
     if (table && e->kind == FLOE_STORE_PUT)
         r->table_puts++;
+    if (e->kind == FLOE_STORE_PUT && strncmp(e->key, "table/lease/", 12) == 0)
+        r->lease_puts++;
     if (r->verbose)
         printf("%8llu %s kind %d %s fault %d -> %s\n", (unsigned long long)e->at_us / 1000,
                e->node ? floe_sim_node_name(e->node) : "-", e->kind, e->key, e->fault,
@@ -481,6 +483,17 @@ static enum floe_err outcome(struct write_op *w)
     return o->n == w->bytes->n && memcmp(o->data, w->bytes->data, o->n) == 0 ? FLOE_OK : FLOE_EEXISTS;
 }
 
+/* What is there, from the first key on without a gap, is committed. */
+static void commit(struct lrig_broker *b)
+{
+    char key[FLOE_CHAIN_KEY_MAX];
+    for (; b->committed < b->next; b->committed++) {
+        floe_chain_key(key, &b->session, b->committed);
+        if (floe_sim_bucket_find(b->rig->bucket, key) == NULL || seal_at(b->rig, &b->session, b->committed))
+            break;
+    }
+}
+
 static void on_written(struct floe_store_req *req)
 {
     struct write_op *w = req->user;
@@ -494,8 +507,8 @@ static void on_written(struct floe_store_req *req)
     }
     if (mine && code == FLOE_OK && w->seal)
         floe_lease_end(b->lease, w->seq, on_ended, b);
-    else if (mine && code == FLOE_OK && b->committed == w->seq)
-        b->committed = w->seq + 1;
+    else if (mine && code == FLOE_OK)
+        commit(b);
     else if (mine && code != FLOE_OK)
         floe_lease_session_lost(b->lease, "a seal in its chain");
     free_write(w);
@@ -684,7 +697,7 @@ bool lrig_fault_hit(struct lrig *r)
 
 void lrig_count_reset(struct lrig *r)
 {
-    r->table_puts = r->table_gets = r->lists = r->requests = 0;
+    r->lease_puts = r->table_puts = r->table_gets = r->lists = r->requests = 0;
 }
 
 /* ---- the bucket as a whole

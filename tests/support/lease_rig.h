@@ -49,8 +49,8 @@ struct lrig {
     uint32_t lease_ms, shards;
     bool verbose;
     struct lrig_broker b[LRIG_BROKERS];
-    uint64_t faults;                                  /* that hit */
-    uint64_t table_puts, table_gets, lists, requests; /* at the bucket, since lrig_count_reset */
+    uint64_t faults;                                              /* that hit */
+    uint64_t lease_puts, table_puts, table_gets, lists, requests; /* at the bucket, since lrig_count_reset */
     struct lrig_watch *watch;
 };
 
