@@ -164,7 +164,8 @@ struct floe_log_append {
                               INVALID_PRODUCER_EPOCH, DUPLICATE_SEQUENCE_NUMBER, ... */
     int16_t kafka_error;
     int64_t base_offset, log_append_ms, log_start;
-    bool maybe_applied;    /* a failure after its PUT was started: the outcome is unknown */
+    bool maybe_applied;    /* a failure after its PUT was started, or after a durable put in the tier that may
+                               be appended again: the outcome is unknown */
     struct floe_list link; /* the log's own */
     uint64_t tier_seq;     /* the log's own */
 };

@@ -101,6 +101,8 @@ static void on_appended(struct floe_log_append *a)
     k->kafka_error = a->kafka_error;
     k->result = a->base_offset;
     k->maybe = a->maybe_applied;
+    floe_sim_note(c->sim, p->node, "sending %u (acks %d) to %u: %s at %lld%s", k->sent, a->acks, k->part,
+                  floe_err_name(a->err.code), (long long)a->base_offset, k->maybe ? ", perhaps applied" : "");
     if (a->err.code == FLOE_OK && a->acks == -1) {
         /* Alive when it was decided; a stall may lie between that and this turn. */
         if (!floe_lease_alive(p->lease) && floe_sim_now_us(c->sim) > p->stalled_until + 10000)
@@ -169,6 +171,8 @@ static void serve_produce(struct simcall *k)
     if (e == FLOE_OK) {
         k->appending = true;
     } else {
+        floe_sim_note(k->c->sim, p->node, "sending %u to %u refused: %s", k->sent, k->part,
+                      k->append.err.msg);
         k->kafka_error = k->append.kafka_error;
         answer(k, e);
     }
@@ -244,6 +248,7 @@ static void serve_latest(struct simcall *k)
     k->epoch = floe_partition_epoch(part);
     k->served_hw_at_start = k->c->ledger[k->part].served_hw;
     k->result = floe_partition_high_watermark(part);
+    k->misled = floe_sim_now_us(k->c->sim) < k->proc->misled_until;
     note_watermark(k);
     answer(k, FLOE_OK);
 }

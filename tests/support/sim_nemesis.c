@@ -106,7 +106,10 @@ static void stall(struct simcluster *c, struct simproc *p)
     static const uint64_t ms[] = {5, 100, 500, 1000, 2500, 4000, 9000};
     uint64_t us = 1000 * ms[below(c, FLOE_COUNTOF(ms))] + below(c, 50000);
     p->stalled_until = FLOE_MAX(p->stalled_until, floe_sim_now_us(c->sim) + us);
-    floe_sim_node_stall(p->node, us, below(c, 5) == 0);
+    bool stands = below(c, 5) == 0;
+    if (stands)
+        p->misled_until = p->stalled_until + 1000ull * c->shape.lease_ms;
+    floe_sim_node_stall(p->node, us, stands);
 }
 static void one_fault(struct simcluster *c)
 {

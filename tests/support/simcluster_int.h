@@ -73,7 +73,7 @@ struct simcall {
     int32_t node, epoch; /* meta: leader; fetch: epoch of the answering broker */
     uint8_t *data;       /* fetch */
     size_t data_n;
-    bool answered;
+    bool answered, misled;
     int64_t acked_end_at_start, served_hw_at_start;
 };
 struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
@@ -105,6 +105,7 @@ struct simproc {
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
     uint64_t started_us, stalled_until, ending_us;
+    uint64_t misled_until; /* its clock stood still: it may believe in its lease for so long */
     struct floe_list rechecks;
 };
 struct simmachine {
