@@ -192,7 +192,7 @@ static void cluster_open(void *user, const struct floe_error *err, const struct 
     }
     b->cluster = *info;
     b->stage = "opening the tier";
-    if (floe_broker_open_tier(b, &e))
+    if (floe_broker_open_tier(b, &e) || floe_peers_uv_create(&b->peers, b->uv, &e))
         fail(b, &e);
     else
         start_core(b);
