@@ -108,8 +108,7 @@ void floe_chain_commit(struct floe_log *log)
         publish(log, seg);
         for (uint32_t i = 0; i < seg->tier_count; i++)
             log->cfg.tier->ops->drop(log->cfg.tier, seg->tier[i].from, seg->tier[i].to);
-        if (seg->tier_count > 0)
-            log->tier_refuses = false;
+        log->tier_refuses = false;
         floe_list_remove(&seg->link);
         floe_segment_free(seg);
         any = true;

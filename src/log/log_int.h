@@ -328,7 +328,8 @@ struct floe_log {
     struct floe_list stage_ops;    /* puts and gets in the tier under way */
     uint64_t tier_from, tier_next; /* where what a former session left may start; next sequence number */
     uint64_t spilling;             /* bytes on their way to the tier */
-    bool tier_refuses;             /* the last put failed: no spill until something was dropped */
+    bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
+    bool tier_noted;   /* and that was told */
     struct floe_list rebuilds, rechecks;
     bool detached; /* being destroyed: drivers are not called any more */
     struct floe_reappend *reappend;

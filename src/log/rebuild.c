@@ -8,6 +8,8 @@
  * others go on. */
 #include <stdlib.h>
 
+#include <floe/base/crc32c.h>
+
 #include "rebuild_int.h"
 
 /* ---- a partition's end ---------------------------------------------------------------------------- */
@@ -31,6 +33,8 @@ static void leave_group(struct floe_rebuild_part *rp)
     floe_list_remove(&rp->link);
     FLOE_LIST_EACH(it, &g->ranges)
     {
+        if (!rp->ckpt_wait)
+            break; /* its checkpoint came: no range names it */
         struct floe_rebuild_range *range = FLOE_LIST_ENTRY(it, struct floe_rebuild_range, link);
         for (uint32_t i = 0; i < range->n; i++)
             if (range->items[i].part == rp)
@@ -276,22 +280,23 @@ static void take_block(struct floe_rebuild_source *src, uint64_t seq, const stru
         apply_deltas(rp, s);
 }
 
-/* Checkpoints that lie near each other are read together. */
-static void take_checkpoints(struct floe_rebuild_source *src, uint64_t seq, struct floe_segment_cursor *c)
+/* True when the block lies in the bytes that came with the footer, and was taken from there. */
+static bool taken_from_tail(struct floe_rebuild_part *rp, const struct floe_rebuild_tail *t,
+                            const struct floe_segment_opaque *o)
 {
-    struct floe_rebuild_ckpt *items = malloc((c->f->opaque_count ? c->f->opaque_count : 1) * sizeof *items);
-    struct floe_segment_opaque o;
-    uint32_t n = 0;
-    while (items && floe_segment_next_opaque(c, &o)) {
-        struct floe_rebuild_part *rp = o.kind == FLOE_OPAQUE_CHECKPOINT && o.has_topic
-                                           ? part_of(src->group, &o.topic, o.partition)
-                                           : NULL;
-        if (!rp || !rp->ckpt_wait || rp->ckpt.seq != seq ||
-            !floe_session_name_eq(&rp->ckpt.session, &src->session))
-            continue;
-        rp->ckpt_found = true;
-        items[n++] = (struct floe_rebuild_ckpt){rp, o.position, o.length, o.crc};
-    }
+    if (o->position < t->at)
+        return false;
+    const uint8_t *p = t->bytes.p + (o->position - t->at);
+    if (floe_crc32c(0, p, o->length) != o->crc)
+        return false; /* read again, to be sure */
+    floe_rebuild_checkpoint(rp, floe_slice(p, o->length), t->footer->key);
+    return true;
+}
+
+/* Checkpoints that lie near each other are read together. */
+static void get_checkpoints(struct floe_rebuild_source *src, uint64_t seq,
+                            const struct floe_rebuild_ckpt *items, uint32_t n)
+{
     for (uint32_t from = 0, to; from < n; from = to) {
         uint64_t start = items[from].position, end = start + items[from].length;
         for (to = from + 1; to < n; to++) {
@@ -304,6 +309,27 @@ static void take_checkpoints(struct floe_rebuild_source *src, uint64_t seq, stru
             for (uint32_t i = from; i < to; i++)
                 items[i].part->ckpt_found = false; /* fails below */
     }
+}
+
+static void take_checkpoints(struct floe_rebuild_source *src, uint64_t seq, const struct floe_rebuild_tail *t,
+                             struct floe_segment_cursor *c)
+{
+    struct floe_rebuild_ckpt *items =
+        malloc((t->footer->opaque_count ? t->footer->opaque_count : 1) * sizeof *items);
+    struct floe_segment_opaque o;
+    uint32_t n = 0;
+    while (items && floe_segment_next_opaque(c, &o)) {
+        struct floe_rebuild_part *rp = o.kind == FLOE_OPAQUE_CHECKPOINT && o.has_topic
+                                           ? part_of(src->group, &o.topic, o.partition)
+                                           : NULL;
+        if (!rp || !rp->ckpt_wait || rp->ckpt_found || rp->ckpt.seq != seq ||
+            !floe_session_name_eq(&rp->ckpt.session, &src->session))
+            continue;
+        rp->ckpt_found = true;
+        if (!taken_from_tail(rp, t, &o))
+            items[n++] = (struct floe_rebuild_ckpt){rp, o.position, o.length, o.crc};
+    }
+    get_checkpoints(src, seq, items, n);
     free(items);
 }
 
@@ -323,9 +349,10 @@ static void fail_all(struct floe_rebuild_source *src, uint64_t seq, const struct
     }
 }
 
-void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq,
-                          const struct floe_segment_footer *footer, const struct floe_error *err)
+void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq, const struct floe_rebuild_tail *tail,
+                          const struct floe_error *err)
 {
+    const struct floe_segment_footer *footer = tail->footer;
     if (!footer) {
         fail_all(src, seq, err);
         return;
@@ -335,7 +362,7 @@ void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq,
     floe_segment_cursor_init(&c, footer);
     while (floe_segment_next_block(&c, &b))
         take_block(src, seq, &b, &c);
-    take_checkpoints(src, seq, &c);
+    take_checkpoints(src, seq, tail, &c);
     const struct floe_error *bad = floe_segment_cursor_err(&c);
     if (bad->code != FLOE_OK) {
         fail_all(src, seq, bad);

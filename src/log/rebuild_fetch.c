@@ -139,7 +139,12 @@ static void deliver_ready(struct floe_rebuild_source *src)
         uint64_t need;
         bool ok = err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
         src->group->log->stats.footers_read++;
-        floe_rebuild_deliver(src, get->seq, ok ? &footer : NULL, &err);
+        struct floe_rebuild_tail tail = {.footer = ok ? &footer : NULL};
+        if (ok) {
+            tail.bytes = floe_slice(get->req.data->data, get->req.data->n);
+            tail.at = get->req.size - get->req.data->n;
+        }
+        floe_rebuild_deliver(src, get->seq, &tail, &err);
         free_get(get);
         if (++src->deliver_at == src->ranges[src->deliver_range].to) {
             if (++src->deliver_range == src->range_count)
@@ -222,7 +227,6 @@ static void on_range(struct floe_store_req *r)
 {
     struct floe_rebuild_range *range = r->user;
     struct floe_rebuild *g = range->group;
-    floe_list_remove(&range->link);
     for (uint32_t i = 0; i < range->n; i++) {
         struct floe_rebuild_ckpt *it = &range->items[i];
         struct floe_rebuild_part *rp = it->part;
@@ -244,6 +248,7 @@ static void on_range(struct floe_store_req *r)
         else
             floe_rebuild_checkpoint(rp, floe_slice(r->data->data + at, it->length), r->key);
     }
+    floe_list_remove(&range->link);
     floe_store_req_fini(r);
     free(range);
     floe_rebuild_maybe_done(g);

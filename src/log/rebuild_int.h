@@ -6,7 +6,7 @@
 
 #define FLOE_REBUILD_GETS_MAX 32u /* footers in flight, of one group */
 #define FLOE_REBUILD_ATTEMPTS 5u
-#define FLOE_REBUILD_TRY_US 250000u /* an attempt's first limit, and 10 MB/s */
+#define FLOE_REBUILD_TRY_US 250000u       /* an attempt's first limit, and 10 MB/s */
 #define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
 #define FLOE_REBUILD_RANGE_GAP (64u << 10)
 
@@ -91,8 +91,13 @@ void floe_rebuild_fetch_fini(struct floe_rebuild *g);
 bool floe_rebuild_passed(const struct floe_rebuild_source *src,
                          uint64_t end); /* keys below end are delivered */
 /* rebuild.c: what came. `footer` null: `err` tells why. */
-void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq,
-                          const struct floe_segment_footer *footer, const struct floe_error *err);
+struct floe_rebuild_tail {
+    const struct floe_segment_footer *footer;
+    struct floe_slice bytes; /* the object's last ones, from `at` on: short checkpoints lie in them */
+    uint64_t at;
+};
+void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq, const struct floe_rebuild_tail *tail,
+                          const struct floe_error *err);
 void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice bytes, const char *key);
 void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err);
 void floe_rebuild_advance_all(struct floe_rebuild *g);

@@ -68,11 +68,13 @@ static void free_op(struct floe_stage_op *op)
     free(op);
 }
 
+/* Named once, until a put succeeds again; no spill until then, or until a commit may have made room. */
 static void tier_failed(struct floe_log *log, const struct floe_error *err)
 {
-    if (log->tier_refuses)
-        return;
     log->tier_refuses = true;
+    if (log->tier_noted)
+        return;
+    log->tier_noted = true;
     struct floe_error note = *err;
     floe_error_prefix(&note, "the tier takes no batches (acks=1 waits for the store meanwhile)");
     floe_log_note(log, &note);
@@ -86,7 +88,9 @@ static void on_put(struct floe_tier_op *top)
     bool ok = top->err.code == FLOE_OK;
     if (op->spill)
         log->spilling -= op->n;
-    if (!ok)
+    if (ok)
+        log->tier_refuses = log->tier_noted = false;
+    else
         tier_failed(log, &top->err);
     if (e) {
         e->op = NULL;
