@@ -56,26 +56,25 @@ static enum find wait_for(struct extent *x, struct task *task)
 enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const struct floe_index_hit *hit,
                            const struct floe_index_page **out, struct floe_error *err)
 {
-    struct block *b = cache_find(rd, &hit->entry);
-    if (!b) {
-        struct extent *x = cache_fetch(rd, hit->level, &hit->entry, NULL, 0);
-        if (x)
-            return wait_for(x, task);
+    const struct floe_index_entry *e = &hit->entry;
+    struct extent *x = cache_find(rd, hit->level, e);
+    if (!x)
+        x = cache_fetch(rd, hit->level, e, e->position + e->length, FETCH_NARROW);
+    if (!x) {
         floe_error_set(err, FLOE_ENOMEM, "no memory to read an index block");
         return FIND_FAILED;
     }
-    if (b->extent->get)
-        return wait_for(b->extent, task);
-    cache_touch(rd, b->extent);
-    if (!b->extent->page || floe_index_page_check(b->extent->page, hit, err) != FLOE_OK) {
+    if (x->get)
+        return wait_for(x, task);
+    if (floe_index_page_check(x->page, hit, err) != FLOE_OK) {
         char key[FLOE_CHAIN_KEY_MAX];
-        floe_chain_key(key, &hit->entry.session, hit->entry.seq);
-        if (!b->extent->page)
-            floe_error_set(err, FLOE_ECORRUPT, "batches where an index block should be");
-        floe_error_prefix(err, "%s: byte %" PRIu64, key, hit->entry.position);
+        floe_chain_key(key, &e->session, e->seq);
+        floe_error_prefix(err, "%s: byte %" PRIu64, key, e->position);
         return FIND_FAILED;
     }
-    *out = b->extent->page;
+    floe_list_remove(&x->lru);
+    floe_list_push_back(&rd->lru, &x->lru);
+    *out = x->page;
     return FIND_FOUND;
 }
 
@@ -97,64 +96,70 @@ enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index 
     return FIND_FOUND;
 }
 
-enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
-                            const struct floe_index_entry *more, uint32_t more_n, struct block **out,
-                            struct floe_error *err)
+static enum find bad_block(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e,
+                           struct floe_error *err)
 {
-    struct block *b = cache_find(rd, e);
-    if (!b) {
-        struct extent *x = cache_fetch(rd, 0, e, more, more_n);
-        if (x)
-            return wait_for(x, task);
-        floe_error_set(err, FLOE_ENOMEM, "no memory to read batches");
-        return FIND_FAILED;
-    }
-    if (b->extent->get)
-        return wait_for(b->extent, task);
-    cache_touch(rd, b->extent);
-    if (!b->p) {
-        char key[FLOE_CHAIN_KEY_MAX];
-        floe_chain_key(key, &e->session, e->seq);
-        floe_error_set(err, FLOE_ECORRUPT,
-                       "%s: byte %" PRIu64 ": checksum of %" PRIu32 " bytes with offsets %" PRId64
-                       " to %" PRId64 " does not fit",
-                       key, e->position, e->length, e->base_offset, e->end_offset);
-        cache_drop_bad(rd, b);
-        return FIND_FAILED;
-    }
-    *out = b;
-    return FIND_FOUND;
+    char key[FLOE_CHAIN_KEY_MAX];
+    floe_chain_key(key, &e->session, e->seq);
+    floe_error_set(err, FLOE_ECORRUPT,
+                   "%s: byte %" PRIu64 ": checksum of %" PRIu32 " bytes with offsets %" PRId64 " to %" PRId64
+                   " does not fit",
+                   key, e->position, e->length, e->base_offset, e->end_offset);
+    cache_drop(rd, x); /* who asks again gets fresh bytes */
+    return FIND_FAILED;
 }
 
-uint32_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
-                         const struct floe_index_entry *first, uint64_t bytes, int64_t high_watermark,
-                         struct floe_index_entry out[READ_EXTENT_BLOCKS])
+enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
+                            uint64_t to, bool wide, struct piece *out, struct floe_error *err)
 {
-    const struct floe_index_entry *last = first;
-    uint64_t total = first->length;
-    uint32_t n = 0;
-    while (n + 1 < READ_EXTENT_BLOCKS && last->end_offset < high_watermark) {
-        struct floe_index_entry *e = &out[n];
-        if (reader_find_entry(rd, ix, NULL, last->end_offset, e, NULL) != FIND_FOUND || e->seq != last->seq ||
-            !floe_session_name_eq(&e->session, &last->session) ||
-            e->position != last->position + last->length || e->base_offset >= high_watermark ||
-            total + e->length > bytes || cache_find(rd, e))
-            break;
-        total += e->length;
-        last = e;
-        n++;
+    enum fetch_mode mode = wide ? FETCH_MAYBE_WIDE : FETCH_NARROW;
+    struct extent *x = cache_find(rd, 0, e);
+    if (x && !x->get) {
+        const uint8_t *p = cache_take(rd, x, e);
+        if (p) {
+            *out = (struct piece){x, p};
+            return FIND_FOUND;
+        }
+        if (x->second)
+            return bad_block(rd, x, e, err);
+        cache_drop(rd, x); /* once more, this block alone: the wire may be to blame */
+        x = NULL;
+        to = e->position + e->length;
+        mode = FETCH_SECOND;
     }
-    return n;
+    if (!x)
+        x = cache_fetch(rd, 0, e, to, mode);
+    if (x)
+        return wait_for(x, task);
+    floe_error_set(err, FLOE_ENOMEM, "no memory to read batches");
+    return FIND_FAILED;
+}
+
+uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
+                         const struct floe_index_entry *first, uint64_t bytes, int64_t high_watermark,
+                         struct floe_index_entry *last)
+{
+    struct floe_index_entry e;
+    *last = *first;
+    for (uint32_t n = 1; n < READ_EXTENT_BLOCKS && last->end_offset < high_watermark; n++) {
+        if (reader_find_entry(rd, ix, NULL, last->end_offset, &e, NULL) != FIND_FOUND || e.seq != last->seq ||
+            !floe_session_name_eq(&e.session, &last->session) ||
+            e.position != last->position + last->length || e.base_offset >= high_watermark ||
+            e.position + e.length - first->position > bytes || cache_find(rd, 0, &e))
+            break;
+        *last = e;
+    }
+    return last->position + last->length;
 }
 
 /* ---- reads ---------------------------------------------------------------------------------------- */
 
 /* Gathers whole batches of one block from `offset` on. False when the read is full; *next is where to go on.
  */
-static bool take_batches(struct floe_log_read *r, const struct block *b, int64_t offset, int64_t *next,
-                         struct floe_error *err)
+static bool take_batches(struct floe_log_read *r, const struct floe_index_entry *at,
+                         const struct piece *piece, int64_t offset, int64_t *next, struct floe_error *err)
 {
-    struct floe_slice rest = floe_slice(b->p, b->at.length), bytes;
+    struct floe_slice rest = floe_slice(piece->p, at->length), bytes;
     const uint8_t *from = NULL, *to = NULL;
     bool full = false;
     int64_t end = offset;
@@ -162,8 +167,8 @@ static bool take_batches(struct floe_log_read *r, const struct block *b, int64_t
         struct floe_batch batch;
         if (floe_batch_next(&rest, &batch, &bytes, err) != FLOE_OK) {
             char key[FLOE_CHAIN_KEY_MAX];
-            floe_chain_key(key, &b->at.session, b->at.seq);
-            floe_error_prefix(err, "%s: byte %" PRIu64, key, b->at.position + (uint64_t)(rest.p - b->p));
+            floe_chain_key(key, &at->session, at->seq);
+            floe_error_prefix(err, "%s: byte %" PRIu64, key, at->position + (uint64_t)(rest.p - piece->p));
             return false;
         }
         if (floe_batch_last_offset(&batch) < offset)
@@ -185,28 +190,32 @@ static bool take_batches(struct floe_log_read *r, const struct block *b, int64_t
         }
         r->slices = slices;
         slices[r->slice_count++] =
-            (struct floe_bufslice){floe_buf_ref(b->extent->buf), from, (size_t)(to - from)};
+            (struct floe_bufslice){floe_buf_ref(piece->extent->buf), from, (size_t)(to - from)};
         r->bytes += (uint32_t)(to - from);
     }
-    *next = full ? end : b->at.end_offset;
+    *next = full ? end : at->end_offset;
     return !full;
 }
 
-/* One entry's bytes: in the cache, or fetched with what follows it. */
-static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t offset, struct block **out)
+/* The next entry and its bytes: in the cache, or fetched with what follows them. */
+static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t offset,
+                            struct floe_index_entry *e, struct piece *out)
 {
-    struct floe_index_entry e, more[READ_EXTENT_BLOCKS];
     bool first = t->read->bytes == 0;
-    enum find f = reader_find_entry(rd, t->ix, first ? t : NULL, offset, &e, &t->err);
+    enum find f = reader_find_entry(rd, t->ix, first ? t : NULL, offset, e, &t->err);
     if (f != FIND_FOUND)
         return f;
-    if (e.base_offset >= t->high_watermark)
+    if (e->base_offset >= t->high_watermark)
         return FIND_NONE;
-    if (!first && !cache_find(rd, &e))
+    bool cached = cache_find(rd, 0, e) != NULL;
+    if (!first && !cached)
         return FIND_WAIT; /* there is something to answer with: what follows comes with the next read */
+    struct floe_index_entry last;
     uint64_t bytes = FLOE_MIN(FLOE_MAX(t->read->max_bytes, FLOE_SEGMENT_BLOCK_MAX), READ_EXTENT_BYTES);
-    uint32_t n = cache_find(rd, &e) ? 0 : reader_adjacent(rd, t->ix, &e, bytes, t->high_watermark, more);
-    return reader_find_block(rd, first ? t : NULL, &e, more, n, out, &t->err);
+    uint64_t to = e->position + e->length;
+    if (!cached)
+        to = reader_adjacent(rd, t->ix, e, bytes, t->high_watermark, &last);
+    return reader_find_block(rd, first ? t : NULL, e, to, true, out, &t->err);
 }
 
 static bool read_step(struct floe_log_reader *rd, struct task *t)
@@ -214,15 +223,16 @@ static bool read_step(struct floe_log_reader *rd, struct task *t)
     struct floe_log_read *r = t->read;
     int64_t next = r->offset;
     while (next < t->high_watermark) {
-        struct block *b = NULL;
-        enum find f = find_bytes(rd, t, next, &b);
+        struct floe_index_entry e;
+        struct piece piece;
+        enum find f = find_bytes(rd, t, next, &e, &piece);
         if (f == FIND_WAIT && r->bytes == 0)
             return false;
         if (f == FIND_NONE && r->bytes == 0)
             floe_error_set(&t->err, FLOE_ECORRUPT,
                            "offset %" PRId64 " is below the high watermark %" PRId64 " and in no segment",
                            next, t->high_watermark);
-        if (f != FIND_FOUND || !take_batches(r, b, next, &next, &t->err))
+        if (f != FIND_FOUND || !take_batches(r, &e, &piece, next, &next, &t->err))
             break;
     }
     if (r->bytes > 0) {
@@ -326,7 +336,10 @@ enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct 
     if (!rd)
         return FLOE_ENOMEM;
     rd->cfg = *cfg;
-    floe_map_init(&rd->blocks);
+    floe_map_init(&rd->extents);
+    floe_list_init(&rd->unjudged);
+    rd->wide_use = READ_WIDE_USE_MIN + 100;
+    rd->wide_penalty = READ_WIDE_REST;
     floe_list_init(&rd->lru);
     floe_list_init(&rd->gets);
     floe_list_init(&rd->tasks);

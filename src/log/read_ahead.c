@@ -10,6 +10,7 @@ static void stream_free(struct floe_log_reader *rd, struct stream *s)
 {
     floe_list_remove(&s->link);
     rd->stream_count--;
+    rd->sequential -= s->window > 0;
     free(s);
 }
 
@@ -57,28 +58,23 @@ static void fetch_ahead(struct floe_log_reader *rd, struct stream *s, int64_t hi
         s->ahead = s->next;
         s->fetched = s->consumed;
     }
-    struct floe_index_entry e, more[READ_EXTENT_BLOCKS];
+    struct floe_index_entry e, last;
     while (s->ahead < high_watermark && may_start(rd)) {
+        /* Not for every little bit that the reader has taken: GETs would shrink to what it takes at a time.
+         */
         uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0, window = window_of(rd, s);
-        if (out >= window || reader_find_entry(rd, s->ix, NULL, s->ahead, &e, NULL) != FIND_FOUND ||
+        uint64_t step = FLOE_MIN(READ_EXTENT_BYTES, window / 2);
+        if (out + step > window || reader_find_entry(rd, s->ix, NULL, s->ahead, &e, NULL) != FIND_FOUND ||
             e.base_offset >= high_watermark)
             return;
-        struct block *b = cache_find(rd, &e);
-        if (b) {
-            s->ahead = e.end_offset;
-            s->fetched += e.length;
-            continue;
+        last = e;
+        if (!cache_find(rd, 0, &e)) {
+            uint64_t to = reader_adjacent(rd, s->ix, &e, FLOE_MAX(step, e.length), high_watermark, &last);
+            if (!cache_fetch(rd, 0, &e, to, FETCH_MAYBE_WIDE))
+                return;
         }
-        uint64_t bytes = FLOE_MIN(FLOE_MAX(window - out, e.length), READ_EXTENT_BYTES);
-        uint32_t n = reader_adjacent(rd, s->ix, &e, bytes, high_watermark, more);
-        if (!cache_fetch(rd, 0, &e, more, n))
-            return;
-        s->fetched += e.length;
-        s->ahead = e.end_offset;
-        for (uint32_t i = 0; i < n; i++) {
-            s->fetched += more[i].length;
-            s->ahead = more[i].end_offset;
-        }
+        s->fetched += last.position + last.length - e.position;
+        s->ahead = last.end_offset;
     }
 }
 
@@ -92,6 +88,8 @@ void ahead_note(struct floe_log_reader *rd, const struct floe_index *ix, int64_t
         if (!s)
             return; /* read-ahead is a help, not a promise */
     }
+    if (sequential && s->window == 0)
+        rd->sequential++;
     if (sequential)
         s->window = s->window ? FLOE_MIN(s->window * 2, READ_WINDOW_MAX) : READ_WINDOW_FIRST;
     if (offset >= s->next)

@@ -1,4 +1,4 @@
-/* Extents: ranged GETs of whole blocks, checked once on arrival, kept until the cache is full. */
+/* Extents: ranged GETs, kept until the cache is full, their blocks checked when they are first taken out. */
 #include "log/read_int.h"
 
 #include <floe/base/assert.h>
@@ -7,47 +7,99 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static uint64_t block_hash(const struct floe_index_entry *e)
+/* ---- finding -------------------------------------------------------------------------------------- */
+
+static uint64_t object_hash(const struct floe_index_entry *e)
 {
-    uint8_t id[32];
+    uint8_t id[24];
     floe_put_le32(id, (uint32_t)e->session.node);
     floe_put_le32(id + 4, (uint32_t)e->session.epoch);
     floe_put_le64(id + 8, e->session.id);
     floe_put_le64(id + 16, e->seq);
-    floe_put_le64(id + 24, e->position);
     return floe_hash64(id, sizeof id, 0);
 }
 
-static bool same_place(const struct floe_index_entry *a, const struct floe_index_entry *b)
+static bool same_object(const struct extent *x, uint32_t index_level, const struct floe_index_entry *e)
 {
-    return a->position == b->position && a->seq == b->seq && a->length == b->length && a->crc == b->crc &&
-           floe_session_name_eq(&a->session, &b->session);
+    return x->first.seq == e->seq && floe_session_name_eq(&x->first.session, &e->session) &&
+           (x->index_level > 0) == (index_level > 0);
 }
 
-struct block *cache_find(const struct floe_log_reader *rd, const struct floe_index_entry *e)
+struct extent *cache_find(const struct floe_log_reader *rd, uint32_t index_level,
+                          const struct floe_index_entry *e)
 {
-    for (struct floe_map_node *n = floe_map_first(&rd->blocks, block_hash(e)); n; n = floe_map_next_same(n)) {
-        struct block *b = FLOE_MAP_ENTRY(n, struct block, node);
-        if (same_place(&b->at, e))
-            return b;
+    for (struct floe_map_node *n = floe_map_first(&rd->extents, object_hash(e)); n;
+         n = floe_map_next_same(n)) {
+        struct extent *x = FLOE_MAP_ENTRY(n, struct extent, node);
+        if (same_object(x, index_level, e) && x->from <= e->position && e->position + e->length <= x->to)
+            return x;
     }
     return NULL;
 }
 
-void cache_drop_bad(struct floe_log_reader *rd, struct block *b)
+/* Bytes of [from, to) of the entry's object that extents of data have, or will have. */
+static uint64_t covered(const struct floe_log_reader *rd, const struct floe_index_entry *e, uint64_t from,
+                        uint64_t to)
 {
-    FLOE_ASSERT(!b->p && !b->gone && !b->extent->get);
-    floe_map_remove(&rd->blocks, &b->node);
-    b->gone = true;
+    uint64_t sum = 0;
+    for (struct floe_map_node *n = floe_map_first(&rd->extents, object_hash(e)); n;
+         n = floe_map_next_same(n)) {
+        const struct extent *x = FLOE_MAP_ENTRY(n, struct extent, node);
+        uint64_t a = FLOE_MAX(x->from, from), b = FLOE_MIN(x->to, to);
+        if (same_object(x, 0, e) && a < b)
+            sum += b - a;
+    }
+    return sum;
 }
 
-void cache_touch(struct floe_log_reader *rd, struct extent *x)
+/* Index of the first verified block at or after `position`. */
+static uint32_t verified_at(const struct extent *x, uint64_t position)
 {
-    if (x->get)
-        return;
+    uint32_t from = 0, to = x->ok_n;
+    while (from < to) {
+        uint32_t mid = from + (to - from) / 2;
+        if (x->ok[mid].position < position)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    return from;
+}
+
+/* Remembers a right block; forgetting one only costs its check again. */
+static void note_verified(struct extent *x, uint32_t at, const struct floe_index_entry *e)
+{
+    x->used += e->length;
+    if (x->ok_n == x->ok_cap) {
+        uint32_t cap = x->ok_cap ? x->ok_cap * 2 : 8;
+        struct verified *p = realloc(x->ok, cap * sizeof *p);
+        if (!p)
+            return;
+        x->ok = p;
+        x->ok_cap = cap;
+    }
+    memmove(x->ok + at + 1, x->ok + at, (x->ok_n - at) * sizeof *x->ok);
+    x->ok[at] = (struct verified){e->position, e->length, e->crc};
+    x->ok_n++;
+}
+
+const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e)
+{
+    FLOE_ASSERT(x->buf && x->from <= e->position && e->position + e->length <= x->to);
     floe_list_remove(&x->lru);
     floe_list_push_back(&rd->lru, &x->lru);
+    const uint8_t *p = x->buf->data + (e->position - x->from);
+    uint32_t i = verified_at(x, e->position);
+    if (i < x->ok_n && x->ok[i].position == e->position && x->ok[i].length == e->length &&
+        x->ok[i].crc == e->crc)
+        return p;
+    if (floe_crc32c(0, p, e->length) != e->crc)
+        return NULL;
+    note_verified(x, i, e);
+    return p;
 }
+
+/* ---- keeping -------------------------------------------------------------------------------------- */
 
 /* The budget's bytes are charged by the store when it charges the same budget, else here. */
 static bool charges_itself(const struct floe_log_reader *rd)
@@ -55,12 +107,33 @@ static bool charges_itself(const struct floe_log_reader *rd)
     return rd->cfg.cache_budget && rd->cfg.store->budget != rd->cfg.cache_budget;
 }
 
+/* How much of wide extents is asked for decides whether there will be more: each is judged when it goes, or
+ * when so many younger ones are there that whoever reads along has come by. */
+static void judge_wide(struct floe_log_reader *rd, struct extent *x)
+{
+    if (floe_list_empty(&x->unjudged))
+        return;
+    floe_list_remove(&x->unjudged);
+    rd->unjudged_n--;
+    uint64_t use = FLOE_MIN(x->used * 1000 / FLOE_MAX(x->to - x->from, 1u), 1000u);
+    rd->wide_use = (uint32_t)((rd->wide_use * 3 + use) / 4);
+    if (rd->wide_use >= READ_WIDE_USE_MIN) {
+        rd->wide_penalty = FLOE_MAX(rd->wide_penalty / 2, READ_WIDE_REST);
+    } else if (rd->wide_rest == 0) {
+        rd->wide_rest = rd->wide_penalty;
+        rd->wide_penalty = FLOE_MIN(rd->wide_penalty * 4, READ_WIDE_REST_MAX);
+        rd->wide_use = READ_WIDE_USE_MIN + 100;
+    }
+}
+
 static void extent_free(struct floe_log_reader *rd, struct extent *x)
 {
     FLOE_ASSERT(!x->get && floe_list_empty(&x->waiters));
-    for (uint32_t i = 0; i < x->n; i++)
-        if (!x->blocks[i].gone)
-            floe_map_remove(&rd->blocks, &x->blocks[i].node);
+    floe_map_remove(&rd->extents, &x->node);
+    if (!floe_list_empty(&x->unjudged)) {
+        floe_list_remove(&x->unjudged);
+        rd->unjudged_n--;
+    }
     if (x->buf || x->page) {
         floe_list_remove(&x->lru);
         rd->cached_bytes -= x->bytes;
@@ -69,7 +142,13 @@ static void extent_free(struct floe_log_reader *rd, struct extent *x)
     }
     floe_buf_unref(x->buf);
     free(x->page);
+    free(x->ok);
     free(x);
+}
+
+void cache_drop(struct floe_log_reader *rd, struct extent *x)
+{
+    extent_free(rd, x);
 }
 
 uint64_t cache_limit(const struct floe_log_reader *rd)
@@ -90,9 +169,14 @@ static bool over_limit(const struct floe_log_reader *rd)
 
 static void evict(struct floe_log_reader *rd)
 {
-    while (over_limit(rd) && rd->lru.next != rd->lru.prev) /* the newest stays: somebody waits for it */
-        extent_free(rd, FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru));
+    while (over_limit(rd) && rd->lru.next != rd->lru.prev) { /* the newest stays: somebody waits for it */
+        struct extent *x = FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru);
+        judge_wide(rd, x);
+        extent_free(rd, x);
+    }
 }
+
+/* ---- getting -------------------------------------------------------------------------------------- */
 
 static void get_free(struct get *g)
 {
@@ -104,37 +188,26 @@ static void get_free(struct get *g)
     free(g);
 }
 
-static void name_place(struct floe_error *err, const struct floe_index_entry *e)
+static void extent_failed(struct floe_log_reader *rd, struct extent *x, struct floe_error *err)
 {
     char key[FLOE_CHAIN_KEY_MAX];
-    floe_chain_key(key, &e->session, e->seq);
-    floe_error_prefix(err, "%s: byte %" PRIu64 " (offsets %" PRId64 " to %" PRId64 ")", key, e->position,
-                      e->base_offset, e->end_offset);
+    if (err->code == FLOE_ENOTFOUND) /* what the index names must be there */
+        floe_error_set(err, FLOE_ECORRUPT, "the object is missing");
+    floe_chain_key(key, &x->first.session, x->first.seq);
+    floe_error_prefix(err, "%s: byte %" PRIu64 " (offsets from %" PRId64 ")", key, x->first.position,
+                      x->first.base_offset);
+    reader_wake(rd, x, err);
+    extent_free(rd, x);
 }
 
-/* Checks every block of the body. True when all are right. */
-static bool verify(struct extent *x, const struct floe_buf *data)
+static enum floe_err take_page(struct extent *x, const struct floe_buf *data, struct floe_error *err)
 {
-    bool right = true;
-    uint64_t from = x->blocks[0].at.position;
-    for (uint32_t i = 0; i < x->n; i++) {
-        struct block *b = &x->blocks[i];
-        uint64_t at = b->at.position - from;
-        bool ok = at + b->at.length <= data->n && floe_crc32c(0, data->data + at, b->at.length) == b->at.crc;
-        b->p = ok ? data->data + at : NULL;
-        right = right && ok;
-    }
-    return right;
-}
-
-static enum floe_err take_page(struct extent *x, struct floe_error *err)
-{
-    if (!x->blocks[0].p)
+    if (floe_crc32c(0, data->data, x->first.length) != x->first.crc)
         return floe_error_set(err, FLOE_ECORRUPT, "checksum of an index block does not fit");
     struct floe_index_page *page = malloc(sizeof *page);
     if (!page)
         return floe_error_set(err, FLOE_ENOMEM, "no memory for an index block");
-    enum floe_err e = floe_index_page_decode(floe_slice(x->blocks[0].p, x->blocks[0].at.length), page, err);
+    enum floe_err e = floe_index_page_decode(floe_slice(data->data, x->first.length), page, err);
     if (e) {
         free(page);
         return e;
@@ -144,26 +217,35 @@ static enum floe_err take_page(struct extent *x, struct floe_error *err)
     return FLOE_OK;
 }
 
-static void extent_failed(struct floe_log_reader *rd, struct extent *x, struct floe_error *err)
+/* Takes over what a GET brought. */
+static enum floe_err take_data(struct extent *x, struct floe_buf *data, struct floe_error *err)
 {
-    if (err->code == FLOE_ENOTFOUND) /* what the index names must be there */
-        floe_error_set(err, FLOE_ECORRUPT, "the object is missing");
-    name_place(err, &x->blocks[0].at);
-    reader_wake(rd, x, err);
-    extent_free(rd, x);
+    if (data->n < x->need - x->from)
+        return floe_error_set(err, FLOE_ECORRUPT, "the object ends at byte %" PRIu64, x->from + data->n);
+    if (x->index_level > 0)
+        return take_page(x, data, err);
+    x->to = x->from + FLOE_MIN(data->n, x->to - x->from);
+    x->buf = floe_buf_ref(data);
+    x->bytes = data->cap;
+    return FLOE_OK;
 }
 
-static void extent_ready(struct floe_log_reader *rd, struct extent *x, struct floe_buf *data)
+static void get_done(struct floe_store_req *r)
 {
-    if (x->index_level > 0) {
-        struct floe_error err = {0};
-        if (take_page(x, &err) != FLOE_OK) {
-            extent_failed(rd, x, &err);
-            return;
-        }
-    } else {
-        x->buf = floe_buf_ref(data);
-        x->bytes = data->cap;
+    struct get *g = r->user;
+    struct floe_log_reader *rd = g->rd;
+    struct extent *x = g->extent;
+    struct floe_error err = r->err;
+    if (!err.code && take_data(x, r->data, &err) == FLOE_ECORRUPT && !x->second) {
+        x->second = true; /* once more: the wire may be to blame */
+        floe_store_req_fini(r);
+        floe_store_submit(rd->cfg.store, r);
+        return;
+    }
+    get_free(g);
+    if (err.code) {
+        extent_failed(rd, x, &err);
+        return;
     }
     rd->cached_bytes += x->bytes;
     if (charges_itself(rd))
@@ -173,70 +255,53 @@ static void extent_ready(struct floe_log_reader *rd, struct extent *x, struct fl
     evict(rd);
 }
 
-static void get_done(struct floe_store_req *r)
+/* The largest cell of which the sequential readers can be expected to ask for half, if each of them has a
+ * block like this one in it; 0 when there is none. */
+static uint64_t wide_cell(struct floe_log_reader *rd, const struct floe_index_entry *e)
 {
-    struct get *g = r->user;
-    struct floe_log_reader *rd = g->rd;
-    struct extent *x = g->extent;
-    if (r->err.code) {
-        struct floe_error err = r->err;
-        get_free(g);
-        extent_failed(rd, x, &err);
-        return;
+    if (rd->wide_rest > 0) {
+        rd->wide_rest--;
+        return 0;
     }
-    if (!verify(x, r->data) && !g->again) { /* once more: the wire may be to blame */
-        g->again = true;
-        floe_store_req_fini(r);
-        floe_store_submit(rd->cfg.store, r);
-        return;
-    }
-    struct floe_buf *data = floe_buf_ref(r->data);
-    get_free(g);
-    extent_ready(rd, x, data);
-    floe_buf_unref(data);
+    if (rd->sequential < 2)
+        return 0;
+    uint64_t expected = (uint64_t)rd->sequential * e->length;
+    uint64_t cell = 0;
+    uint64_t most = FLOE_MIN(READ_WIDE_MAX, cache_limit(rd) / 8);
+    for (uint64_t c = READ_WIDE_MIN; c <= most && c <= 2 * expected; c *= 4)
+        cell = c;
+    return cell >= 2 * (uint64_t)e->length ? cell : 0;
 }
 
-static bool extent_register(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e)
+static void choose_range(struct floe_log_reader *rd, struct extent *x, enum fetch_mode mode)
 {
-    struct block *b = &x->blocks[x->n];
-    *b = (struct block){.extent = x, .at = *e};
-    if (!floe_map_insert(&rd->blocks, &b->node, block_hash(e)))
-        return false;
-    x->n++;
-    return true;
+    const struct floe_index_entry *e = &x->first;
+    uint64_t cell = mode == FETCH_MAYBE_WIDE ? wide_cell(rd, e) : 0;
+    uint64_t from = cell ? e->position / cell * cell : 0, to = FLOE_MAX(from + cell, x->need);
+    bool wide = cell > 0 && covered(rd, e, from, to) <= (to - from) / 4; /* x itself has nothing yet */
+    x->to = x->need;
+    if (!wide)
+        return;
+    x->from = from;
+    x->to = to;
+    x->need = e->position + e->length;
+    floe_list_push_back(&rd->unjudged, &x->unjudged);
+    if (++rd->unjudged_n > READ_WIDE_UNJUDGED) {
+        struct extent *oldest = FLOE_LIST_ENTRY(rd->unjudged.next, struct extent, unjudged);
+        judge_wide(rd, oldest);
+    }
 }
 
-struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
-                           const struct floe_index_entry *first, const struct floe_index_entry *more,
-                           uint32_t more_n)
+static void get_start(struct floe_log_reader *rd, struct extent *x, struct get *g)
 {
-    struct extent *x = calloc(1, sizeof *x + (1 + (size_t)more_n) * sizeof x->blocks[0]);
-    struct get *g = calloc(1, sizeof *g);
-    if (!x || !g) {
-        free(x);
-        free(g);
-        return NULL;
-    }
-    floe_list_init(&x->lru);
-    floe_list_init(&x->waiters);
-    x->index_level = index_level;
-    bool ok = extent_register(rd, x, first);
-    for (uint32_t i = 0; ok && i < more_n; i++)
-        ok = extent_register(rd, x, &more[i]);
-    if (!ok) {
-        extent_free(rd, x);
-        free(g);
-        return NULL;
-    }
-    const struct floe_index_entry *last = &x->blocks[x->n - 1].at;
     g->rd = rd;
     g->extent = x;
     x->get = g;
     g->req.kind = FLOE_STORE_GET;
     g->req.cls = FLOE_STORE_DATA;
-    floe_chain_key(g->req.key, &first->session, first->seq);
-    g->req.offset = (int64_t)first->position;
-    g->req.length = last->position + last->length - first->position;
+    floe_chain_key(g->req.key, &x->first.session, x->first.seq);
+    g->req.offset = (int64_t)x->from;
+    g->req.length = x->to - x->from;
     g->req.attempts = READ_GET_ATTEMPTS;
     g->req.try_us = 2000000 + g->req.length / 5; /* and 5 MB/s */
     g->req.done = get_done;
@@ -245,6 +310,34 @@ struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
     rd->get_count++;
     rd->loading_bytes += g->req.length;
     floe_store_submit(rd->cfg.store, &g->req);
+}
+
+struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
+                           const struct floe_index_entry *first, uint64_t to, enum fetch_mode mode)
+{
+    FLOE_ASSERT(to >= first->position + first->length);
+    struct extent *x = calloc(1, sizeof *x);
+    struct get *g = calloc(1, sizeof *g);
+    if (!x || !g) {
+        free(x);
+        free(g);
+        return NULL;
+    }
+    floe_list_init(&x->lru);
+    floe_list_init(&x->waiters);
+    x->first = *first;
+    x->index_level = index_level;
+    x->second = mode == FETCH_SECOND;
+    floe_list_init(&x->unjudged);
+    x->from = x->to = first->position; /* nothing yet: choose_range looks at what others have */
+    x->need = to;
+    if (!floe_map_insert(&rd->extents, &x->node, object_hash(first))) {
+        free(x);
+        free(g);
+        return NULL;
+    }
+    choose_range(rd, x, mode);
+    get_start(rd, x, g);
     return x;
 }
 
@@ -259,5 +352,5 @@ void cache_fini(struct floe_log_reader *rd)
     }
     while (!floe_list_empty(&rd->lru))
         extent_free(rd, FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru));
-    floe_map_fini(&rd->blocks);
+    floe_map_fini(&rd->extents);
 }

@@ -5,8 +5,10 @@
  *   read_ahead.c  streams: sequential readers and what is fetched before they ask
  *   read_seek.c   offsets by timestamp
  *
- * An extent is one GET's bytes: one or more adjacent blocks of one object, or one index block. It is LOADING
- * (on no LRU, tasks wait on it), then READY (on the LRU, evicted as a whole); a failed one is freed at once.
+ * An extent is a range of one object, fetched by one GET: adjacent blocks of a partition (narrow), or a whole
+ * cell of the object when so many partitions are being read that most of it will be asked for (wide), or one
+ * index block. It is LOADING (tasks wait on it), then READY (on the LRU, evicted as a whole); a failed one is
+ * freed at once. Blocks are checked when they are first taken out.
  */
 #ifndef FLOE_LOG_READ_INT_H
 #define FLOE_LOG_READ_INT_H
@@ -16,8 +18,14 @@
 #include <floe/base/list.h>
 #include <floe/base/map.h>
 
-#define READ_EXTENT_BYTES (4u << 20)   /* a coalesced GET stops growing there */
-#define READ_EXTENT_BLOCKS 64u         /* blocks of one GET, at most */
+#define READ_EXTENT_BYTES (4u << 20) /* a coalesced GET stops growing there */
+#define READ_EXTENT_BLOCKS 64u       /* blocks of one narrow GET, at most */
+#define READ_WIDE_MIN (256u << 10)   /* cells of wide GETs: this, times 4, times 4 */
+#define READ_WIDE_MAX (4u << 20)
+#define READ_WIDE_USE_MIN 400u         /* per mille: below it wide GETs rest */
+#define READ_WIDE_REST 64u             /* for so many GETs, four times as many each time, */
+#define READ_WIDE_REST_MAX 4096u       /* up to so many */
+#define READ_WIDE_UNJUDGED 16u         /* extents: the oldest of more is judged */
 #define READ_WINDOW_FIRST (2u << 20)   /* read-ahead of a stream: doubles from here */
 #define READ_WINDOW_MAX (16u << 20)    /* to here, while the cache has room */
 #define READ_AHEAD_GETS 24u            /* read-ahead starts no GET while so many are under way */
@@ -26,33 +34,40 @@
 #define READ_GET_ATTEMPTS 4u
 #define READ_SEEK_BYTES_MAX (256u << 20) /* decompressed, of one batch */
 
-struct extent;
-/* One block of an extent. */
-struct block {
-    struct floe_map_node node;
-    struct extent *extent;
-    struct floe_index_entry at; /* where it lies, and its CRC */
-    const uint8_t *p;           /* READY: its bytes; null when they fail their checksum */
-    bool gone; /* taken off the map: bad bytes that were reported, the next read fetches again */
-};
 /* A GET under way. */
 struct get {
     struct floe_list link;
     struct floe_log_reader *rd;
     struct extent *extent;
-    bool again; /* the second try after a wrong checksum */
     struct floe_store_req req;
 };
+/* A block whose checksum was found right. */
+struct verified {
+    uint64_t position;
+    uint32_t length, crc;
+};
 struct extent {
+    struct floe_map_node node; /* reader's extents, by object */
     struct floe_list lru;
-    struct floe_list waiters;     /* struct task.wait */
-    struct get *get;              /* LOADING, else null */
-    struct floe_buf *buf;         /* READY data */
-    struct floe_index_page *page; /* READY index block */
-    uint32_t index_level;         /* of the hit: 0 data, else an index block */
-    uint64_t bytes;               /* what it counts for in the cache */
-    uint32_t n;
-    struct block blocks[];
+    struct floe_list waiters;      /* struct task.wait */
+    struct get *get;               /* LOADING, else null */
+    struct floe_buf *buf;          /* READY data */
+    struct floe_index_page *page;  /* READY index block */
+    struct floe_index_entry first; /* who asked for it: the object, and names for errors */
+    uint32_t index_level;          /* of the hit: 0 data, else an index block */
+    struct floe_list unjudged;     /* while it is wide, and not yet judged by its use */
+    bool second;                   /* fetched because the bytes were wrong the first time */
+    uint64_t from, to;             /* range of the object; what is there, once READY */
+    uint64_t need;                 /* without bytes up to here the GET has failed */
+    uint64_t bytes;                /* what it counts for in the cache */
+    uint64_t used;                 /* bytes that were asked for */
+    struct verified *ok;           /* by position */
+    uint32_t ok_n, ok_cap;
+};
+/* A block's bytes. */
+struct piece {
+    struct extent *extent;
+    const uint8_t *p;
 };
 
 /* A sequential reader, known by where it will read next. */
@@ -80,15 +95,20 @@ struct task {
 
 struct floe_log_reader {
     struct floe_log_reader_config cfg;
-    struct floe_map blocks; /* struct block.node */
-    struct floe_list lru;   /* READY extents, least recently used first */
-    struct floe_list gets;  /* under way */
+    struct floe_map extents; /* by object */
+    struct floe_list lru;    /* READY extents, least recently used first */
+    struct floe_list gets;   /* under way */
     uint32_t get_count;
     uint64_t cached_bytes, loading_bytes;
     struct floe_list tasks, ready;
     struct floe_timer turn;
     struct floe_list streams;
-    uint32_t stream_count;
+    uint32_t stream_count, sequential; /* all, and those with a window */
+    struct floe_list unjudged;         /* wide extents, oldest first */
+    uint32_t unjudged_n;
+    uint32_t wide_use;     /* per mille of wide extents that was asked for, recently */
+    uint32_t wide_rest;    /* GETs that stay narrow, after too little was */
+    uint32_t wide_penalty; /* how many that will be next time */
 };
 
 /* read.c */
@@ -102,25 +122,28 @@ enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index 
 /* The page that a hit of level > 0 names. */
 enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const struct floe_index_hit *hit,
                            const struct floe_index_page **out, struct floe_error *err);
-/* The bytes of a data entry. WAIT also when they are under way. When they are absent they are fetched, with
- * what follows them in `more` entries (adjacent ones; may be 0). */
+/* The bytes of a data entry, checked. WAIT also when they are under way. When they are absent they are
+ * fetched, up to position `to` of the object (adjacent blocks; at least the entry's own end), or wider where
+ * `wide` allows it. */
 enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
-                            const struct floe_index_entry *more, uint32_t more_n, struct block **out,
-                            struct floe_error *err);
-/* Adjacent entries after `first`, of the same object, up to `bytes` in all. */
-uint32_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
+                            uint64_t to, bool wide, struct piece *out, struct floe_error *err);
+/* Where the adjacent blocks of `first` end in its object, up to `bytes` in all; *last is the last of them. */
+uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
                          const struct floe_index_entry *first, uint64_t bytes, int64_t high_watermark,
-                         struct floe_index_entry out[READ_EXTENT_BLOCKS]);
+                         struct floe_index_entry *last);
 
 /* read_cache.c */
-struct block *cache_find(const struct floe_log_reader *rd, const struct floe_index_entry *e);
-/* Forgets a block whose bytes are bad. */
-void cache_drop_bad(struct floe_log_reader *rd, struct block *b);
-void cache_touch(struct floe_log_reader *rd, struct extent *x);
-/* Starts a GET of adjacent entries; null when memory is out. */
+/* The extent that holds the entry's bytes, or will; null when there is none. */
+struct extent *cache_find(const struct floe_log_reader *rd, uint32_t index_level,
+                          const struct floe_index_entry *e);
+/* The entry's bytes in a READY extent of data; null when their checksum does not fit. */
+const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e);
+/* Forgets a READY extent; slices that were handed out stay. */
+void cache_drop(struct floe_log_reader *rd, struct extent *x);
+/* Starts a GET; null when memory is out. */
+enum fetch_mode { FETCH_NARROW, FETCH_MAYBE_WIDE, FETCH_SECOND };
 struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
-                           const struct floe_index_entry *first, const struct floe_index_entry *more,
-                           uint32_t more_n);
+                           const struct floe_index_entry *first, uint64_t to, enum fetch_mode mode);
 uint64_t cache_limit(const struct floe_log_reader *rd);
 void cache_fini(struct floe_log_reader *rd);
 

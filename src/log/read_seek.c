@@ -69,11 +69,11 @@ static enum floe_err look_into(struct task *t, const struct floe_batch *batch, s
 }
 
 /* Walks a block's batches. FLOE_OK: answered; FLOE_ENOTFOUND: go on behind the block. */
-static enum floe_err walk_block(struct task *t, const struct block *b)
+static enum floe_err walk_block(struct task *t, const struct floe_index_entry *at, const uint8_t *p)
 {
-    struct floe_slice rest = floe_slice(b->p, b->at.length), bytes;
+    struct floe_slice rest = floe_slice(p, at->length), bytes;
     struct floe_batch batch;
-    int64_t wanted = t->max ? b->at.max_timestamp : t->seek->timestamp;
+    int64_t wanted = t->max ? at->max_timestamp : t->seek->timestamp;
     enum floe_err e = FLOE_ENOTFOUND;
     while (rest.n > 0) {
         e = floe_batch_next(&rest, &batch, &bytes, &t->err);
@@ -90,8 +90,8 @@ static enum floe_err walk_block(struct task *t, const struct block *b)
         t->err = (struct floe_error){0};
     } else if (e) {
         char key[FLOE_CHAIN_KEY_MAX];
-        floe_chain_key(key, &b->at.session, b->at.seq);
-        floe_error_prefix(&t->err, "%s: byte %" PRIu64, key, b->at.position);
+        floe_chain_key(key, &at->session, at->seq);
+        floe_error_prefix(&t->err, "%s: byte %" PRIu64, key, at->position);
     }
     return e;
 }
@@ -105,11 +105,11 @@ bool seek_step(struct floe_log_reader *rd, struct task *t)
             return false;
         if (f != FIND_FOUND || e.base_offset >= t->high_watermark)
             return true;
-        struct block *b = NULL;
-        f = reader_find_block(rd, t, &e, NULL, 0, &b, &t->err);
+        struct piece piece;
+        f = reader_find_block(rd, t, &e, e.position + e.length, false, &piece, &t->err);
         if (f == FIND_WAIT)
             return false;
-        if (f != FIND_FOUND || walk_block(t, b) != FLOE_ENOTFOUND || t->max)
+        if (f != FIND_FOUND || walk_block(t, &e, piece.p) != FLOE_ENOTFOUND || t->max)
             return true;
         t->from = e.end_offset;
     }

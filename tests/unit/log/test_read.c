@@ -20,7 +20,14 @@ static const struct floe_session_name SESSION = {1, 2, 3};
 struct record {
     int64_t offset, timestamp;
 };
+/* Passes requests on and adds up what GETs ask for. */
+struct meter {
+    struct floe_store base;
+    struct floe_store *inner;
+    uint64_t asked;
+};
 struct rig {
+    struct meter meter;
     struct floe_sim *sim;
     struct floe_sim_bucket *bucket;
     struct floe_sim_node *node;
@@ -45,6 +52,20 @@ static void count(void *user, const struct floe_sim_store_event *e)
     g->gets += e->kind == FLOE_STORE_GET;
 }
 
+static void meter_submit(struct floe_store *s, struct floe_store_req *r)
+{
+    struct meter *m = FLOE_CONTAINER(s, struct meter, base);
+    m->asked += r->length;
+    floe_store_submit(m->inner, r);
+}
+
+static void meter_cancel(struct floe_store *s, struct floe_store_req *r)
+{
+    floe_store_cancel(FLOE_CONTAINER(s, struct meter, base)->inner, r);
+}
+
+static const struct floe_store_ops METER = {.name = "meter", .submit = meter_submit, .cancel = meter_cancel};
+
 static struct rig *rig_create(size_t budget)
 {
     struct rig *g = calloc(1, sizeof *g);
@@ -55,9 +76,12 @@ static struct rig *rig_create(size_t budget)
     floe_sim_bucket_watch(g->bucket, count, g);
     floe_budget_init(&g->budget, budget);
     g->store->budget = &g->budget;
+    g->meter = (struct meter){
+        .base = {.ops = &METER, .loop = g->store->loop, .budget = &g->budget, .free_puts = true},
+        .inner = g->store};
     floe_rng_init(&g->rng, 3);
     struct floe_log_reader_config cfg = {
-        .loop = floe_sim_node_loop(g->node), .store = g->store, .cache_budget = &g->budget};
+        .loop = floe_sim_node_loop(g->node), .store = &g->meter.base, .cache_budget = &g->budget};
     assert_int_equal(floe_log_reader_create(&g->rd, &cfg), FLOE_OK);
     assert_int_equal(floe_index_create(&g->ix), FLOE_OK);
     return g;
@@ -497,6 +521,117 @@ static void timestamps_are_found_to_the_record(void **state)
     rig_destroy(g);
 }
 
+/* ---- many partitions ------------------------------------------------------------------------------ */
+
+#define PARTS 40
+
+/* Segments of one 50 KB batch of each of many partitions. */
+struct spread {
+    struct rig *g;
+    struct floe_index *ix[PARTS];
+    int64_t end, at[PARTS];
+};
+
+static void spread_create(struct spread *s, int segments)
+{
+    s->g = rig_create(64u << 20);
+    s->end = segments * 10;
+    for (int p = 0; p < PARTS; p++)
+        assert_int_equal(floe_index_create(&s->ix[p]), FLOE_OK);
+    for (uint64_t seq = 0; seq < (uint64_t)segments; seq++) {
+        struct floe_segment_writer *w;
+        struct floe_uuid cluster = fixture_uuid(1), nonce = fixture_uuid((uint8_t)seq);
+        assert_int_equal(floe_segment_writer_create(&w, &cluster), FLOE_OK);
+        for (int p = 0; p < PARTS; p++)
+            fixture_add(
+                w, 2, p,
+                &(struct fixture_batch){
+                    .base_offset = (int64_t)seq * 10, .count = 10, .producer_id = p, .payload = 50000});
+        struct floe_segment_image image;
+        struct floe_error err = {0};
+        assert_int_equal(floe_segment_finish(w, &SESSION, seq, &nonce, T0, &image, &err), FLOE_OK);
+        struct floe_buf *flat = fixture_flatten(&image);
+        char key[FLOE_CHAIN_KEY_MAX];
+        floe_chain_key(key, &SESSION, seq);
+        floe_sim_bucket_put(s->g->bucket, key, flat->data, flat->n, "");
+        for (uint32_t i = 0; i < image.block_count; i++) {
+            struct floe_index_entry e = floe_index_entry_of(&image.blocks[i], &SESSION, seq);
+            assert_int_equal(floe_index_append(s->ix[image.blocks[i].partition], &e), FLOE_OK);
+        }
+        floe_buf_unref(flat);
+        floe_segment_writer_destroy(&w);
+    }
+}
+
+static void spread_destroy(struct spread *s)
+{
+    struct rig *g = s->g;
+    for (int p = 0; p < PARTS; p++)
+        floe_log_reader_forget(g->rd, s->ix[p]);
+    for (int p = 0; p < PARTS; p++)
+        floe_index_destroy(&s->ix[p]);
+    rig_destroy(g);
+}
+
+/* One read of a partition, checked; returns its bytes. */
+static uint64_t spread_read(struct spread *s, int p)
+{
+    struct read r = {.r = {.offset = s->at[p], .max_bytes = 200000, .min_one = true, .done = read_done}};
+    floe_log_reader_read(s->g->rd, s->ix[p], s->end, &r.r);
+    assert_true(floe_sim_run_until(s->g->sim, is_true, &r.done, 600000000));
+    assert_int_equal(r.r.err.code, FLOE_OK);
+    uint64_t bytes = r.r.bytes;
+    for (uint32_t i = 0; i < r.r.slice_count; i++) {
+        struct floe_slice rest = floe_slice(r.r.slices[i].p, r.r.slices[i].n), one;
+        struct floe_batch b;
+        while (rest.n > 0) {
+            assert_int_equal(floe_batch_next(&rest, &b, &one, NULL), FLOE_OK);
+            assert_int_equal(b.base_offset, s->at[p]);
+            assert_int_equal(b.producer_id, p);
+            assert_true(floe_batch_crc_ok(one.p, &b));
+            s->at[p] = floe_batch_last_offset(&b) + 1;
+        }
+    }
+    fini_read(&r);
+    return bytes;
+}
+
+static void partitions_of_a_segment_share_its_gets(void **state)
+{
+    (void)state;
+    struct spread s = {0};
+    spread_create(&s, 60);
+    for (bool more = true; more;) {
+        more = false;
+        for (int p = 0; p < PARTS; p++)
+            if (s.at[p] < s.end) {
+                spread_read(&s, p);
+                more = true;
+                assert_true(floe_budget_used(&s.g->budget) <= s.g->budget.limit);
+            }
+    }
+    /* 60 segments of 2 MB, 2,400 blocks: some are read alone before the readers are known as sequential. */
+    assert_true(s.g->gets < 2400 / 4);
+    spread_destroy(&s);
+}
+
+/* Few readers far apart: wide GETs would bring mostly what nobody asks for, and are given up. */
+static void lone_readers_do_not_pay_for_others(void **state)
+{
+    (void)state;
+    struct spread s = {0};
+    spread_create(&s, 150);
+    s.at[7] = 500;
+    s.at[20] = 1000;
+    uint64_t bytes = 0;
+    for (int i = 0; i < 60; i++)
+        for (int p = 0; p < PARTS; p++)
+            if ((p == 0 || p == 7 || p == 20) && s.at[p] < s.end)
+                bytes += spread_read(&s, p);
+    assert_true(s.g->meter.asked < bytes * 2);
+    spread_destroy(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +644,8 @@ int main(void)
         cmocka_unit_test(bad_index_blocks),
         cmocka_unit_test(cancel_forget_destroy),
         cmocka_unit_test(timestamps_are_found_to_the_record),
+        cmocka_unit_test(partitions_of_a_segment_share_its_gets),
+        cmocka_unit_test(lone_readers_do_not_pay_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
