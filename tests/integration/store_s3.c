@@ -47,7 +47,7 @@ static int setup(void **state)
     struct floe_store_s3_config c = config();
     store_rig_open(rig);
     use(rig, &c);
-    rig->no_nesting = strcmp(env("S3SERVER_KIND"), "minio") == 0;
+    rig->no_nesting = strncmp(env("S3SERVER_KIND"), "minio", 5) == 0;
     *state = rig;
     return 0;
 }
@@ -119,13 +119,15 @@ static void refusals(void **state)
         assert_int_equal(r.err.code, FLOE_EDENIED);
         assert_int_equal(r.sent, 1);
     }
+    /* A user who may use one bucket only is not told what others there are. */
+    bool one_bucket = strcmp(env("S3SERVER_KIND"), "minio-user") == 0;
     c = config();
     c.bucket = "no-such-bucket-here";
     for (size_t i = 0; i < FLOE_COUNTOF(kinds); i++) {
         struct floe_store_req r = with(rig, &c, kinds[i], "x");
-        if (r.err.code != FLOE_ENOTFOUND)
+        if (r.err.code != (one_bucket ? FLOE_EDENIED : FLOE_ENOTFOUND))
             fail_msg("%s", r.err.msg);
-        if (kinds[i] != FLOE_STORE_HEAD) /* an answer without a body cannot tell */
+        if (!one_bucket && kinds[i] != FLOE_STORE_HEAD) /* an answer without a body cannot tell */
             assert_non_null(strstr(r.err.msg, "bucket no-such-bucket-here is not there"));
     }
 }

@@ -94,8 +94,8 @@ static bool target(struct request *q, const struct s3_op *op)
            s3_url_encode(q->query, sizeof q->query, &n, op->start_after, false);
 }
 
-/* Hashes of the body, once for all attempts. SHA-256 is what costs: it is left out where nobody on the way can
- * change the bytes (TLS, loopback); a CRC goes along then. */
+/* Hashes of the body, once for all attempts. SHA-256 is what costs: it is left out where nobody on the way
+ * can change the bytes (TLS, loopback); a CRC goes along then. */
 static enum floe_err hash_body(struct s3_op *op, struct floe_error *err)
 {
     const struct s3_store *s = op->s;
