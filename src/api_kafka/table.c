@@ -47,6 +47,7 @@ void floe_api_start(struct floe_request *rq)
 bool floe_api_prepare(void *api, struct floe_request *rq)
 {
     (void)api;
+    rq->keep = rq->head.api_key == 0; /* records that have come are kept, answer or not */
     return rq->head.api_key != 0 || api_produce_prepare(rq);
 }
 

@@ -11,12 +11,16 @@ struct reply {
     struct floe_bufslice *slices;
     uint32_t count;
     size_t bytes;
+    size_t held; /* the request's, until the answer is written */
+    struct floe_budget *held_budget;
 };
 
 static void reply_free(struct reply *r)
 {
     for (uint32_t i = 0; i < r->count; i++)
         floe_buf_unref(r->slices[i].buf);
+    if (r->held)
+        floe_budget_give(r->held_budget, r->held);
     free(r->slices);
     free(r);
 }
@@ -25,6 +29,8 @@ static void request_free(struct floe_conn *c, struct floe_request *rq)
 {
     if (rq->release)
         rq->release(rq);
+    if (rq->held)
+        floe_budget_give(rq->held_budget, rq->held);
     floe_list_remove(&rq->link);
     c->inside--;
     floe_arena_fini(&rq->arena);
@@ -36,7 +42,6 @@ static void request_free(struct floe_conn *c, struct floe_request *rq)
  */
 void floe_conn_drop_requests(struct floe_conn *c)
 {
-    struct net_thread *t = c->t;
     if (!c->closed)
         return;
     FLOE_LIST_EACH_SAFE(it, &c->requests)
@@ -45,25 +50,20 @@ void floe_conn_drop_requests(struct floe_conn *c)
         if (rq->conn == NULL)
             request_free(c, rq);
     }
-    if (c->inside == 0 && c->gone_posted && c->gone_back) {
-        free(c->stash);
-        floe_list_remove(&c->link);
-        free(c);
-        floe_server_conn_freed(t);
-    }
+    if (c->inside == 0 && c->gone_posted && c->gone_back)
+        floe_conn_free(c);
 }
 
 static void written(uv_write_t *w, int status)
 {
     struct reply *r = w->data;
     struct floe_conn *c = r->conn;
-    c->writes--;
     c->write_bytes -= r->bytes;
     c->active_us = floe_loop_now_us(c->t->loop);
     reply_free(r);
     if (status < 0)
         floe_conn_close(c);
-    else if (!c->closing)
+    else
         floe_conn_resume(c);
 }
 
@@ -78,14 +78,12 @@ static bool send_reply(struct floe_conn *c, struct reply *r)
     }
     r->conn = c;
     r->write.data = r;
-    c->writes++;
     c->write_bytes += r->bytes;
     atomic_fetch_add_explicit(&c->t->s->stats.bytes_out, r->bytes, memory_order_relaxed);
     int rc = uv_write(&r->write, (uv_stream_t *)&c->tcp, bufs, r->count, written);
     if (bufs != small)
         free(bufs);
     if (rc < 0) {
-        c->writes--;
         c->write_bytes -= r->bytes;
         return false;
     }
@@ -105,6 +103,9 @@ static bool answer(struct floe_conn *c, struct floe_request *rq)
     } else if (floe_kafka_response_frame(rq->head.api, version, rq->head.correlation_id, rq->response, &out,
                                          &err) == FLOE_OK &&
                floe_kafka_out_take(&out, c->t->s->cfg.budget, &r->slices, &r->count, &err) == FLOE_OK) {
+        r->held = rq->held;
+        r->held_budget = rq->held_budget;
+        rq->held = 0;
         ok = send_reply(c, r);
     }
     floe_kafka_out_fini(&out);
@@ -139,7 +140,7 @@ void floe_conn_flush(struct floe_conn *c)
     }
     if (!ok)
         floe_conn_close(c);
-    else if (!c->closing && !c->reading)
+    else
         floe_conn_resume(c);
 }
 

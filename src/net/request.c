@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define ARENA_MIN ((size_t)1 << 20)
+#define ARENA_MIN ((size_t)64 << 10)
 #define ARENA_MAX ((size_t)256 << 20)
 #define ARENA_PER_BYTE 16 /* structs of a decoded message beside its bytes */
 #define KEY_API_VERSIONS 18
@@ -37,7 +37,7 @@ static void leave_queue(struct floe_request *rq)
 void floe_request_arrive(struct floe_request *rq)
 {
     struct floe_client *c = rq->client;
-    if (c->gone) {
+    if (c->gone && !rq->keep) {
         rq->no_response = rq->done = true;
         rq->complete(rq);
         return;
@@ -59,7 +59,7 @@ void floe_request_complete(struct floe_request *rq)
 {
     FLOE_ASSERT(!rq->done && (rq->response || rq->no_response || rq->close));
     rq->done = true;
-    /* The client outlives this: its connection frees it only after every request came back. */
+    /* The client outlives this call: its connection goes only after the core was told, in a later turn. */
     floe_request_next(rq);
     rq->complete(rq);
 }
@@ -81,7 +81,8 @@ void floe_client_gone(struct floe_client *c)
     c->gone = true;
     FLOE_LIST_EACH_SAFE(it, &c->queue)
     {
-        if (FLOE_LIST_ENTRY(it, struct floe_request, core_link)->started)
+        const struct floe_request *rq = FLOE_LIST_ENTRY(it, struct floe_request, core_link);
+        if (rq->started || rq->keep)
             continue;
         floe_list_remove(it);
         floe_list_push_back(&pending, it);
@@ -95,7 +96,7 @@ void floe_client_gone(struct floe_client *c)
     }
     if (!floe_list_empty(&c->queue)) {
         struct floe_request *rq = FLOE_LIST_ENTRY(c->queue.next, struct floe_request, core_link);
-        if (rq->cancel)
+        if (rq->started && rq->cancel)
             rq->cancel(rq);
     }
 }
@@ -124,11 +125,14 @@ enum floe_err floe_request_parse(struct floe_request *rq, const struct floe_vers
     if (!r || !rq->head.api || (r->peer && !peer_listener))
         return floe_error_set(err, FLOE_EUNSUPPORTED, "API key %d is not served", key);
     if (version < r->min || version > r->max || !rq->head.known_version) {
+        rq->arena.max += FLOE_REQUEST_ANSWER_MAX;
         if (key != KEY_API_VERSIONS)
-            return floe_error_set(err, FLOE_EUNSUPPORTED, "%s version %d is not served (%d to %d are)",
-                                  rq->head.api->name, version, r->min, r->max);
+            return floe_error_set(err, FLOE_EUNSUPPORTED, "version %d is not served (%d to %d are)", version,
+                                  FLOE_MAX(r->min, rq->head.api->min), r->max);
         rq->unsupported = true; /* answered in the v0 schema, KIP-511 */
         return FLOE_OK;
     }
-    return floe_kafka_decode(rq->head.api->request, version, rq->head.body, &rq->arena, &rq->body, err);
+    rc = floe_kafka_decode(rq->head.api->request, version, rq->head.body, &rq->arena, &rq->body, err);
+    rq->arena.max += FLOE_REQUEST_ANSWER_MAX;
+    return rc;
 }

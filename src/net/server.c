@@ -17,6 +17,15 @@ struct handoff {
     uint32_t listener;
 };
 
+static void close_listeners(struct floe_server *s)
+{
+    for (uint32_t i = 0; i < s->cfg.listen_count; i++) {
+        if (s->fds[i] >= 0)
+            close(s->fds[i]);
+        s->fds[i] = -1;
+    }
+}
+
 static void handed(struct floe_task *task)
 {
     struct handoff h = *FLOE_CONTAINER(task, struct handoff, task);
@@ -28,6 +37,7 @@ static void handed(struct floe_task *task)
 void floe_server_conn_freed(struct net_thread *t)
 {
     atomic_fetch_sub(&t->s->open_conns, 1);
+    atomic_fetch_sub_explicit(&t->s->stats.connections, 1, memory_order_relaxed);
     if (t->stopping && floe_list_empty(&t->conns))
         floe_loop_uv_stop(t->uv);
 }
@@ -53,14 +63,20 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
             return;
         }
         atomic_fetch_add_explicit(&s->stats.accepted, 1, memory_order_relaxed);
-        struct handoff *h = malloc(sizeof *h);
-        if (!h || atomic_load(&s->open_conns) >= s->cfg.connections_max) {
+        struct net_thread *to = &s->threads[s->next_thread++ % s->cfg.threads];
+        struct handoff *h = to == t ? NULL : malloc(sizeof *h);
+        if ((to != t && !h) || atomic_load(&s->open_conns) >= s->cfg.connections_max) {
+            atomic_fetch_add_explicit(&s->stats.refused, 1, memory_order_relaxed);
             free(h);
             close(fd);
             continue;
         }
         atomic_fetch_add(&s->open_conns, 1);
-        struct net_thread *to = &s->threads[s->next_thread++ % s->cfg.threads];
+        atomic_fetch_add_explicit(&s->stats.connections, 1, memory_order_relaxed);
+        if (to == t) {
+            floe_conn_open(t, fd, listener);
+            continue;
+        }
         *h = (struct handoff){.task = {.fn = handed}, .t = to, .fd = fd, .listener = listener};
         floe_loop_post(to->loop, &h->task);
     }
@@ -68,7 +84,7 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
 
 static void accept_from_now(struct net_thread *t)
 {
-    for (uint32_t i = 0; t == t->s->threads && t->polls && i < t->s->cfg.listen_count; i++)
+    for (uint32_t i = 0; i < t->poll_count; i++)
         uv_poll_start(&t->polls[i], UV_READABLE, on_acceptable);
 }
 
@@ -91,36 +107,42 @@ static void swept(struct floe_timer *timer)
     floe_timer_start(t->loop, &t->sweep, 1000000);
 }
 
+/* Everybody who waits for room is looked at once, in turn. */
 static void resumed(struct floe_timer *timer)
 {
     struct net_thread *t = timer->user;
-    struct floe_list now;
-    struct floe_list *l;
-    floe_list_init(&now);
-    while ((l = floe_list_pop_front(&t->paused)))
-        floe_list_push_back(&now, l);
-    uint64_t since = t->paused_since_us;
-    while ((l = floe_list_pop_front(&now))) {
-        struct floe_conn *c = FLOE_LIST_ENTRY(l, struct floe_conn, paused_link);
+    uint32_t n = 0;
+    bool went_on = false;
+    FLOE_LIST_EACH(it, &t->paused)
+    n++;
+    while (n-- > 0 && !floe_list_empty(&t->paused)) {
+        struct floe_conn *c = FLOE_LIST_ENTRY(t->paused.next, struct floe_conn, paused_link);
         floe_conn_resume(c);
-        if (!c->closing && !c->reading && floe_list_empty(&c->paused_link))
+        if (t->paused.next == &c->paused_link) { /* still waiting: behind the others */
+            floe_list_remove(&c->paused_link);
             floe_list_push_back(&t->paused, &c->paused_link);
-        else if (c->reading)
-            since = floe_loop_now_us(t->loop); /* something went on: nobody is stuck */
+        }
+        went_on = went_on || floe_list_empty(&c->paused_link);
     }
-    t->paused_since_us = since;
+    if (went_on)
+        t->paused_since_us = floe_loop_now_us(t->loop);
     if (!floe_list_empty(&t->paused))
         floe_timer_start(t->loop, &t->resume, RESUME_US);
 }
 
+/* Thread 0 first: it accepts no more, and what it has handed out reaches the others before they are told. */
 static void stopped(struct floe_task *task)
 {
     struct net_thread *t = task->user;
+    struct floe_server *s = t->s;
     t->stopping = true;
-    for (uint32_t i = 0; t->polls && i < t->s->cfg.listen_count; i++) {
+    for (uint32_t i = 0; i < t->poll_count; i++)
         uv_close((uv_handle_t *)&t->polls[i], NULL);
-        close(t->s->fds[i]);
-        t->s->fds[i] = -1;
+    t->poll_count = 0;
+    if (t == s->threads) {
+        close_listeners(s);
+        for (uint32_t i = 1; i < s->cfg.threads; i++)
+            floe_loop_post(s->threads[i].loop, &s->threads[i].stop);
     }
     FLOE_LIST_EACH_SAFE(it, &t->conns)
     floe_conn_close(FLOE_LIST_ENTRY(it, struct floe_conn, link));
@@ -148,6 +170,19 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+/* A listening socket, or -1 with the error number. */
+static int listen_at(const struct addrinfo *a, int *problem)
+{
+    int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) == 0 &&
+        bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, 1024) == 0)
+        return fd;
+    *problem = errno;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 static enum floe_err bind_one(int *out, struct floe_listen *l, struct floe_error *err)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE},
@@ -158,24 +193,26 @@ static enum floe_err bind_one(int *out, struct floe_listen *l, struct floe_error
     if (rc != 0)
         return floe_error_set(err, FLOE_EINVAL, "cannot listen on %s:%u: %s", l->host, l->port,
                               gai_strerror(rc));
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, problem = 0;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
-        bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, 1024) != 0)
-        problem = errno;
+    int fd = -1, problem = 0;
+    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
+        fd = listen_at(a, &problem);
     freeaddrinfo(list);
     struct sockaddr_storage a = {0};
     socklen_t len = sizeof a;
-    if (!problem && getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+    if (fd >= 0 && getsockname(fd, (struct sockaddr *)&a, &len) != 0) {
         problem = errno;
-    if (problem) {
-        if (fd >= 0)
-            close(fd);
+        close(fd);
+        fd = -1;
+    }
+    if (fd < 0)
         return floe_error_set(
             err, FLOE_EIO, "cannot listen on %s:%u: %s%s", l->host, l->port, strerror(problem),
-            problem == EADDRINUSE ? " (another process has this port: stop it or choose another "
-                                    "one with --listen; port 0 takes any free one)"
-                                  : "");
-    }
+            problem == EADDRINUSE      ? " (another process has this port: stop it or choose another "
+                                         "one with --listen; port 0 takes any free one)"
+            : problem == EADDRNOTAVAIL ? " (no interface of this machine has this address: --listen takes an "
+                                         "own one, or 0.0.0.0 with --advertise)"
+            : problem == EACCES        ? " (ports below 1024 need privileges: choose another with --listen)"
+                                       : "");
     l->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                             : ((struct sockaddr_in *)&a)->sin_port);
     *out = fd;
@@ -205,8 +242,26 @@ static enum floe_err thread_init(struct floe_server *s, struct net_thread *t, st
         if (uv_poll_init(floe_loop_uv_raw(t->uv), &t->polls[i], s->fds[i]) != 0)
             return floe_error_set(err, FLOE_EIO, "cannot watch a listening socket");
         t->polls[i].data = t;
+        t->poll_count = i + 1;
     }
     return FLOE_OK;
+}
+
+/* After a failed start-up: threads that run are ended, everything else goes. */
+static void undo(struct floe_server *s)
+{
+    for (uint32_t i = 0; s->threads && i < s->cfg.threads; i++) {
+        struct net_thread *t = &s->threads[i];
+        if (t->started) {
+            floe_loop_uv_stop(t->uv);
+            pthread_join(t->thread, NULL);
+        }
+        for (uint32_t j = 0; j < t->poll_count; j++)
+            uv_close((uv_handle_t *)&t->polls[j], NULL);
+    }
+    if (s->fds)
+        close_listeners(s);
+    floe_server_destroy(&s);
 }
 
 enum floe_err floe_server_create(struct floe_server **out, const struct floe_server_config *cfg,
@@ -214,11 +269,12 @@ enum floe_err floe_server_create(struct floe_server **out, const struct floe_ser
 {
     struct floe_server *s = calloc(1, sizeof *s);
     enum floe_err rc = FLOE_OK;
-    FLOE_ASSERT(cfg->threads > 0 && cfg->listen_count > 0);
+    FLOE_ASSERT(cfg->threads > 0 && cfg->listen_count > 0 && cfg->budget);
     if (!s)
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
     s->cfg = *cfg;
     atomic_flag_clear(&s->overdraft);
+    atomic_init(&s->threads_left, cfg->threads + 1); /* one more than there are, until floe_server_close */
     s->closed_task = (struct floe_task){.fn = all_ended, .user = s};
     s->fds = calloc(cfg->listen_count, sizeof *s->fds);
     s->threads = calloc(cfg->threads, sizeof *s->threads);
@@ -231,15 +287,15 @@ enum floe_err floe_server_create(struct floe_server **out, const struct floe_ser
     for (uint32_t i = 0; !rc && i < cfg->threads; i++)
         rc = thread_init(s, &s->threads[i], err);
     for (uint32_t i = 0; !rc && i < cfg->threads; i++) {
-        atomic_fetch_add(&s->threads_left, 1);
         if (pthread_create(&s->threads[i].thread, NULL, thread_main, &s->threads[i]) != 0)
             rc = floe_error_set(err, FLOE_EIO, "cannot start a network thread");
         s->threads[i].started = !rc;
     }
     if (rc)
-        return rc; /* start-up fails: the process ends, what was made goes with it */
-    *out = s;
-    return FLOE_OK;
+        undo(s);
+    else
+        *out = s;
+    return rc;
 }
 
 void floe_server_open(struct floe_server *s)
@@ -251,8 +307,8 @@ void floe_server_close(struct floe_server *s, void (*closed)(void *user), void *
 {
     s->closed = closed;
     s->closed_user = user;
-    for (uint32_t i = 0; i < s->cfg.threads; i++)
-        floe_loop_post(s->threads[i].loop, &s->threads[i].stop);
+    atomic_fetch_sub(&s->threads_left, 1);
+    floe_loop_post(s->threads[0].loop, &s->threads[0].stop);
 }
 
 void floe_server_destroy(struct floe_server **sp)
@@ -261,7 +317,7 @@ void floe_server_destroy(struct floe_server **sp)
     if (!s)
         return;
     *sp = NULL;
-    for (uint32_t i = 0; i < s->cfg.threads; i++) {
+    for (uint32_t i = 0; s->threads && i < s->cfg.threads; i++) {
         floe_loop_uv_destroy(&s->threads[i].uv);
         free(s->threads[i].polls);
     }

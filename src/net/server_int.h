@@ -1,5 +1,5 @@
-/* What server.c (threads, listeners) and conn.c (one connection) share. All of it belongs to the network
- * thread but what is marked. */
+/* What server.c (threads, listeners), conn.c (life of a connection), frame.c (frames in) and reply.c (answers
+ * out) share. All of it belongs to the network thread but what is marked. */
 #ifndef FLOE_SERVER_INT_H
 #define FLOE_SERVER_INT_H
 
@@ -8,13 +8,17 @@
 #include <uv.h>
 
 #define SCRATCH (64 * 1024)
-#define PIPELINE_MAX 64           /* requests inside, a connection */
-#define WRITE_HIGH (1024 * 1024)  /* bytes of answers waiting: the socket is read no more */
-#define FORCED_MAX 4096           /* frames up to this size pass a full budget: heartbeats, metadata */
-#define PROGRESSIVE (1024 * 1024) /* larger frames are charged as their bytes come, in such steps */
-#define RESUME_US 5000            /* how often paused connections look for room */
-#define OVERDRAFT_US 200000       /* no room for so long: one connection finishes its frame */
-#define STALLED_MS 60000          /* a frame without a new byte for so long closes its connection */
+#define SCRATCH_SHORT 4096       /* read at once where the next frame is large, or memory is short */
+#define READ_STEP (1024 * 1024)  /* of a frame: room is taken for so much, what did not come is given back */
+#define PIPELINE_MAX 64          /* requests inside, a connection */
+#define WRITE_HIGH (1024 * 1024) /* bytes of answers waiting: the socket is read no more */
+#define FORCED_MAX 4096          /* a connection's only request passes a full budget up to this size */
+#define RESUME_US 5000           /* how often paused connections look for room */
+#define OVERDRAFT_US 200000      /* no room for so long: one connection finishes its frame */
+#define OVERDRAFT_IDLE_MS 2000   /* the one that may, and sends nothing for so long, is closed */
+#define OVERDRAFT_MAX_MS 30000   /* or is not done after so long */
+#define STALLED_MS 60000         /* a frame without a new byte for so long closes its connection, */
+#define STALLED_SHORT_MS 5000    /* ... and for so long while others wait for memory */
 #define REPLY_MAX ((size_t)256 << 20)
 #define LOG_PER_S 20
 
@@ -25,23 +29,25 @@ struct net_thread {
     pthread_t thread;
     bool started;
     struct floe_list conns;
-    struct floe_list paused; /* conns that wait for room */
+    struct floe_list paused; /* conns that wait for room in the budget */
     struct floe_timer resume, sweep;
-    uint64_t paused_since_us;
+    uint64_t paused_since_us; /* since when none of them went on */
     struct floe_task open, stop;
     uv_poll_t *polls; /* thread 0: one a listener */
+    uint32_t poll_count;
     bool accepting, stopping;
     uint32_t log_left;
     uint8_t scratch[SCRATCH];
 };
 struct floe_server {
     struct floe_server_config cfg;
-    struct floe_listen *listens;
     int *fds;
     struct net_thread *threads;
     uint32_t next_thread; /* thread 0 */
     atomic_uint open_conns;
-    atomic_flag overdraft; /* a connection is over the budget */
+    atomic_uint waiting;    /* connections on `paused` lists */
+    _Atomic size_t partial; /* bytes of frames that are not whole yet, as charged */
+    atomic_flag overdraft;  /* a connection is over the budget */
     struct floe_server_stats stats;
     void (*closed)(void *user);
     void *closed_user;
@@ -58,23 +64,30 @@ struct floe_conn {
     struct floe_task gone_task;
     struct floe_task back_task;
     bool for_peers, reading, closing, closed, gone_posted, gone_back, overdraft;
+    bool known; /* to the core: a request was posted */
     uint8_t head[4];
     uint32_t head_n;
     struct floe_buf *frame; /* being filled */
-    size_t frame_len, charged;
-    uint8_t *stash; /* bytes that were read and could not be taken yet */
-    size_t stash_n, stash_at;
+    size_t frame_len;
+    size_t charged;  /* of the frame: its bytes that have come; a small frame's buffer is charged itself */
+    size_t reserved; /* taken for the read that runs now */
+    uint8_t *stash;  /* bytes that were read and could not be taken yet */
+    size_t stash_n;
     bool last_large;
-    uint32_t writes;
-    size_t write_bytes;
-    uint64_t active_us;
+    size_t write_bytes, write_left; /* handed to libuv; of that not sent when last looked at */
+    uint64_t active_us, overdraft_us;
 };
 
 /* conn.c */
 void floe_conn_open(struct net_thread *t, int fd, uint32_t listener);
 void floe_conn_close(struct floe_conn *c);
-void floe_conn_resume(struct floe_conn *c); /* tries to go on reading */
 void floe_conn_sweep(struct floe_conn *c, uint64_t now_us);
+void floe_conn_complain(struct floe_conn *c, const char *api, const char *reason);
+void floe_conn_free(struct floe_conn *c);
+/* frame.c */
+void floe_conn_resume(struct floe_conn *c); /* goes on reading where that is allowed */
+void floe_conn_drop_frame(struct floe_conn *c);
+void floe_conn_unpause(struct floe_conn *c);
 /* reply.c */
 void floe_conn_flush(struct floe_conn *c); /* sends the answers that stand at the head */
 void floe_conn_returned(struct floe_task *task);

@@ -50,10 +50,16 @@ struct floe_request {
     void (*cancel)(struct floe_request *rq); /* the client is gone: finish soon; may be null */
     void (*release)(
         struct floe_request *rq); /* on the network thread, after the answer was encoded; may be null */
+    bool keep;            /* set before it arrives: runs even if the client has gone by then (Produce) */
+    int16_t lookup_error; /* why what was asked for looks unknown, where that is not known for sure; else 0 */
     bool started, queued, done;
     /* answer */
     const void *response; /* body; null with no_response or close */
     bool no_response, close;
+    /* Bytes that the answer keeps in memory until it is written, taken from that budget by the handler; given
+     * back on the network thread. */
+    size_t held;
+    struct floe_budget *held_budget;
     char reason[160]; /* of a close, for the log */
 };
 
@@ -65,9 +71,13 @@ void floe_request_next(struct floe_request *rq);
 void floe_request_complete(struct floe_request *rq);
 /* Closes the connection instead of an answer; `reason` goes to the log with the peer and the API. */
 void floe_request_close(struct floe_request *rq, const char *fmt, ...) FLOE_PRINTF(2, 3);
-/* The connection is closed: requests that have not started are completed, others are asked to finish. */
+/* The connection is closed: requests that have not started are completed without running, but for those
+ * marked `keep`; the one that holds the queue is asked to finish. */
 void floe_client_gone(struct floe_client *c);
 void floe_client_init(struct floe_client *c, const char *addr, uint32_t listener);
+
+/* Bytes of arena that an answer may take beside what decoding took. */
+#define FLOE_REQUEST_ANSWER_MAX ((size_t)128 << 20)
 
 /* Decodes header and body of rq->frame. `served` says whether the version is served. FLOE_EUNSUPPORTED and
  * FLOE_EINVAL mean: close, with that reason. Pure. */
