@@ -6,7 +6,8 @@
  * committed
  *
  * beside RocksDB called directly. Batches of a committed segment are dropped, 32 MiB behind the newest.
- * Usage: tier_bench [FOLDER [MIB]], default ./tier-bench and 512.
+ * Each case runs three times; the table has the best of each figure, since a neighbour on the machine only
+ * takes away. Usage: tier_bench [FOLDER [MIB]], default ./tier-bench and 512.
  */
 #include <floe/base/assert.h>
 #include <floe/tier.h>
@@ -279,6 +280,17 @@ static void start_up(void)
     floe_loop_uv_destroy(&uv);
 }
 
+#define BEST_OF(best, call)                                                                                  \
+    do {                                                                                                     \
+        best = call;                                                                                         \
+        for (int again = 0; again < 2; again++) {                                                            \
+            struct cost other = call;                                                                        \
+            best.mb_s = FLOE_MAX(best.mb_s, other.mb_s);                                                     \
+            best.cpu_s_gb = FLOE_MIN(best.cpu_s_gb, other.cpu_s_gb);                                         \
+            best.p99_us = FLOE_MIN(best.p99_us, other.p99_us);                                               \
+        }                                                                                                    \
+    } while (0)
+
 static void print(const char *name, size_t size, struct cost c)
 {
     printf("%-34s %5zu KiB %8.0f MB/s %6.2f CPU s/GB", name, size >> 10, c.mb_s, c.cpu_s_gb);
@@ -304,11 +316,17 @@ int main(int argc, char **argv)
     start_up();
     for (size_t i = 0; i < FLOE_COUNTOF(sizes); i++) {
         uint64_t n = i == 0 ? bytes / 4 : bytes;
-        print("tier, acks=1 (write-ahead log)", sizes[i], through_tier(sizes[i], n, true, false));
-        print("tier, others (no log)", sizes[i], through_tier(sizes[i], n, false, false));
-        print("tier, read back", sizes[i], through_tier(sizes[i], n, false, true));
-        print("RocksDB called directly", sizes[i], bare_rocksdb(sizes[i], n));
-        print("bare append-only file", sizes[i], bare_file(sizes[i], n));
+        struct cost c;
+        BEST_OF(c, through_tier(sizes[i], n, true, false));
+        print("tier, acks=1 (write-ahead log)", sizes[i], c);
+        BEST_OF(c, through_tier(sizes[i], n, false, false));
+        print("tier, others (no log)", sizes[i], c);
+        BEST_OF(c, through_tier(sizes[i], n, false, true));
+        print("tier, read back", sizes[i], c);
+        BEST_OF(c, bare_rocksdb(sizes[i], n));
+        print("RocksDB called directly", sizes[i], c);
+        BEST_OF(c, bare_file(sizes[i], n));
+        print("bare append-only file", sizes[i], c);
     }
     remove_dir(dir);
     free(body);
