@@ -136,6 +136,7 @@ void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lea
 void lease_node_read(struct floe_lease *l, struct lease_node *n);
 void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *why);
 void lease_nodes_scan(struct floe_lease *l);
+void lease_nodes_scan_soon(struct floe_lease *l);   /* on a hint: not more often than nodes are read anyway */
 bool lease_nodes_ready(const struct floe_lease *l); /* every record was read */
 void lease_observe(struct floe_lease *l);           /* tick and kick */
 void lease_table_ok(struct floe_lease *l);          /* a read of the table succeeded */
@@ -277,7 +278,7 @@ struct floe_lease {
     uint32_t node_count, node_cap;
     bool nodes_loaded, nodes_scan_again;
     struct lease_op *nodes_scan;
-    uint64_t nodes_scan_us; /* when the next one is due */
+    uint64_t nodes_scan_us, nodes_scanned_us; /* when the next one is due; when the last one ended */
     uint64_t table_ok_us, gap_us;
 
     struct floe_list seals;

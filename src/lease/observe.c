@@ -166,7 +166,8 @@ static void on_scan(struct lease_op *op)
     const struct floe_table_req *r = &op->u.table;
     int32_t id;
     l->nodes_scan = NULL;
-    l->nodes_scan_us = lease_now(l) + l->lease_us;
+    l->nodes_scanned_us = lease_now(l);
+    l->nodes_scan_us = l->nodes_scanned_us + l->lease_us;
     if (r->err.code != FLOE_OK) {
         l->trouble = r->err;
         l->nodes_scan_us = lease_now(l) + lease_backoff_us(l, 2);
@@ -210,6 +211,12 @@ void lease_nodes_scan(struct floe_lease *l)
         l->nodes_scan_again = true;
     else
         scan_page(l, "");
+}
+
+void lease_nodes_scan_soon(struct floe_lease *l)
+{
+    l->nodes_scan_us = FLOE_MIN(l->nodes_scan_us, l->nodes_scanned_us + lease_poll_us(l));
+    lease_kick(l);
 }
 
 /* ---- fencing --------------------------------------------------------------------------------------- */

@@ -152,7 +152,7 @@ void floe_lease_heard(struct floe_lease *l, const struct floe_kafka_PeerHeartbea
         n->rec.info.session.id == (uint64_t)rq->SessionId) {
         n->heard_us = lease_now(l);
     } else if (n == NULL) {
-        lease_nodes_scan(l); /* a hint is no reason to make room for any number it names */
+        lease_nodes_scan_soon(l); /* a hint is no reason to make room for any number it names */
     } else if (n->read == NULL && n->rec.info.session.epoch <= rq->NodeEpoch) {
         lease_node_read(l, n);
     }
@@ -203,7 +203,7 @@ void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChan
     lease_catalog_hint(l, (uint64_t)rq->CatalogVersion);
     struct lease_node *n = lease_node_find(l, rq->NodeId);
     if (n == NULL)
-        lease_nodes_scan(l);
+        lease_nodes_scan_soon(l);
     else if (!lease_own_open(l) || rq->NodeId != l->own.name.node)
         lease_node_read(l, n); /* it may have ended */
     lease_kick(l);

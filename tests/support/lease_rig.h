@@ -90,4 +90,10 @@ void lrig_count_reset(struct lrig *r);
 /* Reads the whole bucket: chains dense, one seal each, ended records agree, entries well formed. */
 void lrig_check(struct lrig *r);
 
+/* lease_rig_check.c, for lease_rig.c */
+void lrig_watch_start(struct lrig *r);
+void lrig_watch_stop(struct lrig *r);
+bool lrig_seal_at(struct lrig *r, const struct floe_session_name *s, uint64_t seq);
+void lrig_check_single(struct lrig *r, struct lrig_broker *b, const struct floe_tp *tp);
+
 #endif
