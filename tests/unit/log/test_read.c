@@ -1,5 +1,6 @@
 /* The store reader over the sim store: what it gives against what was written, faults, cache bounds,
- * read-ahead. */
+ * read-ahead.
+ * Long because: one rig of segments, index and a metered store serves all cases. */
 #include "floe_cmocka.h"
 #include "segment_fixture.h"
 
