@@ -150,7 +150,10 @@ bool floe_log_read(struct floe_log *log, struct floe_log_read *r)
         return true;
     }
     log->stats.reads_store++;
-    floe_log_reader_read(log->reader, p->index, p->high_watermark, r);
+    /* What memory holds need not be read ahead. */
+    const struct floe_entry *kept = p->ring_count ? floe_partition_at(p, 0) : NULL;
+    bool known = kept && !kept->seg && kept->head.base_offset > r->offset;
+    floe_log_reader_read(log->reader, p->index, known ? kept->head.base_offset : p->high_watermark, r);
     return false;
 }
 
