@@ -124,8 +124,10 @@ enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const
     }
     struct floe_lease_entry e;
     const struct floe_session_name *own = floe_lease_session(api->cfg.lease);
-    if (own && floe_lease_lookup(api->cfg.lease, tp, &e) && floe_session_name_eq(&e.holder, own))
-        return API_WAIT; /* the lease is ours, the log is told in a moment */
+    /* Ours: the log is told in a moment. Our node's former session's: it has ended, and we take it back or
+     * another does, which changes the lease. */
+    if (own && floe_lease_lookup(api->cfg.lease, tp, &e) && e.holder.node == own->node)
+        return API_WAIT;
     return API_ELSEWHERE;
 }
 

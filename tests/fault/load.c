@@ -2,10 +2,11 @@
  *
  *   fault_load BOOTSTRAP TOPIC PARTITIONS PRODUCERS VALUE_BYTES RATE FOLDER
  *
- * Each producer sends "<producer>:<sequence>:padding" round robin to all partitions, RATE messages a second in all, and
- * writes what was acknowledged to FOLDER/acked.<producer> ("partition offset producer:sequence" a line). What failed
- * for good goes to FOLDER/failed.<producer>. The consumer writes FOLDER/consumed. Lines on stdin: "stop" ends sending;
- * when all is answered, the consumer has until "quit". A line of counts goes to stdout every half second. */
+ * Each producer sends "<producer>:<sequence>:padding" round robin to all partitions, RATE messages a second
+ * in all, and writes what was acknowledged to FOLDER/acked.<producer> ("partition offset producer:sequence" a
+ * line). What failed for good goes to FOLDER/failed.<producer>. The consumer writes FOLDER/consumed. Lines on
+ * stdin: "stop" ends sending; when all is answered, the consumer has until "quit". A line of counts goes to
+ * stdout every half second. */
 #include <errno.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -73,7 +74,8 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     int n = name_length(m->payload, m->len);
     if (m->err) {
         atomic_fetch_add(&failed, 1);
-        fprintf(p->failed, "%d %.*s %s\n", m->partition, n, (const char *)m->payload, rd_kafka_err2name(m->err));
+        fprintf(p->failed, "%d %.*s %s\n", m->partition, n, (const char *)m->payload,
+                rd_kafka_err2name(m->err));
         return;
     }
     atomic_fetch_add(&acked, 1);
@@ -116,8 +118,8 @@ static void *produce(void *arg)
         int n = sprintf(value, "%d:%" PRIu64 ":", p->id, seq);
         value[n] = 'x';
         int32_t part = (int32_t)(seq % (uint64_t)opt.partitions);
-        if (rd_kafka_produce(t, part, RD_KAFKA_MSG_F_COPY, value, (size_t)(n > opt.value_bytes ? n : opt.value_bytes), NULL, 0,
-                             NULL) == 0) {
+        if (rd_kafka_produce(t, part, RD_KAFKA_MSG_F_COPY, value,
+                             (size_t)(n > opt.value_bytes ? n : opt.value_bytes), NULL, 0, NULL) == 0) {
             seq++;
             atomic_fetch_add(&sent, 1);
             rd_kafka_poll(rk, 0);
@@ -163,7 +165,8 @@ static void *consume(void *arg)
             fprintf(out, "%d %" PRId64 " %.*s\n", m->partition, m->offset, name_length(m->payload, m->len),
                     (const char *)m->payload);
             atomic_fetch_add(&consumed, 1);
-        } else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+        } else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+                   m->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
             fprintf(out, "%d %" PRId64 " RESET:%s\n", m->partition, m->offset, rd_kafka_err2name(m->err));
         }
         rd_kafka_message_destroy(m);

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""The bench: one table of ratios against the raw limit, each pair measured one after the other in this run.
+
+Run by `scripts/test bench`, beside a real S3 server on this machine, whose CPU it shares: figures in MB/s are this machine's,
+the ratios are what counts. FLOE_TEST_SECONDS is the length of each load (8).
+"""
+import os, re, shutil, socket, subprocess, sys, tempfile, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
+from floe_broker import FLOE, Broker, check, floe, run
+from kill import Proxy
+
+BUILD = os.path.dirname(os.path.abspath(FLOE))
+LOAD = os.path.join(BUILD, "tests", "load_bench")
+STORE = os.path.join(BUILD, "tests", "store_bench")
+TIER = os.path.join(BUILD, "tests", "tier_bench")
+SECONDS = os.environ.get("FLOE_TEST_SECONDS", "8")
+PARTITIONS, CONNECTIONS, BATCH, IN_FLIGHT, SEGMENT = "12", "4", "1000000", "5", str(8 << 20)
+table = []
+
+
+def row(what, value, limit="", ratio="", aim=""):
+    table.append((what, value, limit, ratio, aim))
+    print(f"   {what}: {value} {limit} {ratio}", flush=True)
+
+
+def fields(line):
+    return {k: float(v) for k, v in re.findall(r"(\S+?)=([0-9.]+)", line)}
+
+
+def load(*args):
+    return fields(run([LOAD, *args], wait=300).decode())
+
+
+def bare(*args):
+    out = run([STORE, *args], wait=300).decode()
+    return {l.split()[0]: fields(l) for l in out.splitlines() if l}
+
+
+def cpu(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        w = f.read().rsplit(")", 1)[1].split()
+    return (int(w[11]) + int(w[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid, what):
+    with open(f"/proc/{pid}/status") as f:
+        return int(re.search(what + r":\s+(\d+)", f.read()).group(1)) / 1024
+
+
+def broker(folder, name, *more, endpoint=None):
+    return Broker(os.path.join(folder, name),
+                  ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(folder)}-{name}", "--s3-endpoint",
+                   endpoint or os.environ["FLOE_S3_ENDPOINT"], *more])
+
+
+def produce(b, topic, acks, seconds=SECONDS):
+    return load("produce", b.addr, topic, PARTITIONS, CONNECTIONS, BATCH, seconds, acks, IN_FLIGHT)
+
+
+def with_sink(fn):
+    """Runs fn while the generator produces to a sink: what it and the sockets cost is paid on both sides."""
+    sink = subprocess.Popen([LOAD, "sink"], stdout=subprocess.PIPE)
+    port = sink.stdout.readline().decode().strip()
+    rate = subprocess.Popen([LOAD, "produce", "127.0.0.1:" + port, "sink", PARTITIONS, "1", BATCH, SECONDS, "-1", "1"],
+                            stdout=subprocess.DEVNULL)
+    try:
+        return fn()
+    finally:
+        for p in (rate, sink):
+            p.kill()
+            p.wait()
+
+
+def throughput(folder):
+    b = broker(folder, "data").start()
+    try:
+        floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
+        c0 = cpu(b.proc.pid)
+        all_ = produce(b, "t", "-1")
+        c1 = cpu(b.proc.pid)
+        put = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["PUT"]
+        row("produce acks=all, MB/s", f"{all_['mb_s']:.0f}", f"bare PUT {put['MB/s']:.0f}",
+            f"{all_['mb_s'] / put['MB/s']:.2f}", "0.80")
+        row("  p50 / p99, ms", f"{all_['p50_ms']:.0f} / {all_['p99_ms']:.0f}",
+            f"bare PUT {put['p50_ms']:.0f} / {put['p99_ms']:.0f}")
+        row("  CPU of the broker, s/GB", f"{(c1 - c0) / all_['bytes'] * 1e9:.2f}")
+        row("  peak memory, MiB", f"{memory(b.proc.pid, 'VmHWM'):.0f}", "setting 512", "", "512")
+        check(b.stop() == 0, "not a clean end")
+        b.start() # nothing in memory: all of it from the store
+        c0 = cpu(b.proc.pid)
+        replay = load("consume", b.addr, "t", PARTITIONS, "2", "120")
+        c1 = cpu(b.proc.pid)
+        get = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"]
+        row("replay from the store, MB/s", f"{replay['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
+            f"{replay['mb_s'] / get['MB/s']:.2f}", "0.80")
+        row("  CPU of the broker, s/GB", f"{(c1 - c0) / replay['bytes'] * 1e9:.2f}")
+        again = load("consume", b.addr, "t", PARTITIONS, "2", "120")
+        row("replay once more, MB/s", f"{again['mb_s']:.0f}")
+        row("  peak memory, MiB", f"{memory(b.proc.pid, 'VmHWM'):.0f}", "setting 512", "", "512")
+    finally:
+        b.kill()
+
+
+def tail(folder):
+    b = broker(folder, "tail").start()
+    try:
+        floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
+        produce(b, "t", "-1", "0.3")
+        hot = load("consume", b.addr, "t", PARTITIONS, "2", "60")
+        row("consume from memory, MB/s", f"{hot['mb_s']:.0f}")
+    finally:
+        b.kill()
+
+
+def acks_one(folder):
+    b = broker(folder, "one").start()
+    try:
+        floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
+        burst = produce(b, "t", "1", "1.5")
+        one = produce(b, "t", "1", SECONDS)
+        row("produce acks=1, MB/s: a burst", f"{burst['mb_s']:.0f}")
+        row("produce acks=1, MB/s: sustained", f"{one['mb_s']:.0f}", "", "", "no less than acks=all")
+        row("  p50 / p99, ms", f"{one['p50_ms']:.1f} / {one['p99_ms']:.1f}")
+    finally:
+        b.kill()
+
+
+def requests(folder):
+    """Counted at a proxy, with a smaller load: its own CPU would spoil the throughput."""
+    proxy = Proxy()
+    b = broker(folder, "count", endpoint=proxy.endpoint).start()
+    try:
+        floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
+        row("idle broker, MiB resident", f"{memory(b.proc.pid, 'VmRSS'):.0f}", "", "", "30")
+        proxy.tell("reset")
+        time.sleep(10)
+        idle = sum(int(fields(l)["requests"]) for l in proxy.tell("stats"))
+        row("idle broker, requests a second", f"{idle / 10:.1f}")
+        proxy.tell("reset")
+        got = produce(b, "t", "-1", "4")
+        puts = proxy.count("PUT chain", "requests")
+        up = proxy.count("PUT chain", "up")
+        row("segment PUTs per GiB", f"{puts / got['bytes'] * (1 << 30):.0f}", "full segments 128")
+        row("bytes uploaded per byte produced", f"{up / got['bytes']:.4f}")
+    finally:
+        b.kill()
+        proxy.stop()
+
+
+def start_up(folder):
+    rtt = bare("--size", "4096", "--jobs", "1", "--seconds", "2")
+    trip = max(rtt["PUT"]["p50_ms"], rtt["GET"]["p50_ms"])
+    b = broker(folder, "start").start()
+    try:
+        floe("topic", "create", "t", "--partitions", "1", "--bootstrap", b.addr)
+        for how, trips in (("a clean end", 6), ("a kill", 10)):
+            took = []
+            for _ in range(5):
+                port = b.addr
+                if how == "a kill":
+                    b.kill()
+                else:
+                    check(b.stop() == 0, "not a clean end")
+                b.listen = port
+                t0 = time.monotonic()
+                b.start()
+                load("produce", b.addr, "t", "1", "1", "2000", "0.001", "-1", "1")
+                took.append((time.monotonic() - t0) * 1000)
+            took.sort()
+            row(f"start to an acknowledged produce after {how}, ms", f"{took[2]:.0f}",
+                f"100 + {trips} x {trip:.1f}", "", f"{100 + trips * trip:.0f}")
+    finally:
+        b.kill()
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="floe-bench-")
+    try:
+        for part in (throughput, tail, acks_one, requests, start_up):
+            print(part.__name__, flush=True)
+            part(folder)
+        print("tier", flush=True)
+        print(run([TIER], wait=300).decode(), flush=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{'what':<52}{'value':>16}  {'raw limit':<22}{'ratio':>6}  aim")
+    for what, value, limit, ratio, aim in table:
+        print(f"{what:<52}{value:>16}  {limit:<22}{ratio:>6}  {aim}")
+
+
+if __name__ == "__main__":
+    main()
