@@ -26,7 +26,8 @@ static struct floe_store_s3_config config(void)
     struct floe_store_s3_config c = {.bucket = env("S3SERVER_BUCKET"),
                                      .endpoint = env("FLOE_S3_ENDPOINT"),
                                      .region = env("FLOE_S3_REGION"),
-                                     .prefix = "pre fix/x+y"};
+                                     .prefix = "pre fix/x+y",
+                                     .ca_file = getenv("S3SERVER_CA")};
     snprintf(c.credentials.access_key, sizeof c.credentials.access_key, "%s", env("AWS_ACCESS_KEY_ID"));
     snprintf(c.credentials.secret_key, sizeof c.credentials.secret_key, "%s", env("AWS_SECRET_ACCESS_KEY"));
     return c;
@@ -201,6 +202,50 @@ static void silence(void **state)
     close(fd);
 }
 
+/* The bucket as a host name. */
+static void virtual_host(void **state)
+{
+    struct store_rig *rig = *state;
+    struct floe_store_s3_config c = config();
+    struct floe_store *own = rig->store;
+    char endpoint[64];
+    if (strcmp(env("S3SERVER_KIND"), "given") == 0 || strcmp(env("S3SERVER_KIND"), "minio-user") == 0)
+        skip(); /* how its names resolve is not known */
+    const char *port = strrchr(c.endpoint, ':');
+    snprintf(endpoint, sizeof endpoint, "%s://localhost%s", c.ca_file ? "https" : "http", port);
+    c.endpoint = endpoint;
+    c.virtual_host = true;
+    use(rig, &c);
+    for (uint32_t i = 0; i < store_suite_count; i++) {
+        if (strcmp(store_suite[i].name, "cancel") != 0 && strcmp(store_suite[i].name, "large_object") != 0)
+            store_suite[i].fn(rig);
+    }
+    floe_store_close(rig->store, closed, rig);
+    floe_loop_uv_run(rig->uv);
+    rig->store = own;
+    store_rig_expect(rig, "c/one", "first"); /* the same bucket */
+}
+
+static void untrusted(void **state)
+{
+    struct store_rig *rig = *state;
+    struct floe_store_s3_config c = config();
+    if (!c.ca_file)
+        return; /* plain HTTP: the run with TLS has it */
+    c.ca_file = NULL;
+    struct floe_store_req r = with(rig, &c, FLOE_STORE_PUT, "x");
+    assert_int_equal(r.err.code, FLOE_EDENIED);
+    assert_int_equal(r.sent, 0);
+    assert_non_null(strstr(r.err.msg, "--s3-ca"));
+    c.ca_file = "/nothing/here.pem";
+    r = with(rig, &c, FLOE_STORE_PUT, "x");
+    assert_int_equal(r.err.code, FLOE_EDENIED);
+    c = config();
+    c.sign_payload_tls = true;
+    r = with(rig, &c, FLOE_STORE_PUT, "x");
+    assert_int_equal(r.err.code, FLOE_OK);
+}
+
 static void bad_configuration(void **state)
 {
     struct store_rig *rig = *state;
@@ -234,6 +279,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_listens, setup, teardown),
         cmocka_unit_test_setup_teardown(silence, setup, teardown),
+        cmocka_unit_test_setup_teardown(virtual_host, setup, teardown),
+        cmocka_unit_test_setup_teardown(untrusted, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_configuration, setup, teardown),
     };
     return cmocka_run_group_tests_name("integration.store_s3", tests, NULL, NULL);

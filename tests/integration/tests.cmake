@@ -15,6 +15,9 @@ add_test(NAME integration.e2e_s3 COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3ser
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/e2e.py s3)
 set_tests_properties(integration.e2e_file integration.e2e_s3 PROPERTIES LABELS integration TIMEOUT 600
   ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+add_test(NAME integration.store_s3_tls
+  COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run $<TARGET_FILE:integration_store_s3>)
+set_tests_properties(integration.store_s3_tls PROPERTIES LABELS integration TIMEOUT 300 ENVIRONMENT S3SERVER_TLS=1)
 add_test(NAME integration.minio_run
   COMMAND ${CMAKE_CURRENT_LIST_DIR}/minio_run.sh $<TARGET_FILE:integration_store_s3>)
 set_tests_properties(integration.minio_run PROPERTIES LABELS integration TIMEOUT 300 SKIP_RETURN_CODE 77)
