@@ -168,7 +168,8 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     floe_timer_init(&log->turn, on_turn, log);
     floe_flush_init(log);
     log->tier_from = cfg->tier ? cfg->tier->first_seq : 0;
-    log->tier_next = cfg->tier ? cfg->tier->next_seq : 0;
+    if (cfg->tier)
+        log->tier_next = FLOE_MAX(cfg->tier->next_seq, floe_reappend_done_to(cfg->tier));
     struct floe_log_reader_config rc = {
         .loop = cfg->loop, .store = cfg->store, .cache_budget = cfg->cache_budget};
     if (floe_log_reader_create(&log->reader, &rc) != FLOE_OK) {

@@ -38,6 +38,7 @@
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
+#define FLOE_LOG_HEDGE_MAX_US 4000000ull
 #define FLOE_LOG_REHEDGE_MIN_US 1000000ull
 #define FLOE_LOG_REHEDGE_MAX_US 8000000ull
 #define FLOE_LOG_RETRY_MIN_US 50000ull
@@ -292,6 +293,8 @@ void floe_memread_keep(struct floe_log *log, struct floe_list *committed); /* en
 void floe_memread_trim(struct floe_log *log);
 void floe_memread_forget(struct floe_log *log, struct floe_entry *e);
 /* reappend.c */
+/* Entries below are done, whatever is found of them: new ones start no lower. */
+uint64_t floe_reappend_done_to(struct floe_tier *tier);
 void floe_reappend_start(struct floe_log *log);
 void floe_reappend_stop(struct floe_log *log);
 void floe_reappend_fini(struct floe_log *log);

@@ -33,11 +33,16 @@ static uint64_t hedge_after_us(const struct floe_chain *c)
         }
     }
     uint64_t p99 = c->latency_n == FLOE_LOG_LATENCY_SAMPLES ? second : first;
-    return FLOE_MAX(FLOE_LOG_HEDGE_MIN_US, 2 * p99);
+    return FLOE_MIN(FLOE_MAX(FLOE_LOG_HEDGE_MIN_US, 2 * p99), FLOE_LOG_HEDGE_MAX_US);
 }
 
-static void note_latency(struct floe_chain *c, uint64_t us)
+/* Not of an answer that lay there while this process stood still: then the hedge is overdue too. */
+static void note_latency(struct floe_put *put, uint64_t sent_us)
 {
+    struct floe_chain *c = &put->log->chain;
+    uint64_t now = floe_loop_now_us(put->log->cfg.loop), us = now - sent_us;
+    if (floe_timer_armed(&put->hedge) && put->hedge.due_us < now)
+        return;
     c->latency_us[c->latency_at] = (uint32_t)FLOE_MIN(us, (uint64_t)UINT32_MAX);
     c->latency_at = (c->latency_at + 1) % FLOE_LOG_LATENCY_SAMPLES;
     c->latency_n = FLOE_MIN(c->latency_n + 1, FLOE_LOG_LATENCY_SAMPLES);
@@ -171,7 +176,7 @@ static void on_try(struct floe_store_req *r)
         return;
     switch (err.code) {
     case FLOE_OK:
-        note_latency(&put->log->chain, floe_loop_now_us(put->log->cfg.loop) - t->sent_us);
+        note_latency(put, t->sent_us);
         put_durable(put);
         return;
     case FLOE_EUNAVAILABLE:

@@ -274,6 +274,12 @@ static void on_timer(struct floe_timer *t)
 
 /* ---- life ----------------------------------------------------------------------------------------- */
 
+uint64_t floe_reappend_done_to(struct floe_tier *tier)
+{
+    struct floe_slice m = floe_tier_meta(tier, META_NAME);
+    return m.n == META_BYTES && floe_le32(m.p) == META_VERSION ? floe_le64(m.p + 8) : 0;
+}
+
 void floe_reappend_start(struct floe_log *log)
 {
     struct floe_tier *tier = log->cfg.tier;

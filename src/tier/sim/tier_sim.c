@@ -432,7 +432,7 @@ enum floe_err floe_sim_tier_open(struct floe_tier **out, struct floe_sim_disk *d
     f->base.limit = limit_bytes;
     for (size_t i = 0; i < d->n; i++)
         f->base.bytes += d->e[i].n;
-    f->base.next_seq = d->n ? d->e[d->n - 1].seq + 1 : d->dropped;
+    f->base.next_seq = FLOE_MAX(d->dropped, d->n ? d->e[d->n - 1].seq + 1 : 0);
     f->base.first_seq = d->n ? d->e[0].seq : f->base.next_seq;
     f->disk = d;
     f->node = n;

@@ -164,6 +164,31 @@ static void a_slow_put_is_sent_again_on_another_connection(void **state)
     close_all(&w, &r);
 }
 
+static void copies_are_sent_while_none_is_answered(void **state)
+{
+    (void)state;
+    struct rig_world *w;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig *r = one(&w, NULL, tp);
+    struct rig_op *a = rig_append(r, tp, -1, "a");
+    rig_run(w, 100); /* its PUT is on the wire; then the process stands still */
+    floe_sim_node_stall(r->node, 10000000, false);
+    rig_await(a);
+    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                            .times = 3});
+    struct rig_op *b = rig_append(r, tp, -1, "b");
+    rig_run(w, 6000000); /* less than one time-out: the stall says nothing about the store */
+    assert_true(b->done);
+    assert_int_equal(b->a.err.code, FLOE_OK);
+    struct floe_log_stats st;
+    floe_log_get_stats(r->log, &st);
+    assert_in_range(st.put_hedges, 3, 4);
+    rig_op_free(a);
+    rig_op_free(b);
+    close_all(&w, &r);
+}
+
 static void a_seal_in_the_chain_ends_the_session(void **state)
 {
     (void)state;
@@ -531,6 +556,7 @@ int main(void)
         cmocka_unit_test(every_outcome_of_a_put_is_resolved),
         cmocka_unit_test(replies_keep_the_chain_order_when_puts_overtake),
         cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
+        cmocka_unit_test(copies_are_sent_while_none_is_answered),
         cmocka_unit_test(a_seal_in_the_chain_ends_the_session),
         cmocka_unit_test(a_foreign_object_in_the_chain_is_fatal),
         cmocka_unit_test(a_lapsed_session_sends_nothing_and_forgets_nothing),
