@@ -202,9 +202,17 @@ static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t 
                             struct floe_index_entry *e, struct piece *out)
 {
     bool first = t->read->bytes == 0;
-    enum find f = reader_find_entry(rd, t->ix, first ? t : NULL, offset, e, &t->err);
-    if (f != FIND_FOUND)
-        return f;
+    if (first && t->found && t->entry.base_offset <= offset && offset < t->entry.end_offset) {
+        *e = t->entry; /* the index pages that led to it may have gone while its bytes were read */
+    } else {
+        enum find f = reader_find_entry(rd, t->ix, first ? t : NULL, offset, e, &t->err);
+        if (f != FIND_FOUND)
+            return f;
+    }
+    if (first) {
+        t->found = true;
+        t->entry = *e;
+    }
     if (e->base_offset >= t->high_watermark)
         return FIND_NONE;
     bool cached = cache_find(rd, 0, e) != NULL;
@@ -278,6 +286,7 @@ static void turn(struct floe_timer *timer)
         if (done)
             answer(t);
     }
+    cache_trim(rd);
 }
 
 void floe_log_reader_read(struct floe_log_reader *rd, struct floe_index *ix, int64_t high_watermark,

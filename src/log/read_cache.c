@@ -167,8 +167,10 @@ static bool over_limit(const struct floe_log_reader *rd)
     return b && rd->cached_bytes > limit / 2 && floe_budget_used(b) > b->limit;
 }
 
-static void evict(struct floe_log_reader *rd)
+void cache_trim(struct floe_log_reader *rd)
 {
+    if (!floe_list_empty(&rd->ready)) /* not what a task is about to take: two could take turns for ever */
+        return;
     while (over_limit(rd) && rd->lru.next != rd->lru.prev) { /* the newest stays: somebody waits for it */
         struct extent *x = FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru);
         judge_wide(rd, x);
@@ -252,7 +254,7 @@ static void get_done(struct floe_store_req *r)
         floe_budget_force(rd->cfg.cache_budget, x->bytes);
     floe_list_push_back(&rd->lru, &x->lru);
     reader_wake(rd, x, NULL);
-    evict(rd);
+    cache_trim(rd);
 }
 
 /* The largest cell of which the sequential readers can be expected to ask for half, if each of them has a

@@ -90,7 +90,9 @@ struct task {
     struct floe_log_seek *seek;
     int64_t from, high_watermark; /* seek: what lies below `from` is ruled out */
     bool max;                     /* seek: the largest timestamp */
-    struct floe_error err;        /* set: answered with it */
+    bool found;                   /* read: `entry` holds the first block's place */
+    struct floe_index_entry entry;
+    struct floe_error err; /* set: answered with it */
 };
 
 struct floe_log_reader {
@@ -119,6 +121,8 @@ enum find { FIND_FOUND, FIND_WAIT, FIND_NONE, FIND_FAILED };
 /* The data entry that holds `offset` or comes next; `task` may be null (read-ahead). */
 enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index *ix, struct task *task,
                             int64_t offset, struct floe_index_entry *out, struct floe_error *err);
+/* Frees what is over the limit, least recently used first; waits while tasks are ready to run. */
+void cache_trim(struct floe_log_reader *rd);
 /* The page that a hit of level > 0 names. */
 enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const struct floe_index_hit *hit,
                            const struct floe_index_page **out, struct floe_error *err);

@@ -202,6 +202,9 @@ static void answer_fetch(struct simcall *k)
         }
     }
     enum floe_err e = r->err.code;
+    if (e)
+        floe_sim_note(k->c->sim, k->proc ? k->proc->node : NULL, "fetch of %u at %lld: %s", k->part,
+                      (long long)k->offset, r->err.msg);
     floe_log_read_fini(r);
     answer(k, e);
 }

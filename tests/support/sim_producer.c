@@ -90,7 +90,10 @@ static void on_produced(struct simcall *k)
     l->flying[slot] = false;
     l->in_flight--;
     bool ok = k->err == FLOE_OK;
+    if (!k->answered) /* the client closes a connection on which a request timed out */
+        l->cut = true;
     if (ok) {
+        l->known = true;
         take_out(l, slot);
     } else if (l->p->idempotent) {
         l->failed = true;
@@ -153,7 +156,10 @@ static void pump(struct simlane *l)
     }
     while (!c->stopping && l->n < p->window)
         new_batch(l);
-    for (uint32_t i = 0; i < l->n && l->in_flight < p->window; i++) {
+    /* Kafka takes any first sequence of a producer that it does not know (KIP-360), so a first batch that is
+     * refused must not be overtaken by its successors. */
+    uint32_t window = p->idempotent && !l->known ? 1 : p->window;
+    for (uint32_t i = 0; i < l->n && l->in_flight < window; i++) {
         if (!l->flying[i])
             send_slot(l, i);
     }

@@ -145,6 +145,17 @@ static bool consumers_done(void *user)
     }
     return true;
 }
+static void name_stuck_consumers(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->shape.consumers; i++) {
+        for (uint32_t j = 0; j < c->shape.partitions; j++) {
+            if (c->consumer[i].cur[j].position < simtruth_end(c, j))
+                simcluster_violation(
+                    c, 3, "consumer %u of partition %u is at %lld and cannot read on to %lld", i, j,
+                    (long long)c->consumer[i].cur[j].position, (long long)simtruth_end(c, j));
+        }
+    }
+}
 /* acks=1 is kept by the disk: once its machine is back and nothing more happens, the record is in the log. */
 static void check_tiers(struct simcluster *c)
 {
@@ -179,7 +190,7 @@ static void settle(struct simcluster *c)
     check_acks1(c);
     check_tiers(c);
     if (!floe_sim_run_until(c->sim, consumers_done, c, 30 * SECOND))
-        simcluster_violation(c, 3, "a consumer cannot read to the end of its partitions");
+        name_stuck_consumers(c);
 }
 static bool all_down(void *user)
 {

@@ -142,6 +142,7 @@ struct simproducer {
         bool flying[8];
         uint32_t n, in_flight;
         bool failed; /* something came back wrong: send again once all are back */
+        bool known;  /* a broker has acknowledged something */
         bool cut;    /* its connection broke: nothing more arrives until it is made again */
         uint64_t arrives_us, answers_us; /* the last one: a connection keeps the order */
         struct floe_sim_event tick;
