@@ -13,7 +13,8 @@ static void page(const uint8_t *data, size_t size, bool mend)
     struct floe_index_page *out = malloc(sizeof *out);
     uint8_t *p = malloc(size ? size : 1);
     FLOE_ASSERT(p != NULL && out != NULL);
-    memcpy(p, data, size);
+    if (size)
+        memcpy(p, data, size);
     if (mend && size > 12) {
         memcpy(p, "FLIX\1\0", 6);
         floe_put_le32(p + 8, floe_crc32c(floe_crc32c(0, p, 8), p + 12, size - 12));

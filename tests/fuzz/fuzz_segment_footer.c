@@ -64,7 +64,8 @@ static void as_footer(const uint8_t *data, size_t size)
 {
     uint8_t *p = malloc(size ? size : 1);
     FLOE_ASSERT(p != NULL);
-    memcpy(p, data, size);
+    if (size)
+        memcpy(p, data, size);
     for (size_t at = 0; at + 12 <= size && floe_le32(p + at + 4) <= size - at - 12;) {
         uint32_t n = floe_le32(p + at + 4);
         if (floe_le16(p + at) == 1 && n == FLOE_SEGMENT_HEADER_BYTES)

@@ -67,7 +67,7 @@ struct floe_reader {
 
 static inline struct floe_reader floe_reader(struct floe_slice s)
 {
-    return (struct floe_reader){s.p, s.p + s.n, false};
+    return (struct floe_reader){s.p, s.n ? s.p + s.n : s.p, false}; /* null and 0 is a slice, too */
 }
 static inline size_t floe_reader_left(const struct floe_reader *r)
 {
