@@ -59,7 +59,8 @@ struct floe_tier_ops {
                      void (*done)(void *user, const struct floe_error *err), void *user);
     /* Reads one, at once; see floe_tier_meta. */
     struct floe_slice (*meta)(struct floe_tier *t, const char *name);
-    /* Answers everything given before, then frees the tier and runs `closed`. */
+    /* Answers everything given before, then frees the tier and runs `closed`. What is given in between
+     * is answered FLOE_ECLOSED. */
     void (*close)(struct floe_tier *t, void (*closed)(void *user), void *user);
 };
 /* Limits of meta values. */

@@ -18,19 +18,24 @@
 #define KEY_N 9 /* 'e', then the sequence number big-endian */
 #define HEAD_KEY "d"
 #define BATCH_KEEP (2u << 20) /* a write batch that grew past this is not kept for reuse */
+#define DROPS_MAX 4096        /* ranges gathered in one group */
 #define RECLAIM_FILES_MAX 64  /* files deleted in one go */
 
+struct drop_range {
+    uint64_t from, to;
+};
 struct floe_tier_db {
     rocksdb_t *db;
     rocksdb_options_t *options;
     rocksdb_block_based_table_options_t *table;
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *with_wal, *without_wal;
-    rocksdb_readoptions_t *reads;
+    rocksdb_readoptions_t *reads, *gets;
     rocksdb_writebatch_t *durable, *volatile_;
     size_t durable_n, volatile_n; /* bytes in the open group */
-    bool dropped; /* the open group has a drop: of [drop_from, drop_to) not yet in its batch */
-    uint64_t drop_from, drop_to;
+    struct drop_range *drops;     /* of the open group */
+    size_t drop_n, drop_cap;
+    bool dropped; /* the open group has a drop, or a head to note */
     uint64_t head;
     size_t memtable_bytes, since_reclaim;
 };
@@ -131,6 +136,9 @@ enum floe_err floe_tier_db_open(struct floe_tier_db **out, const char *path, siz
     d->without_wal = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(d->without_wal, 1);
     d->reads = rocksdb_readoptions_create();
+    /* The ledger knows what was dropped: a get need not ask the tombstones. */
+    d->gets = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_ignore_range_deletions(d->gets, 1);
     d->durable = rocksdb_writebatch_create();
     d->volatile_ = rocksdb_writebatch_create();
     d->db = rocksdb_open(d->options, path, &text);
@@ -155,12 +163,14 @@ void floe_tier_db_close(struct floe_tier_db **db)
         rocksdb_writebatch_destroy(d->durable);
         rocksdb_writebatch_destroy(d->volatile_);
         rocksdb_readoptions_destroy(d->reads);
+        rocksdb_readoptions_destroy(d->gets);
         rocksdb_writeoptions_destroy(d->with_wal);
         rocksdb_writeoptions_destroy(d->without_wal);
         rocksdb_options_destroy(d->options);
     }
     rocksdb_block_based_options_destroy(d->table);
     rocksdb_cache_destroy(d->cache);
+    free(d->drops);
     free(d);
 }
 
@@ -259,28 +269,51 @@ void floe_tier_db_put(struct floe_tier_db *d, uint64_t seq, struct floe_slice he
     *(durable ? &d->durable_n : &d->volatile_n) += KEY_N + sizeof head_n + head.n + body.n;
 }
 
-/* Puts the gathered range into the batch. */
-static void emit_drop(struct floe_tier_db *d)
+static int by_from(const void *a, const void *b)
 {
-    char a[KEY_N], b[KEY_N];
-    if (d->drop_from == d->drop_to)
-        return;
-    make_key(a, d->drop_from);
-    make_key(b, d->drop_to);
-    rocksdb_writebatch_delete_range(d->durable, a, KEY_N, b, KEY_N);
-    d->durable_n += 2 * KEY_N;
-    d->drop_from = d->drop_to = 0;
+    const struct drop_range *x = a, *y = b;
+    return (x->from > y->from) - (x->from < y->from);
+}
+
+/* A segment's entries lie by partition, so its drops come one by one and out of order: sorted, they are few
+ * ranges. */
+static void emit_drops(struct floe_tier_db *d)
+{
+    if (d->drop_n > 1)
+        qsort(d->drops, d->drop_n, sizeof *d->drops, by_from);
+    for (size_t i = 0; i < d->drop_n;) {
+        struct drop_range r = d->drops[i++];
+        for (; i < d->drop_n && d->drops[i].from <= r.to; i++)
+            r.to = FLOE_MAX(r.to, d->drops[i].to);
+        char a[KEY_N], b[KEY_N];
+        make_key(a, r.from);
+        make_key(b, r.to);
+        rocksdb_writebatch_delete_range(d->durable, a, KEY_N, b, KEY_N);
+        d->durable_n += 2 * KEY_N;
+    }
+    d->drop_n = 0;
 }
 
 void floe_tier_db_drop(struct floe_tier_db *d, uint64_t from, uint64_t to, uint64_t head)
 {
-    if (from != d->drop_to || !d->dropped) { /* neighbours become one range */
-        emit_drop(d);
-        d->drop_from = from;
-    }
-    d->drop_to = to;
     d->dropped = true;
     d->head = FLOE_MAX(d->head, head);
+    if (from >= to)
+        return;
+    if (d->drop_n > 0 && d->drops[d->drop_n - 1].to == from) {
+        d->drops[d->drop_n - 1].to = to;
+        return;
+    }
+    if (d->drop_n == d->drop_cap && d->drop_cap < DROPS_MAX) {
+        size_t cap = d->drop_cap ? d->drop_cap * 2 : 16;
+        struct drop_range *all = realloc(d->drops, cap * sizeof *all);
+        FLOE_ASSERT(all); /* 64 KiB at most: a process that cannot have them cannot go on */
+        d->drops = all;
+        d->drop_cap = cap;
+    }
+    if (d->drop_n == d->drop_cap)
+        emit_drops(d);
+    d->drops[d->drop_n++] = (struct drop_range){from, to};
 }
 
 static void finish_drops(struct floe_tier_db *d)
@@ -288,7 +321,7 @@ static void finish_drops(struct floe_tier_db *d)
     uint8_t v[8];
     if (!d->dropped)
         return;
-    emit_drop(d);
+    emit_drops(d);
     floe_put_be64(v, d->head);
     rocksdb_writebatch_put(d->durable, HEAD_KEY, 1, (const char *)v, sizeof v);
     d->durable_n += sizeof v + 1;
@@ -388,7 +421,7 @@ enum floe_err floe_tier_db_get(struct floe_tier_db *d, uint64_t seq, struct floe
 {
     char key[KEY_N], *text = NULL;
     make_key(key, seq);
-    rocksdb_pinnableslice_t *pin = rocksdb_get_pinned(d->db, d->reads, key, KEY_N, &text);
+    rocksdb_pinnableslice_t *pin = rocksdb_get_pinned(d->db, d->gets, key, KEY_N, &text);
     if (text)
         return status(err, text, "cannot read");
     if (!pin)

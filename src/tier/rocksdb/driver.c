@@ -44,8 +44,21 @@ static void req_free(struct tier_rocksdb *t, struct tier_req *r)
     t->pool_n++;
 }
 
+/* Comes after close: answered just before `closed`. */
+static void submit_late(struct tier_rocksdb *t, struct tier_req *r)
+{
+    struct floe_error *err = r->op ? &r->op->err : r->err;
+    if (err && !err->code)
+        floe_error_set(err, FLOE_ECLOSED, "tier: closed");
+    floe_tier_queue_push(&t->late, r);
+}
+
 static void submit(struct tier_rocksdb *t, struct tier_req *r)
 {
+    if (t->closing && r->kind != TIER_CLOSE) {
+        submit_late(t, r);
+        return;
+    }
     pthread_mutex_lock(&t->lock);
     floe_tier_queue_push(&t->queue, r);
     bool wake = t->waiting;
@@ -88,7 +101,6 @@ static enum floe_err admit(struct tier_rocksdb *t, struct floe_tier_op *op)
 static void put(struct floe_tier *base, struct floe_tier_op *op)
 {
     struct tier_rocksdb *t = driver(base);
-    FLOE_ASSERT(!t->closing);
     struct tier_req *r = req_make(t, TIER_PUT);
     r->op = op;
     op->err.code = FLOE_OK;
@@ -100,7 +112,6 @@ static void put(struct floe_tier *base, struct floe_tier_op *op)
 static void get(struct floe_tier *base, struct floe_tier_op *op)
 {
     struct tier_rocksdb *t = driver(base);
-    FLOE_ASSERT(!t->closing);
     struct tier_req *r = req_make(t, TIER_GET);
     r->op = op;
     op->err.code = FLOE_OK;
@@ -116,7 +127,6 @@ static void get(struct floe_tier *base, struct floe_tier_op *op)
 static void drop(struct floe_tier *base, uint64_t from, uint64_t to)
 {
     struct tier_rocksdb *t = driver(base);
-    FLOE_ASSERT(!t->closing);
     uint64_t end = FLOE_MIN(to, t->ledger.next + FLOE_TIER_AHEAD_MAX);
     if (from >= end)
         return;
@@ -137,7 +147,6 @@ static void scan(struct floe_tier *base, uint64_t from, uint64_t to,
                  void (*done)(void *user, const struct floe_error *err), void *user)
 {
     struct tier_rocksdb *t = driver(base);
-    FLOE_ASSERT(!t->closing);
     struct tier_req *r = req_make(t, TIER_SCAN);
     r->scan = calloc(1, sizeof *r->scan);
     r->err = calloc(1, sizeof *r->err);
@@ -155,7 +164,6 @@ static void meta_put(struct floe_tier *base, const char *name, struct floe_slice
                      void (*done)(void *user, const struct floe_error *err), void *user)
 {
     struct tier_rocksdb *t = driver(base);
-    FLOE_ASSERT(!t->closing);
     struct tier_req *r = req_make(t, TIER_META);
     r->err = calloc(1, sizeof *r->err);
     FLOE_ASSERT(r->err);
@@ -181,6 +189,7 @@ static void close_(struct floe_tier *base, void (*closed)(void *user), void *use
     FLOE_ASSERT(!t->closing);
     t->closing = true;
     floe_timer_stop(&t->reopen_timer);
+    floe_tier_queue_init(&t->late);
     struct tier_req *r = req_make(t, TIER_CLOSE);
     r->closed = closed;
     r->user = user;
@@ -218,8 +227,15 @@ static void finish_scan(struct tier_rocksdb *t, struct tier_req *r)
     req_free(t, r);
 }
 
+static bool finish(struct tier_rocksdb *t, struct tier_req *r);
+
 static void finish_close(struct tier_rocksdb *t, struct tier_req *r)
 {
+    for (struct tier_req *l; (l = t->late.first);) {
+        if (!(t->late.first = l->next))
+            floe_tier_queue_init(&t->late);
+        (void)finish(t, l);
+    }
     void (*closed)(void *user) = r->closed;
     void *user = r->user;
     pthread_join(t->thread, NULL);

@@ -60,7 +60,8 @@ struct tier_rocksdb {
     struct floe_tier_metas metas;
     bool closing, reopening;
     struct floe_timer reopen_timer;
-    struct tier_req *pool; /* requests to use again */
+    struct tier_queue late; /* given after close */
+    struct tier_req *pool;  /* requests to use again */
     uint32_t pool_n;
 
     /* Between the two threads, under `lock`. */

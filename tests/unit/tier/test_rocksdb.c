@@ -114,6 +114,30 @@ static void the_limit_is_kept(void **state)
     assert_int_equal(tier_fx_put(&fx, seq, 9000, true), FLOE_OK); /* room again, same number */
 }
 
+static void drops_come_in_any_order(void **state)
+{
+    (void)state;
+    must_open();
+    for (uint64_t i = 0; i < 600; i++)
+        assert_int_equal(tier_fx_put(&fx, i, 50, true), FLOE_OK);
+    for (uint64_t i = 0; i < 7; i++) /* as a segment of seven partitions drops them; 99 stays */
+        for (uint64_t seq = i; seq < 500; seq += 7)
+            if (seq != 99)
+                fx.tier->ops->drop(fx.tier, seq, seq + 1);
+    assert_int_equal(tier_fx_scan(&fx, 0, 600, NULL), 101);
+    assert_int_equal(tier_fx_check(&fx, 99, 50), FLOE_OK);
+    assert_int_equal(tier_fx_check(&fx, 98, 50), FLOE_ENOTFOUND);
+    tier_fx_close(&fx);
+    must_open();
+    assert_int_equal(fx.tier->first_seq, 99);
+    assert_int_equal(fx.tier->next_seq, 600);
+    assert_int_equal(tier_fx_scan(&fx, 0, 600, NULL), 101);
+    fx.tier->ops->drop(fx.tier, 99, 100);
+    tier_fx_close(&fx);
+    must_open();
+    assert_int_equal(fx.tier->first_seq, 500);
+}
+
 static void a_scan_takes_turns(void **state)
 {
     (void)state;
@@ -161,6 +185,30 @@ static void another_cluster_is_refused_by_name(void **state)
     fx.cfg.cluster = (struct floe_uuid){{0}}; /* adopts what is there */
     must_open();
     assert_int_equal(tier_fx_check(&fx, 0, 100), FLOE_OK);
+}
+
+static void on_put_again(struct floe_tier_op *op)
+{
+    if (op->err.code == FLOE_OK && op->seq == 0) { /* a caller that goes on while it is closed */
+        op->seq = 1;
+        op->user = op;
+        fx.tier->ops->put(fx.tier, op);
+        fx.tier->ops->drop(fx.tier, 0, 1);
+        return;
+    }
+    op->user = NULL;
+}
+
+static void close_answers_everything(void **state)
+{
+    (void)state;
+    must_open();
+    struct floe_tier_op op = {.head = floe_slice("head", 4), .done = on_put_again, .user = &op};
+    fx.tier->ops->put(fx.tier, &op);
+    tier_fx_close(&fx);
+    assert_null(op.user);
+    assert_int_equal(op.seq, 1);
+    assert_int_equal(op.err.code, FLOE_ECLOSED);
 }
 
 static void a_directory_has_one_process(void **state)
@@ -414,9 +462,11 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(entries_come_back, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_keep_the_order_of_submission, setup, teardown),
         cmocka_unit_test_setup_teardown(the_limit_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(drops_come_in_any_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_scan_takes_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(meta_values_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(another_cluster_is_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(close_answers_everything, setup, teardown),
         cmocka_unit_test_setup_teardown(a_directory_has_one_process, setup, teardown),
         cmocka_unit_test_setup_teardown(durable_entries_survive_a_killed_process, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_tail_costs_the_last_entry_only, setup, teardown),
