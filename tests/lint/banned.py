@@ -7,6 +7,8 @@ from common import bare_c, c_files, excused, read, run
 
 DISK = ("src/os/", "src/objstore/file/", "src/table/file/", "src/tier/", "src/broker/", "src/cli/")
 NET = ("src/os/", "src/net/", "src/cli/")
+SERVICES = ("src/base/log.c", "include/floe/base/log.h", "src/net/", "src/retain/", "src/catalog/", "src/group/", "src/txn/",
+            "src/queue/", "src/auth/", "src/api_", "src/admin/", "src/broker/", "src/cli/")
 OUTPUT = ("src/base/assert.c", "src/broker/", "src/cli/")
 
 # (names, where they are fine, what to use instead)
@@ -36,6 +38,8 @@ RULES = [
     (["exit", "_exit", "quick_exit"], ("src/broker/", "src/cli/"), "an error to the caller"),
     (["printf", "fprintf", "vprintf", "vfprintf", "puts", "fputs", "putchar", "perror"], OUTPUT,
      "an error with a sentence; services log with floe_log"),
+    (["floe_log", "floe_log_error", "floe_log_warn", "floe_log_info", "floe_log_debug"], SERVICES,
+     "an error or a hook: libraries do not log, services do"),
     (["getenv", "secure_getenv", "setenv"], ("src/broker/", "src/cli/", "src/objstore/s3/"),
      "a setting of src/broker/config_table.c"),
 ]
@@ -77,6 +81,7 @@ PLANTED = {
                      ["3: strcpy()", "4: sprintf()"]),
     "src/lease/c.c": ("int f(void)\n{\n    usleep(1);\n    return open(\"x\", 0) + socket(1, 2, 3);\n}\n",
                       ["3: usleep()", "4: open()", "4: socket()"]),
+    "src/lease/f.c": ("void f(void)\n{\n    floe_log_warn(\"x\", \"y\");\n}\n", ["3: floe_log_warn()"]),
     "src/catalog/d.c": ("void f(void)\n{\n    printf(\"x\");\n    assert(1);\n}\n", ["3: printf()", "4: assert()"]),
     "tests/unit/log/e.c": ("void f(void)\n{\n    usleep(1);\n}\n", ["3: usleep()"]),
 }
@@ -84,6 +89,7 @@ CLEAN = {
     "src/log/ok.c": "/* time( is said here, and rand() */\n#include <time.h>\nstatic int open(int x)\n{\n"
                     "    return x;\n}\nint g(struct x *s)\n{\n    s->connect(1);\n    s->ops->open(2);\n"
                     "    char *p = \"time(\";\n    return open(1) + runtime(2) + s.time(3);\n}\n",
+    "src/broker/ok.c": "void f(void)\n{\n    floe_log_info(\"x\", \"y\");\n}\n",
     "src/os/ok.c": "int f(void)\n{\n    return clock_gettime(0, 0);\n}\n",
     "src/log/excused.c": "int f(void)\n{\n    /* lint: getenv read once by a test hook */\n    return getenv(\"x\") != 0;\n}\n",
     "src/cli/ok.c": "int f(void)\n{\n    printf(\"x\");\n    return socket(1, 2, 3);\n}\n",
