@@ -106,8 +106,8 @@ static void store(void **state)
     char *args[] = {"--store", url};
     char *none[] = {NULL};
     struct floe_error err = {0};
-    struct floe_loop_uv *uv;
-    struct floe_store *s;
+    struct floe_loop_uv *uv = NULL;
+    struct floe_store *s = NULL;
     if (floe_config_load(&cfg, 2, args, none, &err) || floe_loop_uv_create(&uv, &err) ||
         floe_broker_open_store(&s, floe_loop_uv_base(uv), &cfg, &cfg.store, &err))
         fail_msg("%s", err.msg);

@@ -1,6 +1,6 @@
 /* ctest labels: threads */
 /* The listeners against real sockets: a fake service on a core loop of its own thread, clients on this one.
- */
+ * Long because: one rig (service, clients, counters) serves every case of a connection's life. */
 #include <floe_cmocka.h>
 
 #include <errno.h>
@@ -159,7 +159,7 @@ static void *core_main(void *arg)
 static void nap(void)
 {
     struct timespec ts = {.tv_nsec = 2000000};
-    nanosleep(&ts, NULL);
+    nanosleep(&ts, NULL); /* lint: nanosleep a poll of another thread's state, with a deadline */
 }
 
 struct counts {
