@@ -75,6 +75,8 @@ struct lease_own {
     struct lease_op *op; /* the one request on the own record */
     struct floe_timer renew, lapse;
     bool told_alive, tell_over, tell_open;
+    uint64_t committed, progress_us; /* when it last rose, or nothing waited */
+    uint64_t hold_until_us;          /* no new session before: the others shall take over */
     char why[200];
     /* opening */
     uint64_t formers[LEASE_FORMERS_MAX]; /* newest first; [0] is the one being opened or open */
@@ -119,12 +121,14 @@ struct lease_node {
     uint64_t seen_us;   /* when this version was first seen */
     uint64_t read_us;   /* the last successful read */
     uint64_t fenced_us; /* when it was first seen fenced */
+    uint64_t rose_us;   /* when its committed keys were last seen to rise */
     uint64_t next_read_us, write_after_us;
     struct lease_op *read, *fence, *mark;
     bool read_again;
     bool stale; /* a write met another version: nothing is decided before the next read */
     /* as a peer; for this session of it */
-    bool reached, gone;
+    bool reached;
+    const char *gone; /* why it is fenced without waiting; null: it is not */
     uint64_t heard_us, refused_us, next_call_us;
     uint32_t refusals;
     struct lease_op *call;

@@ -68,10 +68,13 @@ void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lea
     bool moved = other || n->rec.info.state != rec->info.state;
     uint64_t now = lease_now(l);
     if (other) {
-        n->reached = n->gone = false;
-        n->heard_us = n->next_call_us = 0;
+        n->reached = false;
+        n->gone = NULL;
+        n->heard_us = n->next_call_us = n->rose_us = 0;
         n->refusals = 0;
     }
+    if (!other && rec->info.committed > n->rec.info.committed)
+        n->rose_us = now;
     if (!n->present || strcmp(n->version, version) != 0)
         n->seen_us = now;
     if (moved && rec->info.state == FLOE_NODE_FENCED)
@@ -277,8 +280,8 @@ static void judge_life(struct floe_lease *l, struct lease_node *n)
     }
     if (!floe_lease_alive(l) || l->own.state != OWN_LIVE)
         return;
-    if (n->gone)
-        lease_node_fence(l, n, "its address refuses connections or answers as another session");
+    if (n->gone != NULL)
+        lease_node_fence(l, n, n->gone);
     else if (now - from >= theirs && now - l->table_ok_us <= l->lease_us / 3 &&
              now - n->read_us <= FLOE_MAX(l->lease_us / 3, theirs / 3))
         lease_node_fence(l, n, "its record has not changed for its lease time");

@@ -51,11 +51,12 @@ static void answered(struct floe_lease *l, struct lease_node *n,
         return;
     if (rs->NodeId == s->node && rs->NodeEpoch == s->epoch && (uint64_t)rs->SessionId == s->id) {
         n->reached = true;
-        n->gone = false;
+        n->gone = NULL;
         n->heard_us = lease_now(l);
         lease_catalog_hint(l, (uint64_t)rs->CatalogVersion);
     } else if (n->reached) {
-        n->gone = true; /* the record decides: its version must still be the one that was read */
+        n->gone = "its address answers as another session"; /* the record decides: its version must still be
+                                                               the one that was read */
         lease_kick(l);
     } else {
         lease_node_read(l, n);
@@ -86,7 +87,7 @@ static void on_heartbeat(struct lease_op *op)
             n->refusals = 1;
             n->refused_us = now;
         } else if (now - n->refused_us >= REFUSED_GAP_US) {
-            n->gone = true;
+            n->gone = "its address refuses connections";
             lease_kick(l);
         }
         n->next_call_us = now + FLOE_MIN((uint64_t)REFUSED_GAP_US, l->lease_us / 10);

@@ -328,7 +328,8 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     o->preferred = o->name.node;
     o->beat = 1;
     o->alive_from_us = sent_us;
-    o->alive_since_us = lease_now(l);
+    o->alive_since_us = o->progress_us = lease_now(l);
+    o->committed = 0;
     o->tell_open = true;
     set_state(l, OWN_LIVE);
     renewed(l, sent_us, version);
@@ -467,7 +468,7 @@ static struct lease_node *candidate(struct floe_lease *l)
 void lease_own_step(struct floe_lease *l)
 {
     struct lease_own *o = &l->own;
-    if (o->state != OWN_OPENING || o->op != NULL || lease_now(l) < o->retry_us)
+    if (o->state != OWN_OPENING || o->op != NULL || lease_now(l) < FLOE_MAX(o->retry_us, o->hold_until_us))
         return;
     if (!o->id_durable) {
         if (l->meta_puts == 0)
@@ -482,6 +483,37 @@ void lease_own_step(struct floe_lease *l)
     struct lease_node *n = candidate(l);
     if (n != NULL)
         claim(l, n);
+}
+
+static bool peers_commit(const struct floe_lease *l, uint64_t since_us)
+{
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        const struct lease_node *n = l->nodes[i];
+        if (n->id != l->own.name.node && n->rec.info.state == FLOE_NODE_LIVE && n->rose_us > since_us)
+            return true;
+    }
+    return false;
+}
+
+/* A broker whose PUTs have failed for a lease time while a peer's succeed hands over: its session ends, and
+ * it waits for a lease time before the next, so that the others take its partitions. */
+static void mind_progress(struct floe_lease *l)
+{
+    struct lease_own *o = &l->own;
+    const struct floe_lease_hooks *h = &l->cfg.hooks;
+    uint64_t now = lease_now(l);
+    if (o->state != OWN_LIVE || !o->told_alive) {
+        o->progress_us = now;
+        return;
+    }
+    uint64_t committed = h->committed(h->user);
+    if (committed != o->committed || h->next_key(h->user) <= committed) {
+        o->committed = committed;
+        o->progress_us = now;
+    } else if (now - o->progress_us >= l->lease_us && peers_commit(l, o->progress_us)) {
+        o->hold_until_us = now + l->lease_us;
+        lease_own_over(l, "no segment could be put for a lease time, while a peer puts its own");
+    }
 }
 
 /* Tells the layer above what has become of the session; its hooks run nowhere else. */
@@ -503,11 +535,13 @@ void lease_own_tell(struct floe_lease *l)
         h->session_open(h->user, &o->name);
     }
     bool alive = floe_lease_alive(l);
+    if (alive)
+        mind_progress(l);
     if (!lease_own_open(l) || alive == o->told_alive || l->ending.step >= END_RECORD)
         return;
     o->told_alive = alive;
     if (alive)
-        o->alive_since_us = lease_now(l);
+        o->alive_since_us = o->progress_us = lease_now(l);
     if (o->state != OWN_ENDING)
         set_state(l, alive ? OWN_LIVE : OWN_LAPSED);
     lease_note(l, FLOE_LOG_WARN, alive ? "session is alive again" : "session has lapsed: no renewal counted");

@@ -247,6 +247,43 @@ static void a_lost_session_is_replaced(void **state)
     lrig_fini(&r);
 }
 
+static bool b1_serves_nothing(struct lrig *r)
+{
+    return r->b[1].overs > 0 && lrig_serves(r, 1) == 0 && lrig_served(r, TOPIC, PARTS) == PARTS;
+}
+
+/* Its PUTs are refused, its renewals are not, a peer's PUTs succeed: it hands over. Alone it would wait. */
+static void a_broker_that_cannot_put_hands_over(void **state)
+{
+    (void)state;
+    for (int busy = 0; busy < 2; busy++) {
+        struct lrig r;
+        three(&r, 15);
+        struct floe_sim_rule rule = {.fault = FLOE_SIM_DENIED,
+                                     .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                     .prefix = "chain/",
+                                     .node = r.b[1].node};
+        floe_sim_bucket_rule(r.bucket, &rule);
+        lrig_write(&r, 1);
+        for (int k = 0; k < 20 && busy; k++) {
+            lrig_write(&r, 0);
+            lrig_run_ms(&r, LEASE_MS / 10);
+        }
+        if (busy) {
+            assert_true(lrig_until(&r, b1_serves_nothing, 3 * LEASE_MS));
+            assert_int_equal(r.b[0].overs + r.b[2].overs, 0);
+            lrig_run_ms(&r, 3 * LEASE_MS);
+            assert_int_equal(r.b[1].opens, 2);
+            assert_int_equal(lrig_serves(&r, 1), 0);
+        } else {
+            lrig_run_ms(&r, 4 * LEASE_MS);
+            assert_int_equal(r.b[1].overs, 0);
+        }
+        lrig_check(&r);
+        lrig_fini(&r);
+    }
+}
+
 /* Chance faults on everything, deaths and restarts, many seeds: whatever happens, once it stops, all is
  * served. */
 static void storms(void **state)
@@ -325,6 +362,7 @@ int main(void)
         cmocka_unit_test(cut_peers_live_on),
         cmocka_unit_test(fencers_meet),
         cmocka_unit_test(a_lost_session_is_replaced),
+        cmocka_unit_test(a_broker_that_cannot_put_hands_over),
         cmocka_unit_test(storms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
