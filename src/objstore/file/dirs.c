@@ -173,3 +173,15 @@ int file_dirs_ensure(struct file_dirs *d, const char *path, bool again)
     }
     return 0;
 }
+
+void file_dirs_prune(struct file_dirs *d, const char *path)
+{
+    char p[FILE_PATH_MAX];
+    memcpy(p, path, strlen(path) + 1);
+    for (char *slash; (slash = strrchr(p, '/')) != NULL; *slash = '\0') {
+        /* First it is no longer known, then it goes: who finds it missing makes it again. */
+        durable(d, p, false, true);
+        if (unlinkat(d->root_fd, p, AT_REMOVEDIR) != 0)
+            return;
+    }
+}

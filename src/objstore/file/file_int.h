@@ -53,6 +53,8 @@ void file_dirs_fini(struct file_dirs *d);
 int file_dirs_sync(struct file_dirs *d, const char *path);
 /* Makes the folder and those above it, durably. `again`: it was found missing though it was known. */
 int file_dirs_ensure(struct file_dirs *d, const char *path, bool again);
+/* Removes the folder, and those above it below "objects", where they are empty. */
+void file_dirs_prune(struct file_dirs *d, const char *path);
 
 struct file_store;
 enum file_lane { FILE_DATA, FILE_CONTROL, FILE_LANES };

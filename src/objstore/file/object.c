@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define LOCK_FILES 1024
+#define PLACE_TRIES 8 /* a folder may be removed as empty between its making and its use */
 
 enum floe_err file_error(struct file_op *op, int e, const char *what, const char *key)
 {
@@ -259,9 +260,11 @@ void file_put(struct file_op *op)
         file_error(op, e, what, op->key);
         return;
     }
-    for (int tries = 0; tries < 2; tries++) {
+    for (int tries = 0; tries < PLACE_TRIES; tries++) {
         /* A replace makes no folder: where there is none, there is nothing to replace. */
         e = op->cond == FLOE_PUT_REPLACE ? 0 : file_dirs_ensure(&op->s->dirs, dir, tries > 0);
+        if (e == ENOENT && tries + 1 < PLACE_TRIES)
+            continue;
         if (e != 0) {
             file_error(op, e, "making its folder", op->key);
             break;
@@ -275,7 +278,7 @@ void file_put(struct file_op *op)
     if (op->err.code != FLOE_OK)
         return;
     e = file_dirs_sync(&op->s->dirs, dir);
-    if (e != 0) {
+    if (e != 0 && e != ENOENT) { /* ENOENT: deleted already, folder and all */
         floe_error_set(&op->err, FLOE_EINDETERMINATE, "%s: object \"%s\": fsync of its folder: %s",
                        op->s->base.url, op->key, strerror(e));
         return;
@@ -373,9 +376,12 @@ static enum floe_err delete_one(struct file_op *op, const char *key)
         return file_error(op, e, "unlink", key);
     path[dir_n] = '\0';
     e = file_dirs_sync(&op->s->dirs, path);
+    if (e == ENOENT)
+        return FLOE_OK;
     if (e != 0)
         return floe_error_set(&op->err, FLOE_EINDETERMINATE, "%s: object \"%s\": fsync of its folder: %s",
                               op->s->base.url, key, strerror(e));
+    file_dirs_prune(&op->s->dirs, path);
     return FLOE_OK;
 }
 

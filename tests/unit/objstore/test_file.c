@@ -203,6 +203,46 @@ static void folder_removed_by_hand(void **state)
     store_rig_expect(rig, "sub/a", "2");
 }
 
+/* Folders go with their last object, even while others are written there, by another process for all they
+ * know. */
+static void empty_folders_go(void **state)
+{
+    struct store_rig *rig = *state;
+    enum { N = 32 };
+    static struct floe_store_req r[2 * N];
+    struct floe_store *other = open_store(rig, dir, true);
+    char path[256];
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < 2 * N; i++) {
+            char key[32];
+            snprintf(key, sizeof key, "f/%d/g/%d", i % 4, round % 2 ? i : i / 2);
+            r[i] = store_rig_req(rig, i % 2 ? FLOE_STORE_PUT : FLOE_STORE_DELETE, key);
+            r[i].cond = i % 4 == 1 ? FLOE_PUT_CREATE : FLOE_PUT_ANY;
+            rig->pending++;
+            floe_store_submit(i / 2 % 2 ? other : rig->store, &r[i]);
+        }
+        floe_loop_uv_run(rig->uv);
+        for (int i = 0; i < 2 * N; i++) {
+            if (r[i].err.code != FLOE_OK && r[i].err.code != FLOE_EEXISTS)
+                fail_msg("%s", r[i].err.msg);
+        }
+    }
+    close_other(rig, other);
+    struct floe_store_req list = store_rig_req(rig, FLOE_STORE_LIST, "");
+    assert_int_equal(store_rig_do(rig, &list), FLOE_OK);
+    assert_true(list.entry_count > 0);
+    for (uint32_t i = 0; i < list.entry_count; i++) {
+        struct floe_store_req del = store_rig_req(rig, FLOE_STORE_DELETE, "x");
+        snprintf(del.key, sizeof del.key, "%s", list.entries[i].key);
+        assert_int_equal(store_rig_do(rig, &del), FLOE_OK);
+    }
+    floe_store_req_fini(&list);
+    snprintf(path, sizeof path, "%s/objects/%s", dir, rig->ns);
+    assert_int_equal(access(path, F_OK), -1);
+    snprintf(path, sizeof path, "%s/objects", dir);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 /* A file system of 1 MiB, where this process may mount one. */
 static void full_disk(void **state)
 {
@@ -265,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(held_lock_ends_with_the_deadline, setup, teardown),
         cmocka_unit_test_setup_teardown(trouble_is_mapped, setup, teardown),
         cmocka_unit_test_setup_teardown(folder_removed_by_hand, setup, teardown),
+        cmocka_unit_test_setup_teardown(empty_folders_go, setup, teardown),
         cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(close_drops_open_requests, setup, teardown),
     };
