@@ -28,7 +28,8 @@ struct floe_api_config {
     int32_t num_partitions;
     int16_t replication_factor; /* shown to who asks for the default */
     bool auto_create;
-    uint32_t fetch_max; /* bytes of one fetch answer at most */
+    uint32_t fetch_max;   /* bytes of one fetch answer at most */
+    uint64_t answers_max; /* bytes of fetch answers on their way to clients, about; 0: 64 MiB */
 };
 enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_config *cfg,
                               struct floe_error *err) FLOE_MUST_USE;

@@ -45,6 +45,7 @@ struct floe_topic {
     /* what of the configuration is obeyed, with the broker's defaults filled in */
     uint32_t max_message_bytes;
     bool log_append_time;
+    bool compacted; /* cleanup.policy has `compact`: records must have keys */
     char version[FLOE_TABLE_VERSION_MAX];
     uint64_t seen_us; /* when this revision was first seen */
 };
@@ -114,8 +115,8 @@ struct floe_catalog_op *floe_catalog_delete_topic(struct floe_catalog *c, const 
 /* The caller waits no longer: `done` will not run, the operation goes on. */
 void floe_catalog_op_detach(struct floe_catalog_op *op);
 
-/* A peer says that a topic is deleted: stops serving it, then `done`. */
-void floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
+/* A peer says that a topic is deleted: stops serving it, then `done`. False when memory is out. */
+bool floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
                                void (*done)(void *user), void *user);
 
 /* The next producer id; ids are taken from the table in blocks. */

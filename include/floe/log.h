@@ -133,6 +133,9 @@ enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_
 int32_t floe_partition_epoch(const struct floe_partition *p);
 int64_t floe_partition_high_watermark(const struct floe_partition *p);
 int64_t floe_partition_log_start(const struct floe_partition *p);
+/* The offset that the next batch gets: a producer may know of offsets up to here before they are committed.
+ */
+int64_t floe_partition_next_offset(const struct floe_partition *p);
 /* End offset of the greatest epoch <= `epoch` (OffsetForLeaderEpoch, KIP-101): returns that epoch, or -1.
  * Committed data only. */
 int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);

@@ -9,6 +9,7 @@
 
 struct floe_api {
     struct floe_api_config cfg;
+    struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)
 {
@@ -23,17 +24,29 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_peer_lease_changed, api_peer_topic_deleted;
 bool api_produce_prepare(struct floe_request *rq);
 
-/* error.c: FLOE_E… as Kafka's code. */
+/* FLOE_E… as Kafka's code. */
 int16_t api_error(enum floe_err e);
 
-/* ready.c: makes sure that the catalog knows the topics (a read of the table begun now, where it does not)
+/* Makes sure that the catalog knows the topics (a read of the table begun now, where it does not)
  * and that a lease of theirs is cached; then `then`. At once when all is known. */
 struct api_want {
     struct floe_kstr name; /* n < 0: by id */
     struct floe_uuid id;
 };
+/* Where the table could not be read rq->lookup_error is set: what is not known may exist. */
 void api_topics_ready(struct floe_request *rq, const struct api_want *wants, uint32_t n,
                       void (*then)(struct floe_request *rq));
+/* The code for a topic that is not known. */
+static inline int16_t api_unknown(const struct floe_request *rq, const struct api_want *w)
+{
+    if (rq->lookup_error)
+        return rq->lookup_error;
+    return w->name.n < 0 ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+}
+/* Marks in `repeated[n]` what was wanted before, in the order of `wants`, and with `first_too` the first one
+ * of each as well; false when memory is out. */
+bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_t n, bool first_too,
+                  bool *repeated);
 const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *w);
 
 /* Leader and epoch that a partition's lease names; false when none is known. */

@@ -109,6 +109,42 @@ const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *
     return floe_catalog_by_id(api->cfg.catalog, &w->id);
 }
 
+struct wanted {
+    const struct api_want *want;
+    bool *repeated;
+};
+
+static int by_want(const void *a, const void *b)
+{
+    const struct api_want *x = ((const struct wanted *)a)->want, *y = ((const struct wanted *)b)->want;
+    int c = (x->name.n > y->name.n) - (x->name.n < y->name.n);
+    if (!c && x->name.n > 0)
+        c = memcmp(x->name.p, y->name.p, (size_t)x->name.n);
+    if (!c)
+        c = memcmp(x->id.b, y->id.b, sizeof x->id.b);
+    return c ? c : (x > y) - (x < y); /* the first of them comes first: one array */
+}
+
+bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_t n, bool first_too,
+                  bool *repeated)
+{
+    struct wanted *w = floe_arena_calloc(&rq->arena, n, sizeof *w);
+    if (!w)
+        return false;
+    for (uint32_t i = 0; i < n; i++)
+        w[i] = (struct wanted){&wants[i], &repeated[i]};
+    if (n > 1)
+        qsort(w, n, sizeof *w, by_want);
+    for (uint32_t i = 1; i < n; i++) {
+        const struct api_want *a = w[i - 1].want, *b = w[i].want;
+        if (!floe_kstr_eq(a->name, b->name) || !floe_uuid_eq(&a->id, &b->id))
+            continue;
+        *w[i].repeated = true;
+        *w[i - 1].repeated = *w[i - 1].repeated || first_too;
+    }
+    return true;
+}
+
 enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,
                          struct floe_partition **p)
 {
@@ -173,7 +209,10 @@ static void ready_leases(struct ready *r)
 
 static void topics_read(struct floe_catalog_wait *w)
 {
-    ready_leases(w->user);
+    struct ready *r = w->user;
+    if (w->err.code)
+        r->rq->lookup_error = FLOE_KERR_LEADER_NOT_AVAILABLE; /* clients look again */
+    ready_leases(r);
 }
 
 static bool all_known(struct floe_api *api, const struct api_want *wants, uint32_t n)

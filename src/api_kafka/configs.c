@@ -21,7 +21,7 @@ static bool obeyed(const char *name)
 static bool wanted(const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
                    const char *name)
 {
-    if (in->ConfigurationKeys_n < 0)
+    if (in->ConfigurationKeys_n <= 0)
         return true;
     for (int32_t i = 0; i < in->ConfigurationKeys_n; i++) {
         if (floe_kstr_is(in->ConfigurationKeys[i], name))
@@ -143,7 +143,7 @@ static bool put_result(struct floe_request *rq,
             return put_topic(rq, t, in, out);
         out->ErrorCode = floe_topic_name_check(in->ResourceName.p, (size_t)in->ResourceName.n, NULL)
                              ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
-                             : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+                             : api_unknown(rq, &want);
     } else if (in->ResourceType == TYPE_BROKER) {
         char id[16];
         snprintf(id, sizeof id, "%d", floe_lease_node_id(api_of(rq)->cfg.lease));

@@ -86,7 +86,7 @@ static bool page(struct floe_request *rq, struct listing *l,
             out->Name = l->wants[i].name;
             out->ErrorCode = floe_topic_name_check(out->Name.p, (size_t)out->Name.n, NULL)
                                  ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
-                                 : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+                                 : api_unknown(rq, &l->wants[i]);
             continue;
         }
         if (!put(rq, t, from, n, out))

@@ -14,7 +14,7 @@ static void serve(struct floe_request *rq,
     out->Partition = in->Partition;
     switch (api_place(api, t, &tp, &p)) {
     case API_UNKNOWN:
-        out->ErrorCode = FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+        out->ErrorCode = t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(rq, &want);
         return;
     case API_ELSEWHERE:
         out->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER;

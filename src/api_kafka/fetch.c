@@ -1,10 +1,13 @@
 /* Fetch 4–18, without sessions (every answer has session id 0, which clients take as "send all partitions
  * each time").
  *
- * A *pass* reads every partition once, in the request's order, within MaxBytes. If that gave fewer than
- * MinBytes, and no error, the request waits for data until MaxWaitMs ends, then makes another pass. When a
- * pass finds data but no batch fits its partition's limit, the first such partition is read again with room
- * for one whole batch. */
+ * A *pass* reads every partition that has not been read yet, in the request's order, within MaxBytes. If that
+ * gave fewer than MinBytes, and no error, the request waits for data until MaxWaitMs ends; partitions whose
+ * high watermark moved are read again in another pass. When a pass finds data but no batch fits its
+ * partition's limit, the first such partition is read again with room for one whole batch.
+ *
+ * What answers hold until they are written is bounded for all clients together (floe_api.answers): past that
+ * a fetch waits, and after MaxWaitMs it is answered without records. */
 #include "api_kafka/api_int.h"
 #include <floe/base/assert.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@ struct item {
     struct floe_log_read read;
     struct floe_log_waiter waiter;
     bool reading, readable, waiting;
+    bool settled; /* read, and nothing has come since */
 };
 struct fetch {
     struct floe_api *api;
@@ -27,7 +31,7 @@ struct fetch {
     struct api_want *wants;
     struct item *items;
     uint32_t n, reads; /* partitions; reads under way */
-    bool starting, whole, due, ended;
+    bool starting, whole, due, ended, no_room;
     uint64_t deadline_us;
     struct floe_timer timer, wake;
 };
@@ -86,9 +90,17 @@ static void hint_leaders(struct fetch *f)
 
 static void answer(struct fetch *f)
 {
+    size_t bytes = 0;
     stop_waiting(f);
     hint_leaders(f);
     f->ended = true;
+    for (uint32_t i = 0; i < f->n; i++)
+        bytes += f->items[i].read.bytes;
+    if (bytes) {
+        floe_budget_force(&f->api->answers, bytes);
+        f->rq->held = bytes;
+        f->rq->held_budget = &f->api->answers;
+    }
     f->rq->release = release;
     f->rq->response = f->rs;
     floe_request_complete(f->rq);
@@ -96,6 +108,9 @@ static void answer(struct fetch *f)
 
 static void fail(struct item *it, int16_t error)
 {
+    floe_log_read_fini(&it->read);
+    it->read.bytes = 0;
+    it->out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
     it->out->ErrorCode = error;
     it->out->HighWatermark = -1;
     it->readable = false;
@@ -135,8 +150,10 @@ static bool locate(struct item *it)
         it->tp.topic = t->id;
     switch (api_place(f->api, t, &it->tp, &p)) {
     case API_UNKNOWN:
-        fail(it, f->wants[it->topic_at].name.n < 0 && !t ? FLOE_KERR_UNKNOWN_TOPIC_ID
-                                                         : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+        if (!t && f->rq->lookup_error)
+            fail(it, FLOE_KERR_KAFKA_STORAGE_ERROR);
+        else
+            fail(it, t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(f->rq, &f->wants[it->topic_at]));
         return false;
     case API_ELSEWHERE:
         fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
@@ -149,28 +166,47 @@ static bool locate(struct item *it)
     return false;
 }
 
+/* Only codes that consumers know from Fetch. */
+static int16_t fetch_error(enum floe_err e)
+{
+    int16_t error = api_error(e);
+    return error == FLOE_KERR_NOT_LEADER_OR_FOLLOWER || error == FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION
+               ? error
+               : FLOE_KERR_KAFKA_STORAGE_ERROR;
+}
+
+/* A position above the high watermark that a producer has been told of (acks=1): empty, as in Kafka. */
+static bool not_yet_committed(struct item *it)
+{
+    struct floe_partition *p;
+    return floe_log_find(it->f->api->cfg.log, &it->tp, &p) == FLOE_PARTITION_SERVING &&
+           it->in->FetchOffset > floe_partition_high_watermark(p) &&
+           it->in->FetchOffset <= floe_partition_next_offset(p);
+}
+
 static void take(struct item *it)
 {
     struct floe_log_read *r = &it->read;
     struct floe_kafka_FetchResponse_PartitionData *out = it->out;
-    if (r->err.code == FLOE_EINVAL) {
+    enum floe_err e = r->err.code;
+    it->settled = true;
+    if (e == FLOE_EINVAL && not_yet_committed(it))
+        e = FLOE_OK;
+    if (e == FLOE_EAGAIN || e == FLOE_ENOMEM) {
+        it->settled = false; /* looked at again in a moment */
+    } else if (e == FLOE_EINVAL) {
         /* Only who is known to hold the lease may say that a position does not exist: it resets the client.
          */
         fail(it, floe_lease_alive(it->f->api->cfg.lease) ? FLOE_KERR_OFFSET_OUT_OF_RANGE
                                                          : FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
-        if (out->ErrorCode == FLOE_KERR_OFFSET_OUT_OF_RANGE)
-            out->HighWatermark = r->high_watermark;
-        return;
+    } else if (e) {
+        fail(it, fetch_error(e));
+    } else {
+        out->HighWatermark = out->LastStableOffset = r->high_watermark;
+        out->LogStartOffset = r->log_start;
+        if (r->slice_count)
+            out->Records = (struct floe_krecords){NULL, (int32_t)r->bytes, r->slice_count, r->slices};
     }
-    if (r->err.code) {
-        fail(it, api_error(r->err.code));
-        return;
-    }
-    out->HighWatermark = out->LastStableOffset = r->high_watermark;
-    out->LogStartOffset = r->log_start;
-    out->Records = (struct floe_krecords){NULL, (int32_t)r->bytes, r->slice_count, r->slices};
-    if (r->slice_count == 0)
-        out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
 }
 
 static void wait_or_answer(struct fetch *f);
@@ -214,10 +250,15 @@ static void pass(struct fetch *f)
 {
     uint32_t left = limit_of(f);
     bool first = true;
+    f->no_room = floe_budget_used(&f->api->answers) >= f->api->answers.limit;
     f->starting = true;
     for (uint32_t i = 0; i < f->n; i++) {
+        left -= f->items[i].settled ? FLOE_MIN(f->items[i].read.bytes, left) : 0;
+        first = first && !(f->items[i].settled && f->items[i].read.bytes);
+    }
+    for (uint32_t i = 0; i < f->n; i++) {
         struct item *it = &f->items[i];
-        if (!it->readable || !locate(it))
+        if (!it->readable || it->settled || !locate(it) || f->no_room)
             continue;
         uint32_t max = it->in->PartitionMaxBytes > 0 ? (uint32_t)it->in->PartitionMaxBytes : 0;
         max = FLOE_MIN(max, left);
@@ -265,36 +306,17 @@ static void woken(struct floe_timer *t)
 static void data_came(struct floe_log_waiter *w)
 {
     struct item *it = w->user;
-    it->waiting = false;
+    it->waiting = it->settled = false;
     /* One commit moves many partitions: look once, after all of them moved. */
     if (!floe_timer_armed(&it->f->wake))
         floe_timer_start(it->f->api->cfg.loop, &it->f->wake, 0);
 }
 
-static void wait_or_answer(struct fetch *f)
+static void wait_for_data(struct fetch *f)
 {
-    uint64_t bytes = 0, now = floe_loop_now_us(f->api->cfg.loop);
-    bool error = false, unsettled = false;
     for (uint32_t i = 0; i < f->n; i++) {
         struct item *it = &f->items[i];
-        bytes += it->read.bytes;
-        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0;
-        unsettled = unsettled || it->out->HighWatermark < 0;
-    }
-    uint32_t min = FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
-    if (error || (bytes > 0 && bytes >= min)) {
-        answer(f);
-        return;
-    }
-    if (bytes == 0 && !f->whole && read_one_whole(f))
-        return;
-    if (bytes >= min || f->due || now >= f->deadline_us) {
-        answer(f);
-        return;
-    }
-    for (uint32_t i = 0; i < f->n; i++) {
-        struct item *it = &f->items[i];
-        if (!it->readable || it->out->HighWatermark < 0)
+        if (!it->readable || !it->settled)
             continue;
         it->waiter = (struct floe_log_waiter){.fn = data_came, .user = it};
         floe_list_init(&it->waiter.link);
@@ -302,7 +324,31 @@ static void wait_or_answer(struct fetch *f)
         int64_t from = FLOE_MAX(it->out->HighWatermark, it->in->FetchOffset);
         floe_log_wait_data(f->api->cfg.log, &it->tp, from, &it->waiter);
     }
-    /* Partitions that are being rebuilt have no waiter: looked at again soon. */
+}
+
+static void wait_or_answer(struct fetch *f)
+{
+    uint64_t bytes = 0, now = floe_loop_now_us(f->api->cfg.loop);
+    bool error = f->n == 0, unsettled = false;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        bytes += it->read.bytes;
+        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0;
+        unsettled = unsettled || !it->settled;
+    }
+    uint32_t min = FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
+    if (error || (bytes > 0 && bytes >= min)) {
+        answer(f);
+        return;
+    }
+    if (bytes == 0 && !f->whole && !f->no_room && read_one_whole(f))
+        return;
+    if ((bytes >= min && !unsettled) || f->due || now >= f->deadline_us) {
+        answer(f);
+        return;
+    }
+    wait_for_data(f);
+    /* What is being rebuilt, or has no room, has no waiter: looked at again soon. */
     floe_timer_start(f->api->cfg.loop, &f->timer,
                      FLOE_MIN(f->deadline_us - now, unsettled ? POLL_US * 4 : UINT64_MAX));
 }
@@ -326,6 +372,10 @@ static void cancel(struct floe_request *rq)
 static void ready(struct floe_request *rq)
 {
     struct fetch *f = rq->state;
+    if (rq->client->gone) {
+        cancel(rq);
+        return;
+    }
     rq->cancel = cancel;
     f->deadline_us =
         floe_loop_now_us(f->api->cfg.loop) + (uint64_t)(f->in->MaxWaitMs > 0 ? f->in->MaxWaitMs : 0) * 1000;
@@ -392,10 +442,9 @@ void api_fetch(struct floe_request *rq)
     *f = (struct fetch){.api = api_of(rq), .rq = rq, .in = in, .rs = rs};
     floe_timer_init(&f->timer, woken, f);
     floe_timer_init(&f->wake, woken, f);
-    if (in->SessionId != 0) {
-        refuse(rq, rs, FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND);
-    } else if (in->SessionEpoch > 0) {
-        refuse(rq, rs, FLOE_KERR_INVALID_FETCH_SESSION_EPOCH);
+    if (in->SessionEpoch != 0 && in->SessionEpoch != -1) {
+        refuse(rq, rs,
+               FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND); /* no session is known; 0 and -1 are full fetches */
     } else if (!fill(f)) {
         api_give_up(rq);
     } else {

@@ -7,6 +7,7 @@
 #define MAX_TIMESTAMP (-3)
 #define EARLIEST_LOCAL (-4)
 #define LATEST_TIERED (-5)
+#define EARLIEST_PENDING_UPLOAD (-6)
 
 struct item {
     struct lookup *l;
@@ -62,11 +63,22 @@ static void found(struct floe_log_seek *s)
     answer_when_done(it->l);
 }
 
+/* From which version on each of the special timestamps may be asked for. */
+static bool timestamp_served(int64_t ts, int16_t version)
+{
+    static const int16_t since[] = {1, 1, 7, 8, 9, 11};
+    return ts >= 0 || (ts >= EARLIEST_PENDING_UPLOAD && version >= since[-ts - 1]);
+}
+
 static void serve(struct item *it, const struct floe_partition *p)
 {
     struct floe_api *api = it->l->api;
     int32_t epoch = floe_partition_epoch(p), want = it->in->CurrentLeaderEpoch;
     int64_t ts = it->in->Timestamp;
+    if (!timestamp_served(ts, it->l->rq->head.api_version)) {
+        finish(it, FLOE_KERR_UNSUPPORTED_VERSION);
+        return;
+    }
     if (want >= 0 && want != epoch) {
         finish(it, want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH);
         return;
@@ -86,16 +98,14 @@ static void serve(struct item *it, const struct floe_partition *p)
         int32_t first = floe_partition_epoch_end(p, 0, &end);
         set_epoch(it, first >= 0 ? first : epoch);
         finish(it, 0);
-    } else if (ts == LATEST_TIERED) {
+    } else if (ts == LATEST_TIERED || ts == EARLIEST_PENDING_UPLOAD) {
         finish(it, 0); /* -1: there is no second tier to speak of */
-    } else if (ts == MAX_TIMESTAMP || ts >= 0) {
+    } else {
         it->seek = (struct floe_log_seek){.tp = it->tp,
                                           .timestamp = ts == MAX_TIMESTAMP ? FLOE_LOG_MAX_TIMESTAMP : ts,
                                           .done = found,
                                           .user = it};
         floe_log_seek(api->cfg.log, &it->seek);
-    } else {
-        finish(it, FLOE_KERR_UNSUPPORTED_VERSION);
     }
 }
 
@@ -112,13 +122,14 @@ static void pump(struct lookup *l)
             it->tp.topic = t->id;
         switch (api_place(l->api, t, &it->tp, &p)) {
         case API_UNKNOWN:
-            finish(it, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+            finish(it,
+                   t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(l->rq, &l->wants[it->topic_at]));
             break;
         case API_ELSEWHERE:
             finish(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
             break;
         case API_WAIT:
-            if (late)
+            if (late || l->rq->client->gone)
                 finish(it, FLOE_KERR_LEADER_NOT_AVAILABLE);
             else
                 waiting = true;

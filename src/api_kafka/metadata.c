@@ -7,20 +7,25 @@
 #define NO_OPERATIONS INT32_MIN
 #define TOPIC_OPERATIONS                                                                                     \
     0x0DF8 /* READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS */
-#define CLUSTER_OPERATIONS 0x1DF8 /* as above for a cluster, with IDEMPOTENT_WRITE and CLUSTER_ACTION */
+#define CLUSTER_OPERATIONS                                                                                   \
+    0x1FA0 /* CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE */
+#define CREATE_US 15000000 /* how long an answer waits for topics that it makes */
 
 struct view {
     struct floe_api *api;
     struct floe_request *rq;
     struct api_want *wants;
     uint32_t n, creating;
-    bool all, asked;
+    bool all;
     int16_t *create_error;
+    struct auto_create *makes;
+    struct floe_timer timer;
     struct floe_catalog_wait wait;
 };
-/* Auto-creation outlives a request that is given up. */
+/* One topic that is made because somebody asked about it. */
 struct auto_create {
     struct view *v;
+    struct floe_catalog_op *op; /* null: not begun, or done */
     uint32_t at;
 };
 
@@ -103,10 +108,11 @@ static int16_t unknown_error(const struct view *v, uint32_t i)
     const struct api_want *w = &v->wants[i];
     if (v->create_error && v->create_error[i])
         return v->create_error[i];
-    if (w->name.n < 0)
-        return FLOE_KERR_UNKNOWN_TOPIC_ID;
-    return floe_topic_name_check(w->name.p, (size_t)w->name.n, NULL) ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
-                                                                     : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+    if (w->name.n < 0 && v->rq->head.api_version < 12)
+        return FLOE_KERR_INVALID_REQUEST; /* ids have a place there, and are served from version 12 on */
+    if (w->name.n >= 0 && floe_topic_name_check(w->name.p, (size_t)w->name.n, NULL))
+        return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
+    return api_unknown(v->rq, w);
 }
 
 static void metadata_answer(struct floe_request *rq)
@@ -126,6 +132,8 @@ static void metadata_answer(struct floe_request *rq)
     }
     for (uint32_t i = 0; ok && i < v->n; i++) {
         const struct floe_topic *t = api_topic(v->api, &v->wants[i]);
+        if (v->wants[i].name.n < 0 && rq->head.api_version < 12)
+            t = NULL;
         if (!t && v->all)
             continue; /* deleted a moment ago */
         ok = put_topic(v, t, t ? 0 : unknown_error(v, i), &v->wants[i], &rs->Topics[rs->Topics_n]);
@@ -144,12 +152,28 @@ static void created(void *user, const struct floe_error *err, const struct floe_
     struct auto_create *a = user;
     struct view *v = a->v;
     (void)id;
+    a->op = NULL;
     if (err->code && err->code != FLOE_EEXISTS)
         v->create_error[a->at] = api_error(err->code);
     if (err->code == FLOE_EEXISTS)
         v->create_error[a->at] = FLOE_KERR_LEADER_NOT_AVAILABLE; /* unless the cache has it by now */
-    if (--v->creating == 0)
-        api_topics_ready(v->rq, v->wants, v->n, metadata_answer);
+    if (--v->creating > 0)
+        return;
+    floe_timer_stop(&v->timer);
+    api_topics_ready(v->rq, v->wants, v->n, metadata_answer);
+}
+
+/* The topics are still being made: clients ask again. */
+static void create_timed_out(struct floe_timer *t)
+{
+    struct view *v = t->user;
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (!v->makes[i].op)
+            continue;
+        floe_catalog_op_detach(v->makes[i].op);
+        v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;
+    }
+    metadata_answer(v->rq);
 }
 
 /* Topics that nobody knows are made, where both sides want that; the answer waits, so that it is complete. */
@@ -160,11 +184,12 @@ static void metadata_known(struct floe_request *rq)
     bool make =
         v->api->cfg.auto_create && (rq->head.api_version < 4 || in->AllowAutoTopicCreation) && !v->all;
     v->create_error = floe_arena_calloc(&rq->arena, v->n, sizeof *v->create_error);
-    struct auto_create *a = floe_arena_calloc(&rq->arena, v->n, sizeof *a);
+    struct auto_create *a = v->makes = floe_arena_calloc(&rq->arena, v->n, sizeof *a);
     if (!v->create_error || !a) {
         api_give_up(rq);
         return;
     }
+    make = make && !rq->lookup_error; /* they may exist */
     v->creating = 1;
     for (uint32_t i = 0; make && i < v->n; i++) {
         struct floe_kstr name = v->wants[i].name;
@@ -172,16 +197,17 @@ static void metadata_known(struct floe_request *rq)
             floe_topic_name_check(name.p, (size_t)name.n, NULL))
             continue;
         char *copy = floe_arena_strndup(&rq->arena, name.p, (size_t)name.n);
-        a[i] = (struct auto_create){v, i};
+        a[i] = (struct auto_create){.v = v, .at = i};
         struct floe_topic_spec spec = {.name = copy, .partitions = v->api->cfg.num_partitions};
-        v->creating++;
-        if (!copy || !floe_catalog_create_topic(v->api->cfg.catalog, &spec, created, &a[i])) {
-            v->creating--;
-            v->create_error[i] = FLOE_KERR_REQUEST_TIMED_OUT;
-        }
+        a[i].op = copy ? floe_catalog_create_topic(v->api->cfg.catalog, &spec, created, &a[i]) : NULL;
+        v->creating += a[i].op != NULL;
+        if (!a[i].op)
+            v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;
     }
     if (--v->creating == 0)
         metadata_answer(rq);
+    else
+        floe_timer_start(v->api->cfg.loop, &v->timer, CREATE_US);
 }
 
 static bool want_all(struct view *v)
@@ -198,10 +224,34 @@ static bool want_all(struct view *v)
     return true;
 }
 
+/* What is asked for, each once. */
+static bool want_named(struct view *v, const struct floe_kafka_MetadataRequest *in)
+{
+    uint32_t n = (uint32_t)in->Topics_n;
+    bool *repeated = floe_arena_calloc(&v->rq->arena, n, sizeof *repeated);
+    v->wants = floe_arena_calloc(&v->rq->arena, n, sizeof *v->wants);
+    if (!v->wants || !repeated)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        v->wants[i] = (struct api_want){in->Topics[i].Name, in->Topics[i].TopicId};
+        if (in->Topics[i].Name.n >= 0)
+            v->wants[i].id = (struct floe_uuid){{0}};
+    }
+    if (!api_repeated(v->rq, v->wants, n, false, repeated))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!repeated[i])
+            v->wants[v->n++] = v->wants[i];
+    }
+    return true;
+}
+
 static void all_read(struct floe_catalog_wait *w)
 {
     struct floe_request *rq = w->user;
     struct view *v = rq->state;
+    if (w->err.code)
+        rq->lookup_error = FLOE_KERR_LEADER_NOT_AVAILABLE;
     if (want_all(v))
         api_topics_ready(rq, v->wants, v->n, metadata_known);
     else
@@ -217,6 +267,7 @@ void api_metadata(struct floe_request *rq)
         return;
     }
     *v = (struct view){.api = api_of(rq), .rq = rq};
+    floe_timer_init(&v->timer, create_timed_out, v);
     v->all = in->Topics_n < 0 || (rq->head.api_version == 0 && in->Topics_n == 0);
     rq->state = v;
     if (v->all && !floe_catalog_loaded(v->api->cfg.catalog)) {
@@ -229,16 +280,9 @@ void api_metadata(struct floe_request *rq)
         all_read(&v->wait);
         return;
     }
-    v->n = (uint32_t)in->Topics_n;
-    v->wants = floe_arena_calloc(&rq->arena, v->n, sizeof *v->wants);
-    if (!v->wants) {
+    if (!want_named(v, in)) {
         api_give_up(rq);
         return;
-    }
-    for (uint32_t i = 0; i < v->n; i++) {
-        v->wants[i] = (struct api_want){in->Topics[i].Name, in->Topics[i].TopicId};
-        if (in->Topics[i].Name.n >= 0)
-            v->wants[i].id = (struct floe_uuid){{0}};
     }
     api_topics_ready(rq, v->wants, v->n, metadata_known);
 }
@@ -255,7 +299,8 @@ void api_describe_cluster(struct floe_request *rq)
     }
     floe_kafka_defaults(&floe_kafka_DescribeClusterResponse_desc, rs);
     if (in->EndpointType != 1) {
-        rs->ErrorCode = FLOE_KERR_MISMATCHED_ENDPOINT_TYPE;
+        rs->ErrorCode =
+            in->EndpointType == 2 ? FLOE_KERR_MISMATCHED_ENDPOINT_TYPE : FLOE_KERR_UNSUPPORTED_ENDPOINT_TYPE;
         rs->ErrorMessage = floe_kstr("This is a broker: only endpoint type 1 is served here.");
         rq->response = rs;
         floe_request_complete(rq);

@@ -58,7 +58,8 @@ static void id_taken(void *user, const struct floe_error *err, int64_t id)
 {
     struct floe_request *rq = user;
     struct floe_kafka_InitProducerIdResponse *rs = rq->state;
-    rs->ErrorCode = err->code ? FLOE_KERR_COORDINATOR_NOT_AVAILABLE : 0;
+    /* What Kafka answers while it has no block of ids; clients ask again. */
+    rs->ErrorCode = err->code ? FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS : 0;
     rs->ProducerId = err->code ? -1 : id;
     rs->ProducerEpoch = err->code ? -1 : 0;
     rq->response = rs;
@@ -75,6 +76,13 @@ void api_init_producer_id(struct floe_request *rq)
     }
     floe_kafka_defaults(&floe_kafka_InitProducerIdResponse_desc, rs);
     rq->state = rs;
+    if ((in->ProducerId < 0) != (in->ProducerEpoch < 0)) {
+        rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        rs->ProducerEpoch = -1;
+        rq->response = rs;
+        floe_request_complete(rq);
+        return;
+    }
     if (in->TransactionalId.n < 0) {
         floe_catalog_producer_id(api_of(rq)->cfg.catalog, id_taken, rq);
         return;
@@ -181,5 +189,8 @@ void api_peer_topic_deleted(struct floe_request *rq)
         topic_stopped(rq);
         return;
     }
-    floe_catalog_peer_deleted(api_of(rq)->cfg.catalog, &in->TopicId, topic_stopped, rq);
+    if (!floe_catalog_peer_deleted(api_of(rq)->cfg.catalog, &in->TopicId, topic_stopped, rq)) {
+        rs->ErrorCode = FLOE_KERR_REQUEST_TIMED_OUT;
+        topic_stopped(rq);
+    }
 }

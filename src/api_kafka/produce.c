@@ -8,6 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define PARTITIONS_MAX 65536           /* of one request */
+#define KEYS_LIMIT ((size_t)256 << 20) /* decompressed bytes of a batch whose keys are looked at */
+#define ACKS_1_TIMEOUT_MS 5000         /* Kafka's acks=1 knows no timeout: at least so long */
+#define GONE_HOLD_US 1000000           /* how long a batch waits for its partition when its client is gone */
+
 struct prepared {
     struct floe_batch batch;
     int16_t error;
@@ -20,7 +25,7 @@ struct item {
     struct floe_log_append append;
     struct floe_tp tp;
     int32_t topic_at;
-    bool appended, finished;
+    bool appended, finished, checked;
 };
 /* Lives until the log has answered every append, which may be long after the request timed out. */
 struct produce {
@@ -41,7 +46,7 @@ bool api_produce_prepare(struct floe_request *rq)
     uint32_t n = 0;
     for (int32_t t = 0; t < in->TopicData_n; t++)
         n += (uint32_t)FLOE_MAX(in->TopicData[t].PartitionData_n, 0);
-    struct prepared *out = floe_arena_calloc(&rq->arena, n, sizeof *out);
+    struct prepared *out = n <= PARTITIONS_MAX ? floe_arena_calloc(&rq->arena, n, sizeof *out) : NULL;
     if (!out) {
         snprintf(rq->reason, sizeof rq->reason, "too many partitions in one request");
         return false;
@@ -165,6 +170,40 @@ static void appended(struct floe_log_append *a)
         answer(p);
 }
 
+/* Every record of a compacted topic has a key, by which it is kept. */
+static int16_t check_keys(const struct item *it)
+{
+    struct floe_record_iter *iter;
+    struct floe_record record;
+    struct floe_error err;
+    struct floe_slice bytes = floe_slice(it->append.bytes.p, it->append.bytes.n);
+    int16_t error = 0;
+    if (floe_record_iter_create(&iter, bytes, KEYS_LIMIT, &err))
+        return FLOE_KERR_CORRUPT_MESSAGE;
+    enum floe_err rc;
+    while (!error && (rc = floe_record_iter_next(iter, &record, &err)) != FLOE_ENOTFOUND) {
+        if (rc)
+            error = FLOE_KERR_CORRUPT_MESSAGE;
+        else if (record.key.n < 0)
+            error = FLOE_KERR_INVALID_RECORD;
+    }
+    floe_record_iter_destroy(&iter);
+    return error;
+}
+
+/* What the topic asks of a batch: Kafka's code, 0 when it is fine. */
+static int16_t check_topic_limits(const struct item *it, const struct floe_topic *t, const char **message)
+{
+    if (it->append.batch.length > t->max_message_bytes) {
+        *message = "The record batch is larger than max.message.bytes of the topic.";
+        return FLOE_KERR_MESSAGE_TOO_LARGE;
+    }
+    int16_t error = t->compacted ? check_keys(it) : 0;
+    if (error == FLOE_KERR_INVALID_RECORD)
+        *message = "Compacted topic cannot accept message without key.";
+    return error;
+}
+
 /* FLOE_EAGAIN: must wait; else the item is in the log's hands or finished. */
 static enum floe_err append_item(struct item *it)
 {
@@ -176,9 +215,7 @@ static enum floe_err append_item(struct item *it)
         it->tp.topic = t->id;
     switch (api_place(p->api, t, &it->tp, &part)) {
     case API_UNKNOWN:
-        finish(it,
-               p->wants[it->topic_at].name.n < 0 && !t ? FLOE_KERR_UNKNOWN_TOPIC_ID
-                                                       : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION,
+        finish(it, t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(p->rq, &p->wants[it->topic_at]),
                NULL);
         return FLOE_OK;
     case API_ELSEWHERE:
@@ -189,11 +226,13 @@ static enum floe_err append_item(struct item *it)
     case API_SERVING:
         break;
     }
-    if (it->append.batch.length > t->max_message_bytes) {
-        finish(it, FLOE_KERR_MESSAGE_TOO_LARGE,
-               "The record batch is larger than max.message.bytes of the topic.");
+    const char *message = NULL;
+    int16_t error = it->checked ? 0 : check_topic_limits(it, t, &message);
+    if (error) {
+        finish(it, error, message);
         return FLOE_OK;
     }
+    it->checked = true;
     it->append.tp = it->tp;
     it->append.topic_name = t->name;
     it->append.log_append_time = t->log_append_time;
@@ -216,9 +255,8 @@ static void retried(struct floe_timer *t)
     pump(t->user);
 }
 
-/* Appends what can be appended now. Order within a partition: an item behind a waiting one of the same
- * partition is an error of the request anyway (one batch a partition), so only the order of requests matters.
- */
+/* Appends what can be appended now. A partition is named once in a request (refuse_repeated), so only the
+ * order of requests matters. */
 static void pump(struct produce *p)
 {
     struct floe_api *api = p->api;
@@ -252,14 +290,57 @@ static void timed_out(struct floe_timer *t)
     answer(p);
 }
 
+/* The client is gone while its batches wait: they get a little longer. */
+static void cancel(struct floe_request *rq)
+{
+    struct produce *p = rq->prepared;
+    uint64_t until = floe_loop_now_us(p->api->cfg.loop) + GONE_HOLD_US;
+    p->hold_until_us = FLOE_MIN(p->hold_until_us, until);
+}
+
 static void ready(struct floe_request *rq)
 {
     struct produce *p = rq->prepared;
     const struct floe_kafka_ProduceRequest *in = rq->body;
+    int32_t timeout_ms = FLOE_MAX(in->TimeoutMs, in->Acks == 1 ? ACKS_1_TIMEOUT_MS : 0);
     p->hold_until_us = floe_loop_now_us(p->api->cfg.loop) + HOLD_US;
+    if (rq->client->gone)
+        cancel(rq);
+    rq->cancel = cancel;
     if (in->Acks != 0)
-        floe_timer_start(p->api->cfg.loop, &p->timer, (uint64_t)FLOE_MAX(in->TimeoutMs, 0) * 1000);
+        floe_timer_start(p->api->cfg.loop, &p->timer, (uint64_t)timeout_ms * 1000);
     pump(p);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const struct item *x = *(const struct item *const *)a, *y = *(const struct item *const *)b;
+    if (x->topic_at != y->topic_at)
+        return x->topic_at < y->topic_at ? -1 : 1;
+    if (x->tp.index != y->tp.index)
+        return x->tp.index < y->tp.index ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+/* A partition or topic named a second time: which batch would be first? Refused, the first one counts. */
+static bool refuse_repeated(struct produce *p, uint32_t topics)
+{
+    struct floe_arena *arena = &p->rq->arena;
+    bool *repeated = floe_arena_calloc(arena, topics, sizeof *repeated);
+    struct item **order = floe_arena_calloc(arena, p->n, sizeof(void *));
+    if (!repeated || !order || !api_repeated(p->rq, p->wants, topics, false, repeated))
+        return false;
+    for (uint32_t i = 0; i < p->n; i++)
+        order[i] = &p->items[i];
+    if (p->n > 1)
+        qsort(order, p->n, sizeof *order, by_place);
+    for (uint32_t i = 0; i < p->n; i++) {
+        bool again = i > 0 && order[i]->topic_at == order[i - 1]->topic_at &&
+                     order[i]->tp.index == order[i - 1]->tp.index;
+        if ((again || repeated[order[i]->topic_at]) && !order[i]->finished)
+            finish(order[i], FLOE_KERR_INVALID_REQUEST, "The partition is named twice in one request.");
+    }
+    return true;
 }
 
 /* Fills items and the skeleton of the response; false when memory is out. */
@@ -327,7 +408,7 @@ void api_produce(struct floe_request *rq)
     floe_kafka_defaults(&floe_kafka_ProduceResponse_desc, rs);
     rq->state = rs;
     rq->prepared = p;
-    if (!fill(p, in, rs, prep)) {
+    if (!fill(p, in, rs, prep) || !refuse_repeated(p, (uint32_t)topics)) {
         free(p);
         api_give_up(rq);
     } else if (p->open == 0) {

@@ -58,6 +58,7 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
     if (!a)
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
     a->cfg = *cfg;
+    floe_budget_init(&a->answers, cfg->answers_max ? (size_t)cfg->answers_max : (size_t)64 << 20);
     *out = a;
     return FLOE_OK;
 }

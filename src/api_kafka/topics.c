@@ -4,6 +4,9 @@
 #include <floe/kafka/configs.h>
 #include <stdio.h>
 
+#define TOPICS_MAX 10000      /* of one request */
+#define PARTITIONS_MAX 100000 /* made by one request */
+
 typedef struct floe_kafka_CreateTopicsRequest_CreatableTopic creatable;
 typedef struct floe_kafka_CreateTopicsResponse_CreatableTopicResult created_topic;
 
@@ -13,7 +16,7 @@ struct work {
     created_topic *made;
     struct floe_kafka_DeleteTopicsResponse_DeletableTopicResult *gone;
     struct floe_topic_spec spec;
-    bool finished;
+    bool finished, repeated;
 };
 struct admin {
     struct floe_api *api;
@@ -43,6 +46,11 @@ static void finish(struct work *w, int16_t error, const char *message)
     if (w->made) {
         w->made->ErrorCode = error;
         w->made->ErrorMessage = text;
+        if (error) {
+            w->made->NumPartitions = -1;
+            w->made->ReplicationFactor = -1;
+            w->made->Configs_n = 0;
+        }
     } else {
         w->gone->ErrorCode = error;
         w->gone->ErrorMessage = text;
@@ -70,7 +78,10 @@ static void op_done(void *user, const struct floe_error *err, const struct floe_
     struct work *w = user;
     if (w->made && !err->code)
         w->made->TopicId = *id;
-    finish(w, api_error(err->code), err->msg);
+    int16_t error = api_error(err->code);
+    if (w->gone && err->code == FLOE_ENOTFOUND && w->gone->Name.n < 0)
+        error = FLOE_KERR_UNKNOWN_TOPIC_ID;
+    finish(w, error, err->msg);
     answer_when_done(w->a);
 }
 
@@ -89,6 +100,17 @@ static struct admin *admin_new(struct floe_request *rq, uint32_t n, void *rs)
     return a->works && a->wants ? a : NULL;
 }
 
+/* Marks the works whose topic another one has too: none of them is done, as in Kafka. */
+static bool mark_repeated(struct admin *a)
+{
+    bool *repeated = floe_arena_calloc(&a->rq->arena, a->n, sizeof *repeated);
+    if (!repeated || !api_repeated(a->rq, a->wants, a->n, true, repeated))
+        return false;
+    for (uint32_t i = 0; i < a->n; i++)
+        a->works[i].repeated = repeated[i];
+    return true;
+}
+
 /* Begins what is left to be done, within the request's time. */
 static void run(struct admin *a, int32_t timeout_ms)
 {
@@ -99,7 +121,8 @@ static void run(struct admin *a, int32_t timeout_ms)
 
 /* ---- creation ---- */
 
-static int16_t check_assignments(const creatable *t, int32_t *partitions, struct floe_error *err)
+static int16_t check_assignments(struct floe_arena *arena, const creatable *t, int32_t *partitions,
+                                 struct floe_error *err)
 {
     if (t->NumPartitions != -1 || t->ReplicationFactor != -1) {
         floe_error_set(err, FLOE_EINVAL,
@@ -107,11 +130,16 @@ static int16_t check_assignments(const creatable *t, int32_t *partitions, struct
                        "replicationFactor was not set to -1.");
         return FLOE_KERR_INVALID_REQUEST;
     }
+    bool *seen = t->Assignments_n <= FLOE_TOPIC_PARTITIONS_MAX
+                     ? floe_arena_calloc(arena, (size_t)t->Assignments_n, sizeof *seen)
+                     : NULL;
     for (int32_t i = 0; i < t->Assignments_n; i++) {
-        bool found = false;
-        for (int32_t j = 0; j < t->Assignments_n && !found; j++)
-            found = t->Assignments[j].PartitionIndex == i && t->Assignments[j].BrokerIds_n > 0;
-        if (!found) {
+        int32_t at = t->Assignments[i].PartitionIndex;
+        bool fits =
+            seen && at >= 0 && at < t->Assignments_n && !seen[at] && t->Assignments[i].BrokerIds_n > 0;
+        if (fits)
+            seen[at] = true;
+        if (!fits) {
             floe_error_set(err, FLOE_EINVAL,
                            "partitions should be a consecutive 0-based integer sequence, each "
                            "with at least one broker");
@@ -122,12 +150,13 @@ static int16_t check_assignments(const creatable *t, int32_t *partitions, struct
     return 0;
 }
 
-static int16_t check_counts(const struct floe_api *api, const creatable *t, int32_t *partitions,
+static int16_t check_counts(struct floe_request *rq, const creatable *t, int32_t *partitions,
                             struct floe_error *err)
 {
+    const struct floe_api *api = api_of(rq);
     *partitions = t->NumPartitions == -1 ? api->cfg.num_partitions : t->NumPartitions;
     if (t->Assignments_n > 0) {
-        int16_t error = check_assignments(t, partitions, err);
+        int16_t error = check_assignments(&rq->arena, t, partitions, err);
         if (error)
             return error;
     }
@@ -150,8 +179,9 @@ static int16_t check_configs(struct floe_request *rq, const creatable *t, struct
                              struct floe_error *err)
 {
     uint32_t n = (uint32_t)FLOE_MAX(t->Configs_n, 0);
-    struct floe_topic_config *out = floe_arena_calloc(&rq->arena, n, sizeof *out);
-    if (!out || n > FLOE_TOPIC_CONFIGS_MAX) {
+    struct floe_topic_config *out =
+        n <= FLOE_TOPIC_CONFIGS_MAX ? floe_arena_calloc(&rq->arena, n, sizeof *out) : NULL;
+    if (!out) {
         floe_error_set(err, FLOE_EINVAL, "more than %d configurations", FLOE_TOPIC_CONFIGS_MAX);
         return FLOE_KERR_INVALID_CONFIG;
     }
@@ -216,22 +246,13 @@ static bool collides(struct floe_request *rq, const char *name, const char **wit
     return false;
 }
 
-static bool repeated(const struct floe_kafka_CreateTopicsRequest *in, int32_t i)
-{
-    for (int32_t j = 0; j < in->Topics_n; j++) {
-        if (j != i && floe_kstr_eq(in->Topics[i].Name, in->Topics[j].Name))
-            return true;
-    }
-    return false;
-}
-
 static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsRequest *in, int32_t i,
                            struct floe_error *err)
 {
     struct floe_request *rq = w->a->rq;
     const creatable *t = &in->Topics[i];
     const char *other;
-    if (repeated(in, i)) {
+    if (w->repeated) {
         floe_error_set(err, FLOE_EINVAL, "Duplicate topic name.");
         return FLOE_KERR_INVALID_REQUEST;
     }
@@ -249,7 +270,7 @@ static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsR
         return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
     }
     w->spec.name = name;
-    int16_t error = check_counts(w->a->api, t, &w->spec.partitions, err);
+    int16_t error = check_counts(rq, t, &w->spec.partitions, err);
     return error ? error : check_configs(rq, t, &w->spec, err);
 }
 
@@ -285,10 +306,16 @@ static void create_ready(struct floe_request *rq)
 {
     struct admin *a = rq->state;
     const struct floe_kafka_CreateTopicsRequest *in = rq->body;
+    int64_t partitions = 0;
     for (uint32_t i = 0; i < a->n; i++) {
         struct work *w = &a->works[i];
         struct floe_error err = {0};
-        int16_t error = check_topic(w, in, (int32_t)i, &err);
+        int16_t error = a->n > TOPICS_MAX ? FLOE_KERR_POLICY_VIOLATION : check_topic(w, in, (int32_t)i, &err);
+        partitions += error ? 0 : w->spec.partitions;
+        if (!error && partitions > PARTITIONS_MAX)
+            error = FLOE_KERR_POLICY_VIOLATION;
+        if (error == FLOE_KERR_POLICY_VIOLATION)
+            floe_error_set(&err, FLOE_EINVAL, "Excessively large number of partitions per request.");
         if (error) {
             finish(w, error, err.msg);
             continue;
@@ -328,10 +355,12 @@ void api_create_topics(struct floe_request *rq)
     rs->Topics_n = n;
     for (int32_t i = 0; i < n; i++) {
         a->works[i].made = &rs->Topics[i];
-        rs->Topics[i].Name = in->Topics[i].Name;
-        rs->Topics[i].Configs_n = -1;
+        a->wants[i].name = rs->Topics[i].Name = in->Topics[i].Name;
     }
-    create_ready(rq);
+    if (mark_repeated(a))
+        create_ready(rq);
+    else
+        api_give_up(rq);
 }
 
 /* ---- deletion ---- */
@@ -344,10 +373,13 @@ static void delete_ready(struct floe_request *rq)
         struct work *w = &a->works[i];
         if (w->finished)
             continue;
-        bool by_id = a->wants[i].name.n < 0;
+        if (w->repeated) {
+            finish(w, FLOE_KERR_INVALID_REQUEST, "Duplicate topic name.");
+            continue;
+        }
         const struct floe_topic *t = api_topic(a->api, &a->wants[i]);
         if (!t) {
-            finish(w, by_id ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION, NULL);
+            finish(w, rq->lookup_error ? FLOE_KERR_REQUEST_TIMED_OUT : api_unknown(rq, &a->wants[i]), NULL);
             continue;
         }
         w->gone->TopicId = t->id;
@@ -391,5 +423,8 @@ void api_delete_topics(struct floe_request *rq)
         else if (w->gone->Name.n < 0 && floe_uuid_is_zero(&in->Topics[i].TopicId))
             finish(w, FLOE_KERR_INVALID_REQUEST, "Neither topic name nor id were specified.");
     }
-    api_topics_ready(rq, a->wants, a->n, delete_ready);
+    if (mark_repeated(a))
+        api_topics_ready(rq, a->wants, a->n, delete_ready);
+    else
+        api_give_up(rq);
 }

@@ -39,7 +39,7 @@ const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char
     return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
 }
 
-static const struct floe_topic *find_id(struct floe_catalog *c, const struct floe_uuid *id)
+const struct floe_topic *floe_catalog_find_id(struct floe_catalog *c, const struct floe_uuid *id)
 {
     for (struct floe_map_node *m = floe_map_first(&c->by_id, id_hash(id)); m; m = floe_map_next_same(m)) {
         struct floe_topic *t = FLOE_MAP_ENTRY(m, struct floe_topic, by_id);
@@ -51,13 +51,13 @@ static const struct floe_topic *find_id(struct floe_catalog *c, const struct flo
 
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id)
 {
-    const struct floe_topic *t = find_id(c, id);
+    const struct floe_topic *t = floe_catalog_find_id(c, id);
     return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
 }
 
 bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
 {
-    const struct floe_topic *t = find_id(c, id);
+    const struct floe_topic *t = floe_catalog_find_id(c, id);
     return t && t->state >= FLOE_TOPIC_DELETING;
 }
 
@@ -98,6 +98,8 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
                 t->max_message_bytes = (uint32_t)v;
         } else if (strcmp(e->name, "message.timestamp.type") == 0) {
             t->log_append_time = strcmp(e->value, "LogAppendTime") == 0;
+        } else if (strcmp(e->name, "cleanup.policy") == 0) {
+            t->compacted = strstr(e->value, "compact") != NULL; /* a list of `compact` and `delete` */
         }
     }
 }
@@ -348,6 +350,7 @@ void floe_catalog_destroy(struct floe_catalog **cp)
     floe_catalog_ops_fini(c);
     if (c->scanning)
         floe_table_cancel(c->cfg.table, &c->scan);
+    floe_producer_ids_fini(c);
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->todo)))
         read_free(FLOE_LIST_ENTRY(l, struct topic_read, link));

@@ -95,7 +95,7 @@ struct floe_catalog_op {
     void *user;
     struct floe_error failed; /* create: why the half-made topic is taken back */
     struct floe_table_req req;
-    bool in_table;
+    bool in_table, begun; /* create: the record is known to have been written */
     char *value;
     enum floe_topic_state writing; /* the state of the record that the running PUT writes */
     struct floe_timer timer;
@@ -107,9 +107,14 @@ struct floe_catalog_op {
     uint32_t holder_count;
 };
 
+/* In whatever state; null when it is not known. */
+const struct floe_topic *floe_catalog_find_id(struct floe_catalog *c, const struct floe_uuid *id);
+
 /* stop.c: makes every holder of op->topic stop, then takes its leases out; then `next`. */
 void floe_catalog_stop_holders(struct floe_catalog_op *op);
 void floe_catalog_stop_fini(struct floe_catalog_op *op);
+/* producer_ids.c */
+void floe_producer_ids_fini(struct floe_catalog *c);
 /* op.c */
 void floe_catalog_stopped(struct floe_catalog_op *op); /* holders stopped and leases gone */
 void floe_catalog_op_retry(struct floe_catalog_op *op, void (*again)(struct floe_catalog_op *op));

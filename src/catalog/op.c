@@ -86,6 +86,7 @@ static void record_written(struct floe_table_req *q)
     struct floe_catalog_op *op = q->user;
     struct floe_error err = op_taken(op, q);
     if (!err.code) {
+        op->begun = true;
         op->topic->state = op->writing;
         op->topic->rev++;
         memcpy(op->topic->version, q->version, sizeof op->topic->version);
@@ -99,8 +100,8 @@ static void record_written(struct floe_table_req *q)
     floe_table_req_fini(q);
     if (err.code == FLOE_EEXISTS || err.code == FLOE_ECONFLICT || err.code == FLOE_EINDETERMINATE)
         op_read(op);
-    else if (op->topic->rev == 0 && err.code != FLOE_EUNAVAILABLE)
-        op_finish(op, &err); /* nothing was begun */
+    else if (op->kind == OP_CREATE && !op->begun && (err.code != FLOE_EUNAVAILABLE || !op->done))
+        op_finish(op, &err); /* nothing was begun, and it is no passing trouble or nobody waits */
     else
         floe_catalog_op_retry(op, op_read);
 }
@@ -163,6 +164,7 @@ static void create_found(struct floe_catalog_op *op, struct floe_topic *found)
         op_write(op, FLOE_TOPIC_CREATING);
         return;
     }
+    op->begun = true;
     op->topic->rev = found->rev;
     op->topic->state = found->state;
     memcpy(op->topic->version, found->version, sizeof op->topic->version);
@@ -221,10 +223,12 @@ static void record_read(struct floe_table_req *q)
         else
             delete_found(op, found);
         floe_topic_free(found);
-    } else if (err.code == FLOE_ENOTFOUND && op->kind == OP_CREATE && op->topic->rev == 0) {
+    } else if (err.code == FLOE_ENOTFOUND && op->kind == OP_CREATE && !op->begun) {
         op->topic->version[0] = 0;
+        op->topic->rev = 0;
         op_write(op, FLOE_TOPIC_CREATING);
-    } else if (err.code == FLOE_ENOTFOUND || err.code == FLOE_ECORRUPT || !op->topic || op->topic->rev == 0) {
+    } else if (err.code == FLOE_ENOTFOUND || err.code == FLOE_ECORRUPT || !op->topic ||
+               (op->kind == OP_CREATE && !op->begun)) {
         if (err.code == FLOE_ENOTFOUND)
             floe_error_set(&err, FLOE_ENOTFOUND, "This server does not host topic '%s'.", op->name);
         op_finish(op, &err);
@@ -313,15 +317,20 @@ static bool op_running(const struct floe_catalog *c, const char *name)
 
 static bool mine_to_finish(struct floe_catalog *c, const struct floe_topic *t)
 {
-    struct floe_node_info nodes[256];
-    int32_t ids[256];
-    uint32_t n = FLOE_MIN(floe_lease_nodes(c->cfg.lease, nodes, 256), 256), live = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t n = floe_lease_nodes(c->cfg.lease, NULL, 0), live = 0;
+    struct floe_node_info *nodes = calloc((size_t)n + 1, sizeof *nodes);
+    int32_t *ids = calloc((size_t)n + 1, sizeof *ids);
+    if (nodes && ids)
+        n = FLOE_MIN(floe_lease_nodes(c->cfg.lease, nodes, n), n);
+    for (uint32_t i = 0; nodes && ids && i < n; i++) {
         if (nodes[i].state == FLOE_NODE_LIVE)
             ids[live++] = nodes[i].session.node;
     }
     struct floe_tp tp = {t->id, -1};
-    return live && floe_placement_owner(&tp, ids, live) == floe_lease_node_id(c->cfg.lease);
+    bool mine = live && floe_placement_owner(&tp, ids, live) == floe_lease_node_id(c->cfg.lease);
+    free(nodes);
+    free(ids);
+    return mine;
 }
 
 void floe_catalog_finish_half_made(struct floe_catalog *c)
@@ -336,6 +345,7 @@ void floe_catalog_finish_half_made(struct floe_catalog *c)
             op_new(c, t->state == FLOE_TOPIC_CREATING ? OP_CREATE : OP_DELETE, t->name);
         if (!op)
             return;
+        op->begun = true;
         op->topic = floe_topic_copy(t);
         if (op->topic)
             floe_catalog_op_retry(op, op_read);

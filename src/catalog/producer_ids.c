@@ -96,3 +96,14 @@ void floe_catalog_producer_id(struct floe_catalog *c,
     if (!c->pid_busy)
         read_block(c);
 }
+
+void floe_producer_ids_fini(struct floe_catalog *c)
+{
+    struct floe_list *l;
+    if (c->pid_busy) {
+        floe_table_cancel(c->cfg.table, &c->pid_req);
+        floe_table_req_fini(&c->pid_req);
+    }
+    while ((l = floe_list_pop_front(&c->pid_waits)))
+        free(FLOE_LIST_ENTRY(l, struct pid_wait, link));
+}

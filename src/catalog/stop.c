@@ -128,7 +128,7 @@ static bool add_holder(struct floe_catalog_op *op, const struct floe_session_nam
 static void shard_read(void *user, const struct floe_error *err)
 {
     struct floe_catalog_op *op = user;
-    if (err->code && !op->failed.code)
+    if (err->code)
         op->req.err = *err; /* remembered until all have answered */
     if (--op->refreshing > 0)
         return;
@@ -182,20 +182,26 @@ static void stop_poll(struct floe_timer *t)
     done(user);
 }
 
-void floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
+bool floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *topic,
                                void (*done)(void *user), void *user)
 {
+    const struct floe_topic *t = floe_catalog_find_id(c, topic);
+    int32_t partitions = t ? t->partitions : FLOE_TOPIC_PARTITIONS_MAX;
+    floe_lease_forget_topic(c->cfg.lease, topic);
+    if (!c->cfg.topic_served(c->cfg.user, topic, partitions)) {
+        done(user);
+        return true;
+    }
     struct stop_wait *s = calloc(1, sizeof *s);
     if (!s)
-        return; /* no answer: it will ask again */
-    const struct floe_topic *t = floe_catalog_by_id(c, topic);
+        return false;
     s->c = c;
     s->topic = *topic;
-    s->partitions = t ? t->partitions : FLOE_TOPIC_PARTITIONS_MAX;
+    s->partitions = partitions;
     s->done = done;
     s->user = user;
     floe_timer_init(&s->timer, stop_poll, s);
     floe_list_push_back(&c->stops, &s->link);
-    floe_lease_forget_topic(c->cfg.lease, topic);
-    floe_timer_start(c->cfg.loop, &s->timer, 0);
+    floe_timer_start(c->cfg.loop, &s->timer, STOP_POLL_US);
+    return true;
 }

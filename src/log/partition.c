@@ -229,6 +229,11 @@ int64_t floe_partition_log_start(const struct floe_partition *p)
     return p->log_start;
 }
 
+int64_t floe_partition_next_offset(const struct floe_partition *p)
+{
+    return p->next_offset;
+}
+
 /* ---- public: find, drop, wait --------------------------------------------------------------------- */
 
 enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_tp *tp,
