@@ -50,7 +50,9 @@ void floe_cli_print_json(json_t *o);
 
 /* The flags of every command that talks to a broker. */
 #define FLOE_CLI_CLIENT_FLAGS                                                                                \
-    {.name = "bootstrap", .arg = "HOST:PORT", .help = "a broker to ask (default 127.0.0.1:9092)"},           \
+    {.name = "bootstrap",                                                                                    \
+     .arg = "HOST:PORT",                                                                                     \
+     .help = "a broker to ask, or several with commas (default 127.0.0.1:9092)"},                            \
     {                                                                                                        \
         .name = "json", .help = "print JSON"                                                                 \
     }

@@ -216,11 +216,11 @@ static enum floe_err ask_versions(struct floe_client *c, struct floe_error *err)
     return FLOE_OK;
 }
 
-enum floe_err floe_client_connect(struct floe_client **out, const char *bootstrap, uint32_t timeout_ms,
-                                  struct floe_error *err)
+static enum floe_err connect_one(struct floe_client **out, const char *text, uint32_t timeout_ms,
+                                 struct floe_error *err)
 {
     struct floe_str_addr addr;
-    enum floe_err e = floe_str_parse_addr(bootstrap, &addr, err);
+    enum floe_err e = floe_str_parse_addr(text, &addr, err);
     if (e != FLOE_OK) {
         floe_error_prefix(err, "--bootstrap");
         return e;
@@ -237,6 +237,25 @@ enum floe_err floe_client_connect(struct floe_client **out, const char *bootstra
         floe_client_close(&c);
     else
         *out = c;
+    return e;
+}
+
+enum floe_err floe_client_connect(struct floe_client **out, const char *bootstrap, uint32_t timeout_ms,
+                                  struct floe_error *err)
+{
+    char *list = strdup(bootstrap);
+    if (list == NULL)
+        return floe_error_set(err, FLOE_ENOMEM, "out of memory for a connection");
+    enum floe_err e = FLOE_EINVAL;
+    for (char *text = list, *next; text != NULL; text = next) {
+        next = strchr(text, ',');
+        if (next != NULL)
+            *next++ = '\0';
+        e = connect_one(out, text, timeout_ms, err);
+        if (e == FLOE_OK || e == FLOE_EINVAL)
+            break; /* a brokers' list may name dead ones, but nothing that is no address */
+    }
+    free(list);
     return e;
 }
 

@@ -13,7 +13,8 @@
 #define FLOE_CLIENT_ANSWER_MAX (UINT32_C(64) << 20)
 
 struct floe_client;
-/* Connects to HOST:PORT and asks for ApiVersions. The sentence of a failure names the address and what to do.
+/* Connects to HOST:PORT, or the first of HOST:PORT,HOST:PORT,... that answers, and asks for ApiVersions. The
+ * sentence of a failure names the address and what to do.
  */
 enum floe_err floe_client_connect(struct floe_client **out, const char *bootstrap, uint32_t timeout_ms,
                                   struct floe_error *err) FLOE_MUST_USE;
