@@ -37,7 +37,8 @@ struct floe_tier_db {
     size_t drop_n, drop_cap;
     bool dropped; /* the open group has a drop, or a head to note */
     uint64_t head;
-    size_t memtable_bytes, since_reclaim;
+    size_t memtable_bytes;
+    uint64_t since_reclaim; /* bytes written and dropped since files were last looked at */
 };
 
 static void make_key(char key[KEY_N], uint64_t seq)
@@ -294,9 +295,10 @@ static void emit_drops(struct floe_tier_db *d)
     d->drop_n = 0;
 }
 
-void floe_tier_db_drop(struct floe_tier_db *d, uint64_t from, uint64_t to, uint64_t head)
+void floe_tier_db_drop(struct floe_tier_db *d, uint64_t from, uint64_t to, uint64_t head, uint64_t freed)
 {
     d->dropped = true;
+    d->since_reclaim += freed;
     d->head = FLOE_MAX(d->head, head);
     if (from >= to)
         return;

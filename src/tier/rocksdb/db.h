@@ -35,8 +35,9 @@ enum floe_err floe_tier_db_find(struct floe_tier_db *db, struct floe_tier_db_fou
 /* The open group. */
 void floe_tier_db_put(struct floe_tier_db *db, uint64_t seq, struct floe_slice head, struct floe_slice body,
                       bool durable);
-/* `head` is the lowest number that may still be live once the drop is done. */
-void floe_tier_db_drop(struct floe_tier_db *db, uint64_t from, uint64_t to, uint64_t head);
+/* `head` is the lowest number that may still be live once the drop is done; `freed` about what the entries
+ * took. */
+void floe_tier_db_drop(struct floe_tier_db *db, uint64_t from, uint64_t to, uint64_t head, uint64_t freed);
 size_t floe_tier_db_group_bytes(const struct floe_tier_db *db);
 struct floe_tier_db_written {
     struct floe_error volatile_err, durable_err; /* of entries without and with the write-ahead log */

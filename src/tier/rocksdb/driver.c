@@ -130,12 +130,14 @@ static void drop(struct floe_tier *base, uint64_t from, uint64_t to)
     uint64_t end = FLOE_MIN(to, t->ledger.next + FLOE_TIER_AHEAD_MAX);
     if (from >= end)
         return;
+    uint64_t before = t->ledger.bytes;
     floe_tier_ledger_drop(&t->ledger, from, to);
     note_bytes(t);
     struct tier_req *r = req_make(t, TIER_DROP);
     r->from = from;
     r->to = FLOE_MIN(end, t->ledger.next);
     r->head = t->ledger.head;
+    r->freed = before - t->ledger.bytes;
     if (r->from < r->to)
         submit(t, r);
     else

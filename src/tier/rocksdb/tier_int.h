@@ -37,12 +37,12 @@ struct tier_scan {
 struct tier_req {
     struct tier_req *next;
     enum tier_kind kind;
-    struct floe_tier_op *op;  /* put, get; op->err set beforehand: passed through, for the order */
-    bool charged;             /* put: noted in the ledger */
-    uint64_t from, to, head;  /* drop; reopen: head */
-    struct tier_scan *scan;   /* scan */
-    struct floe_writer bytes; /* meta: the file */
-    struct floe_error *err;   /* scan, meta, reopen: what happened */
+    struct floe_tier_op *op;        /* put, get; op->err set beforehand: passed through, for the order */
+    bool charged;                   /* put: noted in the ledger */
+    uint64_t from, to, head, freed; /* drop; reopen: head */
+    struct tier_scan *scan;         /* scan */
+    struct floe_writer bytes;       /* meta: the file */
+    struct floe_error *err;         /* scan, meta, reopen: what happened */
     void (*done)(void *user, const struct floe_error *err); /* scan, meta */
     void (*closed)(void *user);                             /* close */
     void *user;

@@ -151,7 +151,7 @@ static void run_reopen(struct tier_rocksdb *t, struct tier_req *r)
     struct floe_error err = {0};
     if (floe_tier_db_open(&t->db, t->db_dir, t->memory_bytes, &err) == FLOE_OK) {
         struct floe_tier_db_written w;
-        floe_tier_db_drop(t->db, r->head, r->head, r->head); /* notes the head */
+        floe_tier_db_drop(t->db, r->head, r->head, r->head, 0); /* notes the head */
         floe_tier_db_write(t->db, &w);
         err = w.durable_err;
     }
@@ -166,7 +166,7 @@ static bool run(struct tier_rocksdb *t, struct tier_req *r)
         if (r->kind == TIER_PUT)
             add_put(t, r);
         else if (!t->broken.code)
-            floe_tier_db_drop(t->db, r->from, r->to, r->head);
+            floe_tier_db_drop(t->db, r->from, r->to, r->head, r->freed);
         floe_tier_queue_push(&t->group, r);
         if (t->db && floe_tier_db_group_bytes(t->db) >= FLOE_TIER_GROUP_MAX)
             flush_group(t);

@@ -409,10 +409,27 @@ static void a_corrupt_block_names_its_entry(void **state)
     assert_int_equal(err.code, FLOE_ECORRUPT);
 }
 
+/* Bytes of the files of entries. */
+static off_t files_bytes(void)
+{
+    off_t all = 0;
+    char dir[400], path[600];
+    snprintf(dir, sizeof dir, "%s/db", fx.dir);
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%.190s", dir, e->d_name);
+        if (strstr(e->d_name, ".sst") && stat(path, &st) == 0)
+            all += st.st_size;
+    }
+    if (d)
+        closedir(d);
+    return all;
+}
+
 static void space_comes_back(void **state)
 {
     (void)state;
-    char path[600];
     must_open();
     uint64_t held = 0;
     for (uint64_t i = 0; i < 1000; i++) { /* 100 MB through, 10 MB held */
@@ -423,18 +440,7 @@ static void space_comes_back(void **state)
         }
     }
     assert_true(fx.tier->bytes < 11000000);
-    off_t all = 0;
-    char dir[400];
-    snprintf(dir, sizeof dir, "%s/db", fx.dir);
-    DIR *d = opendir(dir);
-    for (struct dirent *e; (e = readdir(d));) {
-        struct stat st;
-        snprintf(path, sizeof path, "%s/%.190s", dir, e->d_name);
-        if (strstr(e->d_name, ".sst") && stat(path, &st) == 0)
-            all += st.st_size;
-    }
-    closedir(d);
-    assert_true(all < 40000000);
+    assert_true(files_bytes() < 40000000);
     assert_int_equal(tier_fx_check(&fx, held, 100000), FLOE_OK);
     assert_int_equal(tier_fx_check(&fx, held - 1, 100000), FLOE_ENOTFOUND);
 }
@@ -452,6 +458,22 @@ static int child(const char *what, const char *root)
         child_writes_more();
     kill(getpid(), SIGKILL);
     return 1;
+}
+
+/* A store that was away is back: what was spilled is read and dropped, and nothing new is written. */
+static void space_comes_back_without_new_entries(void **state)
+{
+    (void)state;
+    must_open();
+    for (uint64_t i = 0; i < 400; i++)
+        assert_int_equal(tier_fx_put(&fx, i, 100000, false), FLOE_OK);
+    assert_true(files_bytes() > 20000000);
+    for (uint64_t i = 0; i < 400; i += 20) {
+        assert_int_equal(tier_fx_check(&fx, i, 100000), FLOE_OK);
+        fx.tier->ops->drop(fx.tier, i, i + 20);
+    }
+    assert_int_equal(tier_fx_check(&fx, 0, 0), FLOE_ENOTFOUND); /* says that the drops were done */
+    assert_true(files_bytes() < 12000000);
 }
 
 int main(int argc, char **argv)
@@ -475,6 +497,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_corrupt_meta_file_sets_the_tier_aside, setup, teardown),
         cmocka_unit_test_setup_teardown(a_corrupt_block_names_its_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(space_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(space_comes_back_without_new_entries, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
