@@ -152,6 +152,7 @@ static void serve_produce(struct simcall *k)
     }
     struct floe_buf *b = floe_buf_create(k->batch_n, &p->pending);
     if (!b) {
+        floe_sim_note(k->c->sim, p->node, "no memory for sending %u", k->sent);
         answer(k, FLOE_EAGAIN);
         return;
     }

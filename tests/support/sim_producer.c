@@ -89,6 +89,8 @@ static void on_produced(struct simcall *k)
     FLOE_ASSERT(slot < l->n && l->flying[slot]);
     l->flying[slot] = false;
     l->in_flight--;
+    floe_sim_note(c->sim, NULL, "producer %u hears of sending %u: %s%s", l->p->id, k->sent,
+                  floe_err_name(k->err), k->answered ? "" : " (no answer)");
     bool ok = k->err == FLOE_OK;
     if (!k->answered) /* the client closes a connection on which a request timed out */
         l->cut = true;
@@ -97,6 +99,7 @@ static void on_produced(struct simcall *k)
         take_out(l, slot);
     } else if (l->p->idempotent) {
         l->failed = true;
+        l->known = false; /* the oldest goes alone until it has passed, as Kafka's clients do */
         /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual, as is NOT_LEADER_OR_FOLLOWER. */
         if (k->kafka_error && k->kafka_error != 45 && k->kafka_error != 6)
             simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,

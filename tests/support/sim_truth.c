@@ -121,6 +121,17 @@ static void read_chains(struct truth *t)
         open = open && seq == next++ && read_object(t, o, &s, seq);
     }
 }
+uint64_t simtruth_longest_chain(struct simcluster *c)
+{
+    uint64_t longest = 0;
+    for (size_t i = 0; i < floe_sim_bucket_count(c->bucket); i++) {
+        struct floe_session_name s;
+        uint64_t seq;
+        if (floe_chain_key_parse(floe_sim_bucket_at(c->bucket, i)->key, &s, &seq))
+            longest = FLOE_MAX(longest, seq);
+    }
+    return longest;
+}
 static int by_place(const void *a, const void *b)
 {
     const struct found *x = a, *y = b;

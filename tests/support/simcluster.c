@@ -116,7 +116,9 @@ static bool all_writable(void *user)
 }
 static void check_writable(struct simcluster *c)
 {
-    uint64_t limit = 1000ull * c->shape.lease_ms + SECOND;
+    /* A rebuild reads every footer since the last checkpoint, 32 at a time, until checkpoints ride along the
+     * chain: then this allowance goes. */
+    uint64_t limit = 1000ull * c->shape.lease_ms + SECOND + 1000 * simtruth_longest_chain(c);
     simprobe_start(&c->producer[c->producers], c, c->producers);
     c->producers++;
     if (!floe_sim_run_until(c->sim, all_writable, c, c->healed_us - floe_sim_now_us(c->sim) + 30 * SECOND)) {

@@ -142,7 +142,7 @@ struct simproducer {
         bool flying[8];
         uint32_t n, in_flight;
         bool failed; /* something came back wrong: send again once all are back */
-        bool known;  /* a broker has acknowledged something */
+        bool known;  /* the last answer was an acknowledgement */
         bool cut;    /* its connection broke: nothing more arrives until it is made again */
         uint64_t arrives_us, answers_us; /* the last one: a connection keeps the order */
         struct floe_sim_event tick;
@@ -214,6 +214,7 @@ int64_t simledger_read(struct simcluster *c, uint32_t part, int64_t position, co
 bool simvalue_parse(const uint8_t *p, int32_t n, uint32_t *sent, uint32_t *index);
 /* Reads the bucket and compares everything with it. */
 void simtruth_check(struct simcluster *c);
+uint64_t simtruth_longest_chain(struct simcluster *c);     /* segments */
 int64_t simtruth_end(struct simcluster *c, uint32_t part); /* of the last check */
 void simwatch_start(struct simcluster *c);
 void simwatch_fini(struct simcluster *c);
