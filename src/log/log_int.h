@@ -37,6 +37,7 @@
 #define FLOE_PRODUCER_WINDOW 5u                         /* batches whose duplicates are recognised (KIP-98) */
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
+#define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
 #define FLOE_LOG_HEDGE_MAX_US 4000000ull
 #define FLOE_LOG_REHEDGE_MIN_US 1000000ull
@@ -168,7 +169,6 @@ struct floe_put {
     struct floe_uuid nonce;
     const struct floe_bufslice *body; /* borrowed: stays until fini */
     uint32_t body_count;
-    bool seal;          /* the session's own seal, not a segment */
     bool durable, idle; /* idle: wants a sending, as soon as the session may */
     struct floe_put_try try[2];
     struct floe_store_req probe; /* reads the key back */

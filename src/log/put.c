@@ -153,15 +153,17 @@ static void put_durable(struct floe_put *put)
     put->done(put);
 }
 
-/* Refusals last: named once, until a PUT succeeds again. */
-static void note_refusal(struct floe_put *put, const struct floe_error *why)
+/* What lasts is named once, until a PUT succeeds again: refusals at once, other trouble after a few tries. */
+static void note_trouble(struct floe_put *put, const struct floe_error *why)
 {
     struct floe_chain *c = &put->log->chain;
-    if (c->refused)
+    bool refused = why->code == FLOE_EDENIED || why->code == FLOE_ENOSPACE || why->code == FLOE_ENOTFOUND;
+    if (c->refused || (!refused && put->failures < FLOE_LOG_QUIET_TRIES))
         return;
     c->refused = true;
     struct floe_error note = *why;
-    floe_error_prefix(&note, "the store refuses PUTs (they are repeated)");
+    floe_error_prefix(&note, "the store %s (they are repeated)",
+                      refused ? "refuses PUTs" : "has not answered PUTs for a while");
     floe_log_note(put->log, &note);
 }
 
@@ -174,6 +176,8 @@ static void on_try(struct floe_store_req *r)
     floe_store_req_fini(r);
     if (put->log->chain.lost)
         return;
+    if (err.code != FLOE_OK)
+        note_trouble(put, &err);
     switch (err.code) {
     case FLOE_OK:
         note_latency(put, t->sent_us);
@@ -181,12 +185,9 @@ static void on_try(struct floe_store_req *r)
         return;
     case FLOE_EUNAVAILABLE:
     case FLOE_EREFUSED:
-        again(put, false);
-        return;
     case FLOE_EDENIED:
     case FLOE_ENOSPACE:
     case FLOE_ENOTFOUND:
-        note_refusal(put, &err);
         again(put, false);
         return;
     default:

@@ -262,7 +262,6 @@ enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t s
     if (!range)
         return FLOE_ENOMEM;
     range->group = g;
-    range->seq = seq;
     range->n = n;
     memcpy(range->items, items, n * sizeof *items);
     range->req =

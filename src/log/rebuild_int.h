@@ -67,7 +67,6 @@ struct floe_rebuild_range {
     struct floe_list link;
     struct floe_rebuild *group;
     struct floe_store_req req;
-    uint64_t seq;
     uint32_t n;
     struct floe_rebuild_ckpt items[];
 };

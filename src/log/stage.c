@@ -13,7 +13,7 @@ struct floe_stage_op {
     struct floe_tier_op op;
     struct floe_buf *body; /* own reference */
     uint8_t head[FLOE_STAGE_HEAD_BYTES];
-    bool get, spill;
+    bool spill;
     size_t n;
 };
 
@@ -245,7 +245,6 @@ bool floe_stage_load(struct floe_log_segment *seg)
         }
         op->log = log;
         op->e = e;
-        op->get = true;
         e->op = op;
         op->op = (struct floe_tier_op){
             .seq = e->tier_seq, .budget = log->cfg.pending_budget, .done = on_get, .user = op};

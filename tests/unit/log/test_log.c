@@ -282,11 +282,13 @@ static void a_retry_waits_while_the_session_is_lapsed(void **state)
     uint32_t puts = w->puts;
     rig_run(w, 30000000);
     assert_int_equal(w->puts, puts);
+    assert_int_equal(r->noted, 1); /* an outage is told, once */
     floe_sim_bucket_heal(w->bucket);
     r->alive = true;
     floe_log_session_alive(r->log, true);
     rig_await(a);
     assert_int_equal(a->a.err.code, FLOE_OK);
+    assert_int_equal(r->note.code, FLOE_OK); /* and its end */
     rig_op_free(a);
     close_all(&w, &r);
 }
