@@ -18,7 +18,9 @@ struct floe_store_s3_config {
     const char *endpoint;        /* null: AWS, derived from region; else http(s)://host[:port] */
     const char *region;          /* null: us-east-1 */
     const char *ca_file;         /* null: the system's */
-    bool virtual_host; /* bucket in the host name; default path style with an endpoint, virtual host on AWS */
+    /* The bucket in the host name (what AWS wants), else in the path. Over TLS a bucket with a dot fits no
+     * certificate as a host name: on AWS it goes into the path all the same. */
+    bool virtual_host;
     /* SHA-256 of bodies over TLS too. Else it is signed over plain HTTP only, and there not on loopback: it
      * costs half a CPU second a GB here and as much in the store. An unsigned body carries a CRC-32C. */
     bool sign_payload_tls;

@@ -292,10 +292,7 @@ static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3
                   strncmp(plain, "[::1]", 5) == 0;
     s->sign_payload = s->tls ? cfg->sign_payload_tls : !s->loopback;
     s->aws = strstr(plain, ".amazonaws.com") != NULL;
-    s->virtual_host = cfg->virtual_host || !cfg->endpoint || !cfg->endpoint[0];
-    /* A bucket with a dot fits no certificate as a host name. */
-    if (s->virtual_host && s->tls && strchr(s->bucket, '.') && !cfg->virtual_host)
-        s->virtual_host = false;
+    s->virtual_host = cfg->virtual_host && !(s->tls && s->aws && strchr(s->bucket, '.'));
     if (s->virtual_host)
         snprintf(s->host, sizeof s->host, "%s.%.*s", s->bucket, (int)(sizeof s->host - sizeof s->bucket - 2),
                  plain);
