@@ -127,8 +127,8 @@ struct lease_node {
     bool read_again;
     bool stale; /* a write met another version: nothing is decided before the next read */
     /* as a peer; for this session of it */
-    bool reached;
-    const char *gone; /* why it is fenced without waiting; null: it is not */
+    bool reached, noted; /* noted: that it is being fenced */
+    const char *gone;    /* why it is fenced without waiting; null: it is not */
     uint64_t heard_us, refused_us, next_call_us;
     uint32_t refusals;
     struct lease_op *call;

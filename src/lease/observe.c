@@ -68,7 +68,7 @@ void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lea
     bool moved = other || n->rec.info.state != rec->info.state;
     uint64_t now = lease_now(l);
     if (other) {
-        n->reached = false;
+        n->reached = n->noted = false;
         n->gone = NULL;
         n->heard_us = n->next_call_us = n->rose_us = 0;
         n->refusals = 0;
@@ -261,6 +261,9 @@ void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *wh
     n->read = NULL;
     lease_node_key(key, n->id);
     n->fence = lease_op_put(l, key, n->version, lease_node_encode(&rec), l->lease_us / 10, on_fence, n);
+    if (n->noted)
+        return;
+    n->noted = true;
     floe_session_format(name, &n->rec.info.session);
     lease_note(l, FLOE_LOG_WARN, "fencing session %s: %s", name, why);
 }

@@ -90,7 +90,8 @@ static void on_heartbeat(struct lease_op *op)
             n->gone = "its address refuses connections";
             lease_kick(l);
         }
-        n->next_call_us = now + FLOE_MIN((uint64_t)REFUSED_GAP_US, l->lease_us / 10);
+        if (n->gone == NULL)
+            n->next_call_us = now + FLOE_MIN((uint64_t)REFUSED_GAP_US, l->lease_us / 10);
     } else {
         n->refusals = 0;
     }

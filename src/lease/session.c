@@ -261,13 +261,11 @@ static void on_meta(void *user, const struct floe_error *err)
         lease_kick(l);
         return;
     }
-    if (err->code == FLOE_OK) {
-        l->own.id_durable = true;
-    } else {
-        l->trouble = *err;
-        floe_error_prefix(&l->trouble, "the session's id cannot be kept in the data directory");
-        l->own.retry_us = lease_now(l) + l->lease_us / 10;
-    }
+    /* Without it the next start would have to wait for its own ghost, should this one die in the claim. That
+     * is better than no session for as long as the disk is full. */
+    if (err->code != FLOE_OK)
+        lease_note(l, FLOE_LOG_WARN, "the session's id cannot be kept in the data directory: %s", err->msg);
+    l->own.id_durable = true;
     lease_kick(l);
 }
 
@@ -470,12 +468,8 @@ void lease_own_step(struct floe_lease *l)
     struct lease_own *o = &l->own;
     if (o->state != OWN_OPENING || o->op != NULL || lease_now(l) < FLOE_MAX(o->retry_us, o->hold_until_us))
         return;
-    if (!o->id_durable) {
-        if (l->meta_puts == 0)
-            keep_ids(l);
-        if (!o->id_durable)
-            return;
-    }
+    if (!o->id_durable)
+        return;
     if (o->claim_unclear) {
         read_claim(l);
         return;

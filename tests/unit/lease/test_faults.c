@@ -247,6 +247,23 @@ static void a_lost_session_is_replaced(void **state)
     lrig_fini(&r);
 }
 
+/* A full disk keeps nobody from a session: only its next start may have to wait for its own ghost. */
+static void a_full_disk_stops_no_session(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 16, LEASE_MS);
+    floe_sim_disk_fail(r.b[0].disk, FLOE_ENOSPACE);
+    lrig_boot_wait(&r, 0);
+    assert_true(r.b[0].notes > 0);
+    assert_int_equal(lrig_create(&r, 0, TOPIC, PARTS), FLOE_OK);
+    floe_lease_session_lost(r.b[0].lease, "a test");
+    lrig_run_ms(&r, 500);
+    assert_int_equal(r.b[0].session.epoch, 2);
+    assert_int_equal(lrig_served(&r, TOPIC, PARTS), PARTS);
+    lrig_fini(&r);
+}
+
 static bool b1_serves_nothing(struct lrig *r)
 {
     return r->b[1].overs > 0 && lrig_serves(r, 1) == 0 && lrig_served(r, TOPIC, PARTS) == PARTS;
@@ -363,6 +380,7 @@ int main(void)
         cmocka_unit_test(fencers_meet),
         cmocka_unit_test(a_lost_session_is_replaced),
         cmocka_unit_test(a_broker_that_cannot_put_hands_over),
+        cmocka_unit_test(a_full_disk_stops_no_session),
         cmocka_unit_test(storms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
