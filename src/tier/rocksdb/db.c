@@ -298,7 +298,7 @@ static void emit_drops(struct floe_tier_db *d)
 void floe_tier_db_drop(struct floe_tier_db *d, uint64_t from, uint64_t to, uint64_t head, uint64_t freed)
 {
     d->dropped = true;
-    d->since_reclaim += freed;
+    d->since_reclaim = freed > UINT64_MAX - d->since_reclaim ? UINT64_MAX : d->since_reclaim + freed;
     d->head = FLOE_MAX(d->head, head);
     if (from >= to)
         return;
@@ -345,7 +345,8 @@ static void write_one(struct floe_tier_db *d, rocksdb_writebatch_t **batch, size
     rocksdb_write(d->db, how, *batch, &text);
     if (text)
         (void)status(err, text, "cannot write");
-    d->since_reclaim += *n;
+    if (d->since_reclaim < UINT64_MAX - *n)
+        d->since_reclaim += *n;
     if (*n > BATCH_KEEP) {
         rocksdb_writebatch_destroy(*batch);
         *batch = rocksdb_writebatch_create();

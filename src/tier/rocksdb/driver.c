@@ -137,7 +137,7 @@ static void drop(struct floe_tier *base, uint64_t from, uint64_t to)
     r->from = from;
     r->to = FLOE_MIN(end, t->ledger.next);
     r->head = t->ledger.head;
-    r->freed = before - t->ledger.bytes;
+    r->freed = t->ledger.bytes == 0 ? UINT64_MAX : before - t->ledger.bytes;
     if (r->from < r->to)
         submit(t, r);
     else
