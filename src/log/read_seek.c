@@ -86,8 +86,8 @@ static enum floe_err walk_block(struct task *t, const struct floe_index_entry *a
         if (e != FLOE_ENOTFOUND)
             break;
     }
-    if (e == FLOE_ENOTFOUND) {
-        t->err = (struct floe_error){0};
+    if (!e || e == FLOE_ENOTFOUND) {
+        t->err = (struct floe_error){0}; /* also what the last record's iterator said of its end */
     } else if (e) {
         char key[FLOE_CHAIN_KEY_MAX];
         floe_chain_key(key, &at->session, at->seq);

@@ -28,12 +28,10 @@ static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_sli
 {
     struct api_node *n = user;
     const struct floe_kafka_api *api = floe_kafka_api_find(key);
-    struct floe_client client;
     struct floe_arena arena;
     struct floe_error err;
     void *in;
     floe_arena_init(&arena, 1 << 20);
-    floe_client_init(&client, "peer", 0);
     if (floe_kafka_decode(api->request, version, body, &arena, &in, &err)) {
         floe_arena_fini(&arena);
         return false;
@@ -43,6 +41,8 @@ static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_sli
         c->done && c->response && floe_kafka_encode(api->response, version, c->response, w, &err) == FLOE_OK;
     if (c->done)
         api_call_free(c);
+    else
+        c->abandoned = true;
     floe_arena_fini(&arena);
     return ok;
 }
@@ -172,9 +172,11 @@ static void take_answer(struct api_call *c, struct floe_request *rq)
         floe_kafka_out_take(&out, NULL, &slices, &count, &err))
         fail_msg("%s v%d cannot be encoded: %s", c->api->name, c->version, err.msg);
     floe_kafka_out_fini(&out);
-    c->frame = floe_buf_create(64 << 20, NULL);
+    for (uint32_t i = 0; i < count; i++)
+        n += slices[i].n;
+    c->frame = floe_buf_create(n, NULL);
+    n = 0;
     for (uint32_t i = 0; i < count; i++) {
-        assert_true(n + slices[i].n <= c->frame->cap);
         memcpy(c->frame->data + n, slices[i].p, slices[i].n);
         n += slices[i].n;
         floe_buf_unref(slices[i].buf);
@@ -202,12 +204,15 @@ static void completed(struct floe_request *rq)
         take_answer(c, rq);
     if (rq->release)
         rq->release(rq);
+    c->held_budget = rq->held_budget;
     if (rq->held)
         floe_budget_give(rq->held_budget, rq->held);
     floe_arena_fini(&rq->arena);
     floe_buf_unref(rq->frame);
     free(rq);
     c->rq = NULL;
+    if (c->abandoned)
+        api_call_free(c);
 }
 
 struct api_call *api_send(struct api_node *n, struct floe_client *client, int16_t key, int16_t version,
@@ -263,6 +268,7 @@ void api_call_free(struct api_call *c)
     assert_true(c->done);
     floe_arena_fini(&c->arena);
     floe_buf_unref(c->frame);
+    free(c->own_client);
     free(c);
 }
 
@@ -333,7 +339,7 @@ struct floe_krecords api_batch(struct floe_arena *a, int32_t first, int32_t coun
     floe_writer_init(&w, 32 << 20);
     for (int32_t i = 0; i < count; i++) {
         char text[32];
-        snprintf(text, sizeof text, "v%d", first + i);
+        snprintf(text, sizeof text, "v%06d", first + i);
         struct floe_kbytes value = {(const uint8_t *)text, (int32_t)strlen(text)}, none = {NULL, -1};
         assert_int_equal(
             floe_batch_builder_add(&b, 1000000 + first + i, keys ? value : none, value, NULL, 0, &err),

@@ -43,6 +43,9 @@ struct api_call {
     struct floe_arena arena;
     void *response; /* decoded */
     uint64_t at_us; /* when it was done */
+    struct floe_client *own_client;
+    bool abandoned;
+    struct floe_budget *held_budget; /* the request's */
 };
 
 void api_rig_start(struct api_rig *r, uint64_t seed, uint32_t nodes);
@@ -65,7 +68,7 @@ struct api_call *api_last(void);
 int16_t api_make_topic(struct api_node *n, const char *name, int32_t partitions, const char *config,
                        const char *value);
 bool api_topic_id(struct api_node *n, const char *name, struct floe_uuid *id);
-/* A batch of `count` records with values "v<first>..."; null keys unless `keys`. */
+/* A batch of `count` records with values "v000001..." from `first` on; null keys unless `keys`. */
 struct floe_krecords api_batch(struct floe_arena *a, int32_t first, int32_t count, bool keys,
                                enum floe_compression c);
 /* Produces one batch; the error code, and the base offset. */
