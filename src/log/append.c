@@ -136,8 +136,10 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a)
         e->append = a;
     }
     /* Where the tier cannot take it, the answer waits for the commit, which promises more. */
-    if (a->acks == 1 || log->cfg.spill_all)
-        floe_stage_put(e, a->acks == 1);
+    if (a->acks == 1)
+        floe_stage_acks1(e);
+    else if (log->cfg.spill_all)
+        floe_stage_put(e, false);
     floe_flush_appended(log);
     return FLOE_OK;
 }

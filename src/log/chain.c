@@ -101,6 +101,7 @@ void floe_chain_commit(struct floe_log *log)
             break;
         FLOE_ASSERT(seg->put.seq == c->committed);
         c->committed++;
+        c->commit_us = floe_loop_now_us(log->cfg.loop);
         log->stats.commits++;
         commit_batches(log, seg);
         floe_memread_keep(log, &seg->batches);

@@ -114,6 +114,7 @@ struct floe_entry *floe_entry_new(struct floe_log *log)
     memset(e, 0, sizeof *e);
     floe_list_init(&e->seg_link);
     floe_list_init(&e->cache_link);
+    floe_list_init(&e->stage_link);
     floe_list_init(&e->dups);
     e->tier_seq = UINT64_MAX;
     return e;
@@ -121,7 +122,7 @@ struct floe_entry *floe_entry_new(struct floe_log *log)
 
 void floe_entry_free(struct floe_log *log, struct floe_entry *e)
 {
-    FLOE_ASSERT(!e->append && floe_list_empty(&e->dups) && !e->op);
+    FLOE_ASSERT(!e->append && floe_list_empty(&e->dups) && !e->op && floe_list_empty(&e->stage_link));
     floe_buf_unref(e->bytes.buf);
     e->bytes.buf = NULL;
     if (log->entry_pool_n >= FLOE_LOG_POOL_MAX) {
@@ -159,14 +160,15 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
         return floe_error_set(err, FLOE_ENOMEM, "out of memory");
     log->cfg = *cfg;
     floe_map_init(&log->partitions);
-    struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due, &log->dirty,
-                                 &log->index_due,    &log->recent,    &log->rebuilds, &log->entry_pool,
-                                 &log->producer_lru, &log->stage_ops, &log->rechecks, &log->sought,
-                                 &log->reappends};
+    struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
+                                 &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
+                                 &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
+                                 &log->sought,       &log->reappends};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_timer_init(&log->turn, on_turn, log);
     floe_flush_init(log);
+    floe_stage_init(log);
     log->tier_from = cfg->tier ? cfg->tier->first_seq : 0;
     if (cfg->tier)
         log->tier_next = FLOE_MAX(cfg->tier->next_seq, floe_reappend_done_to(cfg->tier));

@@ -84,6 +84,7 @@ enum floe_stage_state { FLOE_STAGE_NONE, FLOE_STAGE_PUTTING, FLOE_STAGE_HELD };
 struct floe_entry {
     struct floe_list seg_link;    /* segment's batches, in the order of appending */
     struct floe_list cache_link;  /* log's recent ones, once committed */
+    struct floe_list stage_link;  /* log's stage_wait: acks=1 whose commit is likely to come first */
     struct floe_partition *part;  /* null once the partition was dropped */
     struct floe_log_segment *seg; /* null once committed */
     struct floe_bufslice bytes;   /* p null while only the tier has them */
@@ -221,6 +222,7 @@ struct floe_chain {
     bool stopping; /* session_end: no appends */
     bool put_returned, linger_over, ckpt_over;
     uint64_t next_seq, committed;
+    uint64_t commit_us;                /* when the last segment was committed */
     struct floe_log_segment *open_seg; /* may be null: empty */
     struct floe_list waiting, started;
     uint32_t puts_n; /* started and not yet durable: PUTs in flight */
@@ -254,6 +256,11 @@ bool floe_build_start(struct floe_log_segment *seg);
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
 /* stage.c */
+#define FLOE_STAGE_STALL_US 300000ull /* without a commit for so long the store does not keep up */
+/* An acks=1 entry goes into the tier before its answer; but while segments queue for the store and the store
+ * is what commits them steadily, the commit answers, which promises more and costs less. */
+void floe_stage_acks1(struct floe_entry *e);
+void floe_stage_init(struct floe_log *log);
 /* Where the tier refuses, the entry just stays in memory (and an acks=1 waits for its commit). */
 void floe_stage_put(struct floe_entry *e, bool durable);
 void floe_stage_spill(struct floe_log *log);
@@ -329,6 +336,8 @@ struct floe_log {
     uint64_t expire_at_us;
     uint64_t pending_mem; /* bytes of batches that are not committed and in memory, with their structs */
     struct floe_list stage_ops;    /* puts and gets in the tier under way */
+    struct floe_list stage_wait;   /* acks=1 entries that are put only if the store stalls, in order */
+    struct floe_timer stage_stall; /* armed while there are any */
     uint64_t tier_from, tier_next; /* where what a former session left may start; next sequence number */
     uint64_t spilling;             /* bytes on their way to the tier */
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */

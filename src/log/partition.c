@@ -125,6 +125,7 @@ static void release(struct floe_log *log, struct floe_entry *e, enum floe_err wh
         floe_entry_free(log, e);
         return;
     }
+    floe_list_remove(&e->stage_link);
     bool sent = seg->state == FLOE_SEG_STARTED || seg->state == FLOE_SEG_DURABLE;
     floe_entry_answer(log, e, why, sent || (e->durable && e->tier_seq != UINT64_MAX)); /* re-append */
     if (seg->state == FLOE_SEG_OPEN || seg->state == FLOE_SEG_WAITING) {

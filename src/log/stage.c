@@ -148,6 +148,53 @@ void floe_stage_put(struct floe_entry *e, bool durable)
     put_entry(e, durable, false);
 }
 
+/* The store limits what comes in, and takes it steadily. */
+static bool store_keeps_up(const struct floe_log *log)
+{
+    const struct floe_chain *c = &log->chain;
+    return c->puts_n >= log->cfg.puts_in_flight_max && !floe_list_empty(&c->waiting) &&
+           log->cfg.hooks.alive(log->cfg.hooks.user) &&
+           floe_loop_now_us(log->cfg.loop) - c->commit_us < FLOE_STAGE_STALL_US;
+}
+
+/* In their order: what is appended again after a crash must follow it. */
+static void put_waiting(struct floe_log *log)
+{
+    floe_timer_stop(&log->stage_stall);
+    for (struct floe_list *n; (n = floe_list_pop_front(&log->stage_wait));)
+        put_entry(FLOE_LIST_ENTRY(n, struct floe_entry, stage_link), true, false);
+}
+
+static void on_stall(struct floe_timer *t)
+{
+    struct floe_log *log = t->user;
+    uint64_t since = floe_loop_now_us(log->cfg.loop) - log->chain.commit_us;
+    if (floe_list_empty(&log->stage_wait))
+        return;
+    if (since < FLOE_STAGE_STALL_US && log->cfg.hooks.alive(log->cfg.hooks.user))
+        floe_timer_start(log->cfg.loop, &log->stage_stall, FLOE_STAGE_STALL_US - since);
+    else
+        put_waiting(log);
+}
+
+void floe_stage_init(struct floe_log *log)
+{
+    floe_timer_init(&log->stage_stall, on_stall, log);
+}
+
+void floe_stage_acks1(struct floe_entry *e)
+{
+    struct floe_log *log = e->part->log;
+    bool behind_others = !floe_list_empty(&log->stage_wait);
+    if (log->cfg.spill_all || !(behind_others || store_keeps_up(log))) {
+        put_entry(e, true, false);
+        return;
+    }
+    floe_list_push_back(&log->stage_wait, &e->stage_link);
+    if (!floe_timer_armed(&log->stage_stall))
+        floe_timer_start(log->cfg.loop, &log->stage_stall, FLOE_STAGE_STALL_US);
+}
+
 /* Newest waiting segments first: the oldest are the next to be sent. */
 void floe_stage_spill(struct floe_log *log)
 {
@@ -167,6 +214,8 @@ void floe_stage_spill(struct floe_log *log)
             struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
             if (!e->bytes.p)
                 continue;
+            if (!floe_list_empty(&e->stage_link))
+                put_waiting(log);
             if (e->stage == FLOE_STAGE_HELD) {
                 log->stats.spilled_bytes += e->bytes.n;
                 floe_entry_drop_bytes(log, e);
@@ -260,6 +309,7 @@ bool floe_stage_load(struct floe_log_segment *seg)
 
 void floe_stage_detach(struct floe_entry *e)
 {
+    floe_list_remove(&e->stage_link);
     if (e->op)
         e->op->e = NULL;
     e->op = NULL;
@@ -274,6 +324,7 @@ void floe_stage_forget(struct floe_log *log, struct floe_entry *e)
 
 void floe_stage_fini(struct floe_log *log)
 {
+    floe_timer_stop(&log->stage_stall);
     while (!floe_list_empty(&log->stage_ops))
         free_op(FLOE_LIST_ENTRY(log->stage_ops.next, struct floe_stage_op, link));
 }
