@@ -34,7 +34,7 @@ struct floe_reappend_item {
     uint64_t seq;
     uint32_t n, head_n;
     int32_t records, sequence;
-    bool own_producer;
+    bool own_producer, remote; /* remote: sent to another broker */
     enum floe_reappend_state state;
     const char *aside; /* why it is set aside instead of sent; null: it is sent */
     struct floe_tier_op get;

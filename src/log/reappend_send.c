@@ -246,6 +246,7 @@ static bool send_item(struct floe_reappend_item *it, bool local)
         if (!h->reappend_send)
             return false;
         it->state = FLOE_ITEM_SENT;
+        it->remote = true;
         r->open++;
         h->reappend_send(h->user, &it->part->tp, &it->bytes, on_sent, it);
         return true;
@@ -255,6 +256,7 @@ static bool send_item(struct floe_reappend_item *it, bool local)
     enum floe_err rc = floe_log_append(r->log, &it->append);
     if (rc == FLOE_OK) {
         it->state = FLOE_ITEM_SENT;
+        it->remote = false;
         r->open++;
         return true;
     }
@@ -291,7 +293,10 @@ static bool step(struct floe_reappend_item *it, bool *blocked, bool local)
             return false;
         }
     }
-    *blocked |= it->state == FLOE_ITEM_LOADING || it->state == FLOE_ITEM_READY;
+    /* What another broker has not answered yet may have to be sent here, before anything behind it: Kafka's
+     * check takes any first sequence of a producer that it does not know. */
+    *blocked |= it->state == FLOE_ITEM_LOADING || it->state == FLOE_ITEM_READY ||
+                (it->state == FLOE_ITEM_SENT && it->remote);
     return true;
 }
 

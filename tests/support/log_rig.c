@@ -145,7 +145,13 @@ static void remote_done(struct floe_log_append *a)
 static void remote_send(void *user, const struct floe_tp *tp, const struct floe_bufslice *batch,
                         void (*done)(void *, const struct floe_error *, int16_t), void *user2)
 {
-    struct rig *to = ((struct rig *)user)->remote;
+    struct rig *r = user, *to = r->remote;
+    if (r->hold_send) {
+        FLOE_ASSERT(!r->held);
+        r->held = done;
+        r->held_user = user2;
+        return;
+    }
     struct remote_send *s = calloc(1, sizeof *s);
     struct floe_error err;
     *s = (struct remote_send){.done = done, .user2 = user2, .buf = floe_buf_create_forced(batch->n, NULL)};
@@ -159,6 +165,15 @@ static void remote_send(void *user, const struct floe_tp *tp, const struct floe_
     FLOE_ASSERT(floe_batch_parse(floe_slice(batch->p, batch->n), &s->a.batch, &err) == FLOE_OK);
     if (floe_log_append(to->log, &s->a) != FLOE_OK)
         remote_done(&s->a);
+}
+
+void rig_fail_send(struct rig *r)
+{
+    struct floe_error err;
+    floe_error_set(&err, FLOE_ETIMEOUT, "no answer");
+    FLOE_ASSERT(r->held);
+    r->held(r->held_user, &err, 0);
+    r->held = NULL;
 }
 
 static bool set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,

@@ -43,6 +43,9 @@ struct rig {
     int64_t next_pid;
     struct rig *remote; /* whom re-append asks for partitions that this broker does not serve */
     bool sealed_says;
+    bool hold_send; /* what re-append sends to `remote` is lost; rig_fail_send tells so */
+    void (*held)(void *user2, const struct floe_error *err, int16_t kafka_error);
+    void *held_user;
     bool ended;
     struct floe_error end_err;
     uint64_t end_key;
@@ -98,6 +101,7 @@ void rig_op_free(struct rig_op *op);
  * offset, are compared by `check`. Returns the number of records. */
 uint32_t rig_read_all(struct rig *r, struct floe_tp tp, int64_t from, uint32_t max_bytes,
                       void (*check)(void *user, int64_t offset, const char *value), void *user);
+void rig_fail_send(struct rig *r);
 int64_t rig_hw(struct rig *r, struct floe_tp tp);
 /* The value at one offset, read through the log; "" when there is none. */
 void rig_value(struct rig *r, struct floe_tp tp, int64_t offset, char out[24]);

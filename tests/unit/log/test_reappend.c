@@ -239,6 +239,36 @@ static void another_broker_may_hold_the_partition(void **state)
     rig_world_destroy(&w);
 }
 
+static void order_is_kept_when_the_partition_comes_here_meanwhile(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(8);
+    struct rig_config cfg = {
+        .tier = true, .reappend = true, .remote = true, .disk = floe_sim_disk_create(w->sim)};
+    struct floe_tp tp = rig_tp(1, 0);
+    struct floe_session_name dead;
+    leave(w, &cfg, tp, 20, 0, -1, &dead);
+    struct rig *holder = follow(w, NULL, &dead), *r = rig_create(w, &cfg);
+    r->remote = holder;
+    r->hold_send = true;
+    rig_open(r);
+    rig_await_serving(holder, tp);
+    rig_run(w, 2000000);
+    assert_non_null(r->held); /* the first batch is on its way to the holder, which dies */
+    dead = holder->session;
+    rig_free(&holder);
+    rig_take(r, &dead, rig_seal(w, &dead));
+    rig_await_serving(r, tp);
+    rig_run(w, 2000000);
+    assert_int_equal(rig_hw(r, tp), 0); /* nothing overtakes it */
+    rig_fail_send(r);
+    rig_run(w, 5000000);
+    expect_values(r, tp, 0, 20);
+    assert_int_equal(left(cfg.disk), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void many_entries_and_partitions(void **state)
 {
     (void)state;
@@ -281,6 +311,7 @@ int main(void)
         cmocka_unit_test(old_batches_are_set_aside),
         cmocka_unit_test(a_producer_that_went_on_sets_its_batch_aside),
         cmocka_unit_test(another_broker_may_hold_the_partition),
+        cmocka_unit_test(order_is_kept_when_the_partition_comes_here_meanwhile),
         cmocka_unit_test(many_entries_and_partitions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
