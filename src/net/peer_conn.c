@@ -82,14 +82,14 @@ static void on_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf)
                            (unsigned)(floe_be32(conn->len) - conn->frame->n));
 }
 
-/* Steps over the response header. Null, or what is wrong. */
-static const char *strip_header(struct floe_buf *frame, const struct peer_pending *p, struct floe_slice *body)
+const char *floe_peer_strip_header(struct floe_slice frame, int32_t correlation, bool flexible,
+                                   struct floe_slice *body)
 {
-    struct floe_reader r = floe_reader(floe_slice(frame->data, frame->n));
-    int32_t correlation = (int32_t)floe_read_be32(&r);
-    if (r.bad || correlation != p->correlation)
+    struct floe_reader r = floe_reader(frame);
+    int32_t got = (int32_t)floe_read_be32(&r);
+    if (r.bad || got != correlation)
         return "it answered another request than was sent";
-    uint32_t tags = p->flexible ? floe_read_uvarint32(&r) : 0;
+    uint32_t tags = flexible ? floe_read_uvarint32(&r) : 0;
     for (; tags > 0 && !r.bad; tags--) {
         (void)floe_read_uvarint32(&r);
         uint32_t n = floe_read_uvarint32(&r);
@@ -112,7 +112,7 @@ static bool on_frame(struct peer_conn *conn)
     conn->frame = NULL;
     conn->len_n = 0;
     if (p)
-        wrong = strip_header(frame, p, &body);
+        wrong = floe_peer_strip_header(floe_slice(frame->data, frame->n), p->correlation, p->flexible, &body);
     if (wrong) {
         floe_buf_unref(frame);
         lost(conn, FLOE_ECLOSED, wrong);

@@ -93,6 +93,9 @@ struct peer_conn *floe_peer_conn_make(struct peer *peer);
 /* Starts to connect. May lose the connection before it returns. */
 void floe_peer_conn_go(struct peer_conn *conn);
 enum floe_err floe_peer_conn_send(struct peer_conn *conn, struct peer_pending *p) FLOE_MUST_USE;
+/* Steps over a response header (v1 when flexible, else v0). Null, or what is wrong. */
+const char *floe_peer_strip_header(struct floe_slice frame, int32_t correlation, bool flexible,
+                                   struct floe_slice *body);
 /* Detaches from libuv and frees. The lists must be empty. */
 void floe_peer_conn_free(struct peer_conn *conn);
 
