@@ -27,14 +27,16 @@ enum { CLASSES = (RECYCLE_MAX_LOG2 - RECYCLE_MIN_LOG2) * STEPS };
 #define RECYCLE_MAX ((size_t)1 << RECYCLE_MAX_LOG2)
 #define CACHE_DEFAULT ((size_t)64 << 20)
 
-/* A free block links to the next one of its class in its own first bytes. */
+/* A free block is on the list of its class, which begins in its own first bytes: newest first. */
 struct block {
-    struct block *next;
+    struct block *next, *prev;
+    uint64_t freed; /* counts all frees */
 };
 static struct {
     pthread_mutex_t lock;
-    struct block *free[CLASSES];
-    size_t held, limit; /* bytes on all lists, and their maximum */
+    struct block *free[CLASSES], *oldest[CLASSES]; /* both ends of each list */
+    size_t held, limit;                            /* bytes on all lists, and their maximum */
+    uint64_t frees;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_DEFAULT};
 
 void floe_budget_init(struct floe_budget *b, size_t limit)
@@ -94,6 +96,68 @@ static int class_of(size_t n, size_t *size)
     return (int)((log2 - RECYCLE_MIN_LOG2) * STEPS + over);
 }
 
+static size_t class_size(int class)
+{
+    return (RECYCLE_MIN << class / STEPS) / STEPS * (size_t)(STEPS + class % STEPS);
+}
+
+/* Under the lock. */
+static void block_take(struct block *b, int class)
+{
+    ASAN_UNPOISON_MEMORY_REGION(b, class_size(class));
+    if (b->prev != NULL)
+        b->prev->next = b->next;
+    else
+        cache.free[class] = b->next;
+    if (b->next != NULL)
+        b->next->prev = b->prev;
+    else
+        cache.oldest[class] = b->prev;
+    cache.held -= class_size(class);
+}
+
+static void block_put(struct block *b, int class)
+{
+    *b = (struct block){.next = cache.free[class], .freed = ++cache.frees};
+    if (b->next != NULL)
+        b->next->prev = b;
+    else
+        cache.oldest[class] = b;
+    cache.free[class] = b;
+    cache.held += class_size(class);
+    /* A use after the last reference is still found. The links stay readable for the leak checker. */
+    ASAN_POISON_MEMORY_REGION(b + 1, class_size(class) - sizeof *b);
+}
+
+/* Takes the blocks that have waited longest off their lists, so that sizes which nobody asks for any more do
+ * not stay: until `held` is at most `most`. The caller frees the chain outside the lock. */
+static struct block *take_oldest(size_t most)
+{
+    struct block *chain = NULL;
+    while (cache.held > most) {
+        int oldest = -1;
+        for (int class = 0; class < CLASSES; class ++)
+            if (cache.oldest[class] != NULL &&
+                (oldest < 0 || cache.oldest[class]->freed < cache.oldest[oldest]->freed))
+                oldest = class;
+        FLOE_ASSERT(oldest >= 0);
+        struct block *b = cache.oldest[oldest];
+        block_take(b, oldest);
+        b->next = chain;
+        chain = b;
+    }
+    return chain;
+}
+
+static void free_chain(struct block *b)
+{
+    while (b != NULL) {
+        struct block *next = b->next;
+        free(b);
+        b = next;
+    }
+}
+
 static void *data_alloc(size_t cap)
 {
     size_t size;
@@ -103,11 +167,8 @@ static void *data_alloc(size_t cap)
     FLOE_ASSERT(class < CLASSES);
     pthread_mutex_lock(&cache.lock);
     struct block *b = cache.free[class];
-    if (b != NULL) {
-        ASAN_UNPOISON_MEMORY_REGION(b, size);
-        cache.free[class] = b->next;
-        cache.held -= size;
-    }
+    if (b != NULL)
+        block_take(b, class);
     pthread_mutex_unlock(&cache.lock);
     return b != NULL ? (void *)b : malloc(size);
 }
@@ -120,18 +181,15 @@ static void data_free(void *p, size_t cap)
         free(p);
         return;
     }
-    bool kept = false;
+    struct block *out = NULL;
     pthread_mutex_lock(&cache.lock);
-    if (cache.held <= cache.limit && size <= cache.limit - cache.held) {
-        struct block *b = p;
-        b->next = cache.free[class];
-        cache.free[class] = b;
-        cache.held += size;
-        /* A use after the last reference is still found. The link stays readable for the leak checker. */
-        ASAN_POISON_MEMORY_REGION(b + 1, size - sizeof *b);
-        kept = true;
+    bool kept = size <= cache.limit;
+    if (kept) {
+        out = take_oldest(cache.limit - size);
+        block_put(p, class);
     }
     pthread_mutex_unlock(&cache.lock);
+    free_chain(out);
     if (!kept)
         free(p);
 }
@@ -140,17 +198,9 @@ void floe_buf_cache_limit(size_t limit)
 {
     pthread_mutex_lock(&cache.lock);
     cache.limit = limit;
-    for (int class = CLASSES - 1; class >= 0 && cache.held > limit; class --) {
-        size_t size = (RECYCLE_MIN << class / STEPS) / STEPS * (size_t)(STEPS + class % STEPS);
-        while (cache.free[class] != NULL && cache.held > limit) {
-            struct block *b = cache.free[class];
-            ASAN_UNPOISON_MEMORY_REGION(b, size);
-            cache.free[class] = b->next;
-            cache.held -= size;
-            free(b);
-        }
-    }
+    struct block *out = take_oldest(limit);
     pthread_mutex_unlock(&cache.lock);
+    free_chain(out);
 }
 
 size_t floe_buf_cache_held(void)

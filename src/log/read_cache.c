@@ -161,7 +161,7 @@ uint64_t cache_limit(const struct floe_log_reader *rd)
 static bool over_limit(const struct floe_log_reader *rd)
 {
     uint64_t limit = cache_limit(rd);
-    if (rd->cached_bytes > limit)
+    if (rd->cached_bytes + rd->loading_bytes > limit)
         return true;
     const struct floe_budget *b = rd->cfg.cache_budget;
     return b && rd->cached_bytes > limit / 2 && floe_budget_used(b) > b->limit;
@@ -272,7 +272,7 @@ static uint64_t wide_cell(struct floe_log_reader *rd, const struct floe_index_en
     uint64_t most = FLOE_MIN(READ_WIDE_MAX, cache_limit(rd) / 8);
     for (uint64_t c = READ_WIDE_MIN; c <= most && c <= 2 * expected; c *= 4)
         cell = c;
-    return cell >= 2 * (uint64_t)e->length ? cell : 0;
+    return cell >= 8 * (uint64_t)e->length ? cell : 0; /* long blocks are worth a GET each */
 }
 
 static void choose_range(struct floe_log_reader *rd, struct extent *x, enum fetch_mode mode)
@@ -280,7 +280,8 @@ static void choose_range(struct floe_log_reader *rd, struct extent *x, enum fetc
     const struct floe_index_entry *e = &x->first;
     uint64_t cell = mode == FETCH_MAYBE_WIDE ? wide_cell(rd, e) : 0;
     uint64_t from = cell ? e->position / cell * cell : 0, to = FLOE_MAX(from + cell, x->need);
-    bool wide = cell > 0 && covered(rd, e, from, to) <= (to - from) / 4; /* x itself has nothing yet */
+    /* A block over the border comes alone, so that buffers keep to few sizes. x itself has nothing yet. */
+    bool wide = cell > 0 && to == from + cell && covered(rd, e, from, to) <= cell / 3;
     x->to = x->need;
     if (!wide)
         return;
