@@ -109,7 +109,7 @@ static void on_kick(struct floe_task *t)
         l->changed = false;
         l->cfg.hooks.changed(l->cfg.hooks.user);
     }
-    if (l->life == LIFE_CLOSING)
+    if (l->life == LIFE_CLOSING && !l->kicked) /* closed by a hook just now: the next kick sees to it */
         check_closed(l);
 }
 

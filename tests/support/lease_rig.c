@@ -122,9 +122,20 @@ static uint64_t committed(void *user)
     return ((struct lrig_broker *)user)->committed;
 }
 
+static void on_closed(void *user)
+{
+    struct lrig_broker *b = user;
+    b->closed = true;
+    if (b->destroy_on_close)
+        floe_lease_destroy(&b->lease);
+}
+
 static void on_changed(void *user)
 {
-    ((struct lrig_broker *)user)->changes++;
+    struct lrig_broker *b = user;
+    b->changes++;
+    if (b->close_on_change)
+        floe_lease_close(b->lease, on_closed, b);
 }
 
 static void on_catalog(void *user)
@@ -156,6 +167,8 @@ static bool serve(void *user, int16_t api_key, int16_t api_version, struct floe_
     struct floe_error err;
     void *rq;
     bool ok = false;
+    if (b->lease == NULL)
+        return false;
     floe_arena_init(&arena, 1 << 20);
     (void)api_version;
     if (api_key == 20000 &&
@@ -217,6 +230,8 @@ static void on_started(void *user, const struct floe_error *err)
     b->started = err->code == FLOE_OK;
     b->start_failed = !b->started;
     b->start_err = *err;
+    if (b->close_on_start)
+        floe_lease_close(b->lease, on_closed, b);
 }
 
 void lrig_boot(struct lrig *r, int i)
@@ -341,11 +356,6 @@ void lrig_vanish(struct lrig *r, int i)
 void lrig_wipe(struct lrig *r, int i)
 {
     floe_sim_disk_wipe(r->b[i].disk);
-}
-
-static void on_closed(void *user)
-{
-    ((struct lrig_broker *)user)->closed = true;
 }
 
 static void on_ended(void *user, const struct floe_error *err)

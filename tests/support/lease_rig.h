@@ -32,6 +32,7 @@ struct lrig_broker {
     struct floe_peers *peers;
     struct floe_lease *lease;
     bool up, started, start_failed, open, alive, ended, closed, fatal, vanished;
+    bool close_on_start, close_on_change, destroy_on_close;
     struct floe_error start_err, end_err;
     char last_fatal[320];
     struct floe_session_name session;
