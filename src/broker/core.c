@@ -93,6 +93,7 @@ static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const s
 }
 
 struct recheck {
+    struct floe_list link;
     struct floe_core *c;
     struct floe_tp tp;
     int32_t epoch;
@@ -109,6 +110,7 @@ static void rechecked(void *user, const struct floe_error *err)
                  floe_session_name_eq(&e.holder, own) && e.epoch == r->epoch;
     void (*done)(void *, bool) = r->done;
     void *user2 = r->user2;
+    floe_list_remove(&r->link);
     free(r);
     done(user2, still);
 }
@@ -122,7 +124,8 @@ static void recheck(void *user, const struct floe_tp *tp, int32_t epoch,
         done(user2, false);
         return;
     }
-    *r = (struct recheck){c, *tp, epoch, done, user2};
+    *r = (struct recheck){.c = c, .tp = *tp, .epoch = epoch, .done = done, .user2 = user2};
+    floe_list_push_back(&c->rechecks, &r->link);
     floe_lease_refresh(c->lease, tp, rechecked, r);
 }
 
@@ -270,6 +273,7 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
     if (!c)
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
     c->cfg = *cfg;
+    floe_list_init(&c->rechecks);
     snprintf(c->aside_dir, sizeof c->aside_dir, "%s", cfg->aside_dir ? cfg->aside_dir : "");
     enum floe_err rc = create_lease(c, err);
     if (!rc)
@@ -344,6 +348,9 @@ void floe_core_destroy(struct floe_core **cp)
     floe_catalog_destroy(&c->catalog);
     floe_log_destroy(&c->log);
     floe_lease_destroy(&c->lease);
+    struct floe_list *l;
+    while ((l = floe_list_pop_front(&c->rechecks)))
+        free(FLOE_LIST_ENTRY(l, struct recheck, link));
     free(c);
 }
 

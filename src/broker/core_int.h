@@ -9,6 +9,7 @@ struct floe_core {
     struct floe_log *log;
     struct floe_catalog *catalog;
     struct floe_api *api;
+    struct floe_list rechecks; /* struct recheck: waiting for their shard */
     void (*started)(void *user, const struct floe_error *err);
     void *started_user;
     void (*ended)(void *user, const struct floe_error *err);

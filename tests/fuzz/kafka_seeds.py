@@ -8,6 +8,8 @@ import os
 import re
 import struct
 
+# What a broker parses (src/api_kafka/table.c) goes to fuzz_request_parse as well.
+SERVED = {0, 1, 2, 3, 10, 18, 19, 20, 22, 23, 32, 60, 75, 20000, 20001, 20002}
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.join(HERE, "..", "..")
 
@@ -46,13 +48,19 @@ def main():
             if name.endswith("Request"):
                 header = struct.pack(">hhih", key, version, 7, 4) + b"kcat" + tags
                 write("kafka_request", f"{name}-{version}", header + body)
+                if key in SERVED:
+                    write("request_parse", f"{name}-{version}", header + body)
             else:
                 header = struct.pack(">hhi", key, version, 7) + (b"" if key == 18 else tags)
                 write("kafka_response", f"{name}-{version}", header + body)
     with open(os.path.join(ROOT, "tests", "golden", "kafka-batches.tsv"), encoding="utf-8") as f:
         for line in f:
             name, _, hexed = line.rstrip("\n").split("\t")
-            write("kafka_batch", name, bytes.fromhex(hexed))
+            batch = bytes.fromhex(hexed)
+            write("kafka_batch", name, batch)
+            if len(batch) <= 1024:  # the same in a Produce request of version 3
+                head = struct.pack(">hhih", 0, 3, 7, 4) + b"kcat" + struct.pack(">hhiihciii", -1, -1, 30000, 1, 1, b"t", 1, 0, len(batch))
+                write("request_parse", f"Produce-{name}", head + batch)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,217 @@
+/* ApiVersions, InitProducerId, FindCoordinator, DescribeCluster, the brokers' own APIs; and the table of what
+ * is served. */
+#include <floe_cmocka.h>
+
+#include "api_rig.h"
+#include <stdlib.h>
+#include <string.h>
+
+static void test_table(void **state)
+{
+    uint32_t n;
+    const struct floe_version_range *s = floe_api_served(&n);
+    (void)state;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct floe_kafka_api *a = floe_kafka_api_find(s[i].key);
+        assert_non_null(a);
+        assert_true(s[i].min <= s[i].max && s[i].max <= a->max_stable);
+        assert_true(s[i].key == 0 || s[i].min >= a->min);
+        assert_true(a->peer == s[i].peer);
+    }
+}
+
+static void test_api_versions(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_ApiVersionsRequest rq;
+    (void)state;
+    api_rig_start(&r, 1, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_kafka_defaults(&floe_kafka_ApiVersionsRequest_desc, &rq);
+    rq.ClientSoftwareName = floe_kstr("some-client.x");
+    rq.ClientSoftwareVersion = floe_kstr("1.2.3");
+    for (int16_t v = 0; v <= 4; v++) {
+        struct floe_kafka_ApiVersionsResponse *rs = api_do(n, 18, v, &rq);
+        assert_int_equal(rs->ErrorCode, 0);
+        bool produce = false;
+        for (int32_t i = 0; i < rs->ApiKeys_n; i++) {
+            assert_true(rs->ApiKeys[i].ApiKey < 20000);
+            if (rs->ApiKeys[i].ApiKey == 0)
+                produce = rs->ApiKeys[i].MinVersion == 0 && rs->ApiKeys[i].MaxVersion == 13;
+        }
+        assert_true(produce);
+    }
+    static const char *const bad[] = {"", "-a", "a-", "a b", "\xc3\xa4", ".", NULL};
+    for (int i = 0; bad[i]; i++) {
+        rq.ClientSoftwareName = floe_kstr(bad[i]);
+        struct floe_kafka_ApiVersionsResponse *rs = api_do(n, 18, 3, &rq);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REQUEST);
+        assert_int_equal(rs->ApiKeys_n, 0);
+    }
+    api_rig_stop(&r);
+}
+
+static void test_producer_ids(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_InitProducerIdRequest rq;
+    int64_t seen[64];
+    uint32_t count = 0;
+    (void)state;
+    api_rig_start(&r, 2, 2);
+    floe_kafka_defaults(&floe_kafka_InitProducerIdRequest_desc, &rq);
+    rq.TransactionalId = (struct floe_kstr){NULL, -1};
+    for (int16_t v = 0; v <= 5; v++) {
+        for (int k = 0; k < 4; k++) {
+            struct floe_kafka_InitProducerIdResponse *rs = api_do(&r.nodes[k % 2], 22, v, &rq);
+            assert_int_equal(rs->ErrorCode, 0);
+            assert_int_equal(rs->ProducerEpoch, 0);
+            for (uint32_t i = 0; i < count; i++)
+                assert_true(seen[i] != rs->ProducerId);
+            seen[count++] = rs->ProducerId;
+        }
+        rq.TransactionalId = floe_kstr("tx");
+        struct floe_kafka_InitProducerIdResponse *rs = api_do(&r.nodes[0], 22, v, &rq);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_UNSUPPORTED_VERSION);
+        assert_int_equal(rs->ProducerId, -1);
+        rq.TransactionalId = floe_kstr("");
+        rs = api_do(&r.nodes[0], 22, v, &rq);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REQUEST);
+        rq.TransactionalId = (struct floe_kstr){NULL, -1};
+    }
+    rq.ProducerId = 5;
+    assert_int_equal(((struct floe_kafka_InitProducerIdResponse *)api_do(&r.nodes[0], 22, 3, &rq))->ErrorCode,
+                     FLOE_KERR_INVALID_REQUEST);
+    api_rig_stop(&r);
+}
+
+/* The block is used up while the table is away: clients are asked to come again. */
+static void test_producer_ids_without_table(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_InitProducerIdRequest rq;
+    (void)state;
+    api_rig_start(&r, 3, 1);
+    floe_kafka_defaults(&floe_kafka_InitProducerIdRequest_desc, &rq);
+    rq.TransactionalId = (struct floe_kstr){NULL, -1};
+    struct floe_sim_rule rule = {.fault = FLOE_SIM_E503, .prefix = "table/producer-ids"};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    struct floe_kafka_InitProducerIdResponse *rs = api_do(&r.nodes[0], 22, 4, &rq);
+    assert_int_equal(rs->ErrorCode, FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS);
+    assert_int_equal(rs->ProducerId, -1);
+    floe_sim_bucket_heal(r.bucket);
+    rs = api_do(&r.nodes[0], 22, 4, &rq);
+    assert_int_equal(rs->ErrorCode, 0);
+    api_rig_stop(&r);
+}
+
+static void test_find_coordinator(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_FindCoordinatorRequest rq;
+    struct floe_kstr keys[2] = {floe_kstr("g1"), floe_kstr("g2")};
+    (void)state;
+    api_rig_start(&r, 4, 1);
+    for (int16_t v = 0; v <= 6; v++) {
+        floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
+        if (v < 4) {
+            rq.Key = floe_kstr("g1");
+        } else {
+            rq.CoordinatorKeys = keys;
+            rq.CoordinatorKeys_n = 2;
+        }
+        struct floe_kafka_FindCoordinatorResponse *rs = api_do(&r.nodes[0], 10, v, &rq);
+        if (v < 4) {
+            assert_int_equal(rs->ErrorCode, FLOE_KERR_COORDINATOR_NOT_AVAILABLE);
+            assert_int_equal(rs->NodeId, -1);
+            continue;
+        }
+        assert_int_equal(rs->Coordinators_n, 2);
+        assert_true(floe_kstr_is(rs->Coordinators[1].Key, "g2"));
+        assert_int_equal(rs->Coordinators[1].ErrorCode, FLOE_KERR_COORDINATOR_NOT_AVAILABLE);
+        assert_int_equal(rs->Coordinators[1].NodeId, -1);
+    }
+    rq.KeyType = 9;
+    assert_int_equal(((struct floe_kafka_FindCoordinatorResponse *)api_do(&r.nodes[0], 10, 4, &rq))
+                         ->Coordinators[0]
+                         .ErrorCode,
+                     FLOE_KERR_INVALID_REQUEST);
+    api_rig_stop(&r);
+}
+
+static void test_describe_cluster(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_DescribeClusterRequest rq;
+    (void)state;
+    api_rig_start(&r, 5, 2);
+    floe_kafka_defaults(&floe_kafka_DescribeClusterRequest_desc, &rq);
+    for (int16_t v = 0; v <= 2; v++) {
+        rq.IncludeClusterAuthorizedOperations = v > 0;
+        struct floe_kafka_DescribeClusterResponse *rs = api_do(&r.nodes[1], 60, v, &rq);
+        assert_int_equal(rs->ErrorCode, 0);
+        assert_int_equal(rs->Brokers_n, 2);
+        assert_int_equal(rs->ClusterId.n, 22);
+        assert_int_equal(rs->ControllerId, floe_lease_node_id(floe_core_lease(r.nodes[1].core)));
+        assert_true((rs->ClusterAuthorizedOperations == INT32_MIN) == (v == 0));
+    }
+    rq.EndpointType = 2;
+    assert_int_equal(
+        ((struct floe_kafka_DescribeClusterResponse *)api_do(&r.nodes[0], 60, 1, &rq))->ErrorCode,
+        FLOE_KERR_MISMATCHED_ENDPOINT_TYPE);
+    rq.EndpointType = 9;
+    assert_int_equal(
+        ((struct floe_kafka_DescribeClusterResponse *)api_do(&r.nodes[0], 60, 1, &rq))->ErrorCode,
+        FLOE_KERR_UNSUPPORTED_ENDPOINT_TYPE);
+    api_rig_stop(&r);
+}
+
+/* Another cluster's broker, or one that means a session of the past, changes nothing. */
+static void test_peer_requests(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_PeerTopicDeletedRequest gone;
+    struct floe_kafka_PeerLeaseChangedRequest changed;
+    (void)state;
+    api_rig_start(&r, 6, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    api_rig_run(&r, 500);
+    floe_kafka_defaults(&floe_kafka_PeerTopicDeletedRequest_desc, &gone);
+    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &changed);
+    assert_true(api_topic_id(n, "t", &gone.TopicId));
+    const struct floe_session_name *own = floe_lease_session(floe_core_lease(n->core));
+    gone.NodeId = own->node;
+    gone.NodeEpoch = own->epoch;
+    gone.SessionId = (int64_t)own->id;
+    memset(gone.ClusterId.b, 1, 16);
+    changed.ClusterId = gone.ClusterId;
+    assert_int_equal(((struct floe_kafka_PeerTopicDeletedResponse *)api_do(n, 20002, 0, &gone))->ErrorCode,
+                     FLOE_KERR_INCONSISTENT_CLUSTER_ID);
+    assert_int_equal(((struct floe_kafka_PeerLeaseChangedResponse *)api_do(n, 20001, 0, &changed))->ErrorCode,
+                     FLOE_KERR_INCONSISTENT_CLUSTER_ID);
+    gone.ClusterId = r.cluster;
+    gone.SessionId++;
+    assert_int_equal(((struct floe_kafka_PeerTopicDeletedResponse *)api_do(n, 20002, 0, &gone))->ErrorCode,
+                     FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    assert_non_null(api_leader_of(&r, "t", 0));
+    gone.SessionId--;
+    assert_int_equal(((struct floe_kafka_PeerTopicDeletedResponse *)api_do(n, 20002, 0, &gone))->ErrorCode,
+                     0);
+    assert_null(api_leader_of(&r, "t", 0)); /* it stopped before it said so */
+    api_rig_stop(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_api_versions),
+        cmocka_unit_test(test_producer_ids),
+        cmocka_unit_test(test_producer_ids_without_table),
+        cmocka_unit_test(test_find_coordinator),
+        cmocka_unit_test(test_describe_cluster),
+        cmocka_unit_test(test_peer_requests),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
