@@ -163,8 +163,8 @@ static void take_answer(struct api_call *c, struct floe_request *rq)
 {
     struct floe_error err = {0};
     struct floe_kafka_out out;
-    struct floe_bufslice *slices;
-    uint32_t count;
+    struct floe_bufslice *slices = NULL;
+    uint32_t count = 0;
     size_t n = 0;
     floe_kafka_out_init(&out, 64 << 20, 1 << 16);
     if (floe_kafka_response_frame(c->api, rq->unsupported ? 0 : c->version, rq->head.correlation_id,
