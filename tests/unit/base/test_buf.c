@@ -82,6 +82,32 @@ static void large_buffers_are_kept_within_the_limit(void **state)
     floe_buf_cache_limit(64 << 20);
 }
 
+static void sizes_that_nobody_asks_for_give_way(void **state)
+{
+    (void)state;
+    floe_buf_cache_limit(0);
+    floe_buf_cache_limit(4 << 20);
+    struct floe_buf *old[4];
+    for (size_t i = 0; i < 4; i++)
+        old[i] = floe_buf_create(1 << 20, NULL);
+    for (size_t i = 0; i < 4; i++)
+        floe_buf_unref(old[i]); /* the cache is full of them */
+    struct floe_buf *x = floe_buf_create(2 << 20, NULL);
+    uint8_t *data = x->data;
+    floe_buf_unref(x);
+    assert_int_equal(floe_buf_cache_held(), 4 << 20); /* two of the old ones went */
+    x = floe_buf_create(2 << 20, NULL);
+    assert_ptr_equal(x->data, data);
+    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    floe_buf_unref(x);
+    x = floe_buf_create(5 << 20, NULL); /* more than fits is never kept */
+    floe_buf_unref(x);
+    assert_int_equal(floe_buf_cache_held(), 4 << 20);
+    floe_buf_cache_limit(0);
+    assert_int_equal(floe_buf_cache_held(), 0);
+    floe_buf_cache_limit(64 << 20);
+}
+
 /* Every size holds what it says: ASan watches the last byte, and the cache's own count must come out even. */
 static void all_sizes_hold_their_bytes(void **state)
 {
@@ -141,6 +167,7 @@ int main(void)
         cmocka_unit_test(budget_counts),
         cmocka_unit_test(buffers_charge_and_give_back),
         cmocka_unit_test(large_buffers_are_kept_within_the_limit),
+        cmocka_unit_test(sizes_that_nobody_asks_for_give_way),
         cmocka_unit_test(all_sizes_hold_their_bytes),
         cmocka_unit_test(threads_share),
     };
