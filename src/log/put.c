@@ -84,6 +84,16 @@ static void send_first(struct floe_put *put)
 
 /* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
  * whose connection may be dead. */
+/* The longest pause between two copies: an outage must not be outlived by it (partitions are writable again
+ * within the lease time plus a second), and a copy on a slow line, 1 MB/s, must have the time to arrive. */
+static uint64_t rehedge_max_us(const struct floe_put *put)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < put->body_count; i++)
+        bytes += put->body[i].n;
+    return FLOE_MIN(FLOE_LOG_REHEDGE_MAX_US, FLOE_LOG_REHEDGE_MIN_US * 3 / 2 + bytes);
+}
+
 static void on_hedge(struct floe_timer *timer)
 {
     struct floe_put *put = timer->user;
@@ -92,7 +102,7 @@ static void on_hedge(struct floe_timer *timer)
     if (put->durable || (!a->active && !b->active))
         return;
     uint64_t pause = FLOE_MAX(FLOE_LOG_REHEDGE_MIN_US, 4 * hedge_after_us(&log->chain));
-    floe_timer_start(log->cfg.loop, timer, FLOE_MIN(pause << put->hedges, FLOE_LOG_REHEDGE_MAX_US));
+    floe_timer_start(log->cfg.loop, timer, FLOE_MIN(pause << put->hedges, rehedge_max_us(put)));
     if (!floe_chain_may_send(log) || !floe_flush_take_token(log, false))
         return;
     struct floe_put_try *t = !a->active ? a : !b->active ? b : a->sent_us <= b->sent_us ? a : b;

@@ -362,6 +362,8 @@ void simcalls_broken(struct simproc *p)
     {
         struct simcall *k = FLOE_LIST_ENTRY(it, struct simcall, at_proc);
         floe_sim_unschedule(k->c->sim, &k->deliver);
+        if (k->lane)
+            k->lane->cut = true;
         if (!k->done || floe_rng_below(&k->c->rng, 5) == 0)
             continue;
         k->err = FLOE_ECLOSED;
