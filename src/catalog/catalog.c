@@ -245,6 +245,7 @@ static void scan_done(struct floe_table_req *q)
 static void scan_start(struct floe_catalog *c)
 {
     c->scanning = true;
+    c->scanned_us = floe_loop_now_us(c->cfg.loop);
     c->scanned = true;
     c->dirty = false;
     c->scan =
@@ -303,9 +304,30 @@ static void changed(void *user)
         floe_timer_start(c->cfg.loop, &c->kick, 0);
 }
 
+/* Which sessions there are, and how they do, as one number. */
+static uint64_t members(struct floe_catalog *c)
+{
+    uint32_t n = floe_lease_nodes(c->cfg.lease, NULL, 0);
+    struct floe_node_info *nodes = calloc((size_t)n + 1, sizeof *nodes);
+    uint64_t h = n;
+    n = nodes ? FLOE_MIN(floe_lease_nodes(c->cfg.lease, nodes, n), n) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t of[] = {h, nodes[i].session.id, (uint64_t)nodes[i].state};
+        h = floe_hash64(of, sizeof of, 0);
+    }
+    free(nodes);
+    return h;
+}
+
+/* Whoever begins a topic tells nobody before it is live: a broker that dies leaves a record of which no other
+ * one knows. So all topics are read again after a change among the sessions, and now and then. */
 static void swept(struct floe_timer *t)
 {
     struct floe_catalog *c = t->user;
+    uint64_t now = floe_loop_now_us(c->cfg.loop), m = members(c);
+    if (m != c->members || now - c->scanned_us > RESCAN_US)
+        changed(c);
+    c->members = m;
     floe_catalog_finish_half_made(c);
     floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);
 }

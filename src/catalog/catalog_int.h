@@ -9,6 +9,7 @@
 #define TOPIC_PREFIX "topic/"
 #define READS_IN_FLIGHT 32   /* GETs of one round */
 #define HALF_MADE_US 5000000 /* a half-made topic is finished by placement's node after this long */
+#define RESCAN_US 300000000  /* all topics are read again after this long, whatever was heard */
 #define RETRY_US 200000      /* between tries of a step that failed in passing */
 #define STOP_POLL_US 5000    /* how often the log is asked whether it stopped serving */
 #define PRODUCER_ID_BLOCK 1000
@@ -47,6 +48,8 @@ struct floe_catalog {
     struct floe_table_req scan;
     bool scanning, scanned; /* a scan runs; this round had one */
     bool loaded;            /* a round with a scan has succeeded */
+    uint64_t scanned_us;    /* when the last one began */
+    uint64_t members;       /* the sessions as of the last sweep */
     struct floe_list ops;   /* floe_catalog_op */
     struct floe_timer sweep;
     struct floe_timer kick;
