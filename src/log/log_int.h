@@ -37,6 +37,7 @@
 #define FLOE_PRODUCER_WINDOW 5u                         /* batches whose duplicates are recognised (KIP-98) */
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
+#define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
 #define FLOE_LOG_HEDGE_MAX_US 4000000ull

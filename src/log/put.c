@@ -251,15 +251,16 @@ static void read_back(struct floe_put *put)
     if (put->probing || put->durable)
         return;
     floe_timer_stop(&put->retry);
-    put->probe = (struct floe_store_req){.kind = FLOE_STORE_GET,
-                                         .cls = FLOE_STORE_CONTROL,
-                                         .offset = 0,
-                                         .length = FLOE_SEGMENT_HEADER_BYTES,
-                                         .attempts = 4,
-                                         .try_us = 300000,
-                                         .timeout_us = FLOE_LOG_PUT_TIMEOUT_US,
-                                         .done = on_probe,
-                                         .user = put};
+    put->probe = (struct floe_store_req){
+        .kind = FLOE_STORE_GET,
+        .cls = FLOE_STORE_CONTROL,
+        .offset = 0,
+        .length = FLOE_SEGMENT_HEADER_BYTES,
+        .attempts = 4,
+        .try_us = 300000,
+        .timeout_us = FLOE_LOG_PROBE_TIMEOUT_US, /* then anew: an answer may be lost each time */
+        .done = on_probe,
+        .user = put};
     name_key(put, put->probe.key);
     put->probing = true;
     floe_store_submit(put->log->cfg.store, &put->probe);
