@@ -71,7 +71,7 @@ static void on_record(struct lease_op *op)
         ended(l);
     } else if (r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EINDETERMINATE) {
         lease_node_key(key, l->own.name.node);
-        l->own.op = lease_op_get(l, key, l->lease_us / 10, on_read, NULL);
+        l->own.op = lease_op_get(l, key, lease_step_us(l), on_read, NULL);
     } else {
         e->retry_us = lease_now(l) + lease_backoff_us(l, 2);
     }
@@ -90,7 +90,7 @@ static void put_record(struct floe_lease *l)
     snprintf(rec.version, sizeof rec.version, "%s", FLOE_VERSION);
     lease_node_key(key, l->own.name.node);
     l->own.op =
-        lease_op_put(l, key, l->own.version, lease_node_encode(&rec), l->lease_us / 10, on_record, NULL);
+        lease_op_put(l, key, l->own.version, lease_node_encode(&rec), lease_step_us(l), on_record, NULL);
 }
 
 void lease_ending_step(struct floe_lease *l)

@@ -12,6 +12,11 @@ uint64_t lease_now(const struct floe_lease *l)
     return floe_loop_now_us(l->loop);
 }
 
+uint64_t lease_step_us(const struct floe_lease *l)
+{
+    return FLOE_MAX(l->lease_us / 10, FLOE_MIN((uint64_t)100000, l->lease_us / 3));
+}
+
 void *lease_alloc(size_t n)
 {
     void *p = calloc(1, n);

@@ -314,6 +314,8 @@ struct floe_lease {
 };
 void lease_kick(struct floe_lease *l);
 uint64_t lease_now(const struct floe_lease *l);
+/* How long a renewal or a step of a takeover may take before it is looked at again. */
+uint64_t lease_step_us(const struct floe_lease *l);
 void lease_note(struct floe_lease *l, enum floe_log_level level, const char *fmt, ...) FLOE_PRINTF(3, 4);
 void lease_fatal(struct floe_lease *l, enum floe_err code, const char *fmt, ...) FLOE_PRINTF(3, 4);
 void *lease_alloc(size_t n); /* zeroed; asserts */

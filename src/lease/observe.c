@@ -148,7 +148,7 @@ void lease_node_read(struct floe_lease *l, struct lease_node *n)
         return;
     }
     lease_node_key(key, n->id);
-    n->read = lease_op_get(l, key, l->lease_us / 10, on_read, n);
+    n->read = lease_op_get(l, key, lease_step_us(l), on_read, n);
 }
 
 static void scan_page(struct floe_lease *l, const char *after);
@@ -260,7 +260,7 @@ void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *wh
     lease_op_cancel(n->read);
     n->read = NULL;
     lease_node_key(key, n->id);
-    n->fence = lease_op_put(l, key, n->version, lease_node_encode(&rec), l->lease_us / 10, on_fence, n);
+    n->fence = lease_op_put(l, key, n->version, lease_node_encode(&rec), lease_step_us(l), on_fence, n);
     if (n->noted)
         return;
     n->noted = true;
@@ -328,7 +328,7 @@ static void mark_sealed(struct floe_lease *l, struct lease_node *n, uint64_t end
     lease_op_cancel(n->read);
     n->read = NULL;
     lease_node_key(key, n->id);
-    n->mark = lease_op_put(l, key, n->version, lease_node_encode(&rec), l->lease_us / 10, on_mark, n);
+    n->mark = lease_op_put(l, key, n->version, lease_node_encode(&rec), lease_step_us(l), on_mark, n);
 }
 
 /* A fenced record gets its seal, then its mark: at once from who fenced it, a moment later from anybody. The

@@ -108,7 +108,7 @@ static struct lease_op *make_store(struct floe_lease *l, enum floe_store_kind ki
     struct lease_op *op = make(l, LEASE_OP_STORE, fn, ctx);
     op->u.store.kind = kind;
     op->u.store.cls = FLOE_STORE_CONTROL;
-    op->u.store.timeout_us = l->lease_us / 10;
+    op->u.store.timeout_us = lease_step_us(l);
     op->u.store.attempts = 1;
     op->u.store.done = store_done;
     op->u.store.user = op;

@@ -113,7 +113,7 @@ static void heartbeat(struct floe_lease *l, struct lease_node *n)
     rq.CatalogVersion = (int64_t)l->catalog.version;
     char *body = encode(&floe_kafka_PeerHeartbeatRequest_desc, &rq, &size);
     n->call = lease_op_call(l, n->rec.info.peer_addr, floe_kafka_PeerHeartbeatRequest_desc.key, body, size,
-                            l->lease_us / 10, on_heartbeat, n);
+                            lease_step_us(l), on_heartbeat, n);
     n->call->tag = n->rec.info.session.id;
 }
 
@@ -188,7 +188,7 @@ void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
             continue;
         char *body = encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
         lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key, body, size,
-                      l->lease_us / 10, on_told, node);
+                      lease_step_us(l), on_told, node);
         l->tells++;
     }
 }

@@ -259,7 +259,7 @@ static void record(struct floe_lease *l, struct lease_seal *s)
     char key[FLOE_TABLE_KEY_MAX];
     struct lease_ended_record rec = {.end = s->end, .by = lease_own_open(l) ? l->own.name : s->session};
     lease_ended_key(key, &s->session);
-    s->op = lease_op_put(l, key, "", lease_ended_encode(&rec), l->lease_us / 10, on_record, s);
+    s->op = lease_op_put(l, key, "", lease_ended_encode(&rec), lease_step_us(l), on_record, s);
 }
 
 static void on_recorded(struct lease_op *op)
@@ -295,7 +295,7 @@ static void ask(struct floe_lease *l, struct lease_seal *s)
 {
     char key[FLOE_TABLE_KEY_MAX];
     lease_ended_key(key, &s->session);
-    s->op = lease_op_get(l, key, l->lease_us / 10, on_recorded, s);
+    s->op = lease_op_get(l, key, lease_step_us(l), on_recorded, s);
 }
 
 static void run(struct floe_lease *l, struct lease_seal *s)

@@ -120,7 +120,7 @@ static void renew(struct floe_lease *l)
     o->tries[o->try_count].beat = o->beat;
     o->tries[o->try_count++].sent_us = lease_now(l);
     lease_node_key(key, o->name.node);
-    o->op = lease_op_put(l, key, o->version, own_record(l, &o->name, o->beat), l->lease_us / 10, on_renewed,
+    o->op = lease_op_put(l, key, o->version, own_record(l, &o->name, o->beat), lease_step_us(l), on_renewed,
                          NULL);
 }
 
@@ -191,7 +191,7 @@ static void read_back(struct floe_lease *l)
     char key[FLOE_TABLE_KEY_MAX];
     FLOE_ASSERT(l->own.op == NULL);
     lease_node_key(key, l->own.name.node);
-    l->own.op = lease_op_get(l, key, l->lease_us / 10, on_read_back, NULL);
+    l->own.op = lease_op_get(l, key, lease_step_us(l), on_read_back, NULL);
 }
 
 /* ---- over ------------------------------------------------------------------------------------------ */

@@ -257,7 +257,7 @@ static void read_shard(struct floe_lease *l, struct lease_shard *s)
     s->stale = false;
     lease_list_splice(&s->readers, &s->next_readers);
     lease_shard_key(key, s->index);
-    s->op = lease_op_get(l, key, l->lease_us / 10, on_get, s);
+    s->op = lease_op_get(l, key, lease_step_us(l), on_get, s);
     l->flight++;
 }
 
@@ -345,7 +345,7 @@ static void write_shard(struct floe_lease *l, struct lease_shard *s)
         char *text = lease_alloc(w.n + 1);
         memcpy(text, w.p, w.n);
         lease_shard_key(key, s->index);
-        s->op = lease_op_put(l, key, s->version, text, l->lease_us / 10, on_put, s);
+        s->op = lease_op_put(l, key, s->version, text, lease_step_us(l), on_put, s);
         l->flight++;
     }
     floe_writer_fini(&w);

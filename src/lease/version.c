@@ -82,12 +82,12 @@ void lease_catalog_step(struct floe_lease *l)
     if (c->op == NULL && now >= c->retry_us) {
         if (c->stale || !c->loaded || now >= c->next_read_us) {
             c->stale = false;
-            c->op = lease_op_get(l, "catalog", l->lease_us / 10, on_get, NULL);
+            c->op = lease_op_get(l, "catalog", lease_step_us(l), on_get, NULL);
         } else if (c->want_bump && (lease_own_open(l) || l->own.state == OWN_ENDED)) {
             c->want_bump = false;
             c->bumping = true;
             c->op = lease_op_put(l, "catalog", c->table_version, lease_catalog_encode(c->version + 1),
-                                 l->lease_us / 10, on_put, NULL);
+                                 lease_step_us(l), on_put, NULL);
             c->op->tag = c->version + 1;
         }
     }
