@@ -186,6 +186,27 @@ static void test_compacted(void **state)
     api_rig_stop(&r);
 }
 
+static void test_log_append_time(void **state)
+{
+    struct api_rig r;
+    struct floe_arena a;
+    struct produce p;
+    (void)state;
+    api_rig_start(&r, 10, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 16 << 20);
+    assert_int_equal(api_make_topic(n, "t", 1, "message.timestamp.type", "LogAppendTime"), 0);
+    for (int c = 0; c < FLOE_COMPRESSION_COUNT; c++) {
+        produce_init(&p, "t", 1, api_batch(&a, 0, 3, true, c));
+        int64_t now = floe_loop_wall_ms(floe_sim_node_loop(n->node));
+        answer *out = result(api_do(n, 0, 9, &p.rq), 0);
+        assert_int_equal(out->ErrorCode, 0);
+        assert_in_range(out->LogAppendTimeMs, now, now + 5);
+    }
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 static void test_not_leader(void **state)
 {
     struct api_rig r;
@@ -378,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_order_over_takeover),
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_idempotent),
+        cmocka_unit_test(test_log_append_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
