@@ -38,6 +38,9 @@ static void on_restart(struct floe_sim_event *e)
 static void kill(struct simcluster *c, struct simproc *p, bool wipe)
 {
     uint32_t machine = p->machine;
+    /* Half of the time the machine is gone with its process: its address times out, nobody refuses. */
+    if (below(c, 2))
+        floe_sim_net_vanish(c->net, c->machine[machine].name, true);
     floe_sim_node_kill(p->node);
     if (wipe) {
         floe_sim_note(c->sim, NULL, "the disk of %s is lost", c->machine[machine].name);
@@ -64,6 +67,15 @@ static void store_trouble(struct simcluster *c)
             (uint32_t)(1000 + below(c, below(c, 4) ? 20000 : 150000));
     floe_sim_bucket_configure(c->bucket, &cfg);
     floe_sim_after(c->sim, &c->heal_faults, 1000000 + below(c, 6000000));
+}
+/* Bits flip in what is read of chains: the formats' own checks must see it. */
+static void flips(struct simcluster *c)
+{
+    floe_sim_bucket_rule(c->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_FLIPPED,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                            .prefix = "chain/",
+                                                            .ppm = (uint32_t)(1000 + below(c, 100000))});
+    floe_sim_after(c->sim, &c->heal_outage, 1000000 + below(c, 4000000));
 }
 /* Nothing, or nobody's requests of some kind, gets through for a while. */
 static void outage(struct simcluster *c)
@@ -130,8 +142,10 @@ static void one_fault(struct simcluster *c)
     case SIM_F_STORE:
         if (below(c, 3))
             store_trouble(c);
-        else
+        else if (below(c, 4))
             outage(c);
+        else
+            flips(c);
         break;
     case SIM_F_NET:
         net_trouble(c);

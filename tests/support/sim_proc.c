@@ -88,6 +88,11 @@ static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t e
     if (floe_log_find(p->log, tp, &part) != FLOE_PARTITION_SERVING || floe_partition_epoch(part) != epoch)
         return;
     int64_t hw = floe_partition_high_watermark(part);
+    /* One that stood still between its last look at the lease and this may be behind; it cannot write, and
+     * while it knows that time has passed it tells nobody what is latest. */
+    bool behind = !floe_lease_alive(p->lease) || floe_sim_now_us(p->c->sim) < p->misled_until;
+    if (epoch < l->served_epoch && behind)
+        return;
     if (epoch <= l->served_epoch)
         simcluster_violation(p->c, 6, "partition %d served again at epoch %d, %d was served before",
                              tp->index, epoch, l->served_epoch);
@@ -351,6 +356,9 @@ void simproc_start(struct simcluster *c, uint32_t machine)
     p->machine = machine;
     p->started_us = floe_sim_now_us(c->sim);
     p->node = floe_sim_node_create(c->sim, m->name);
+    floe_sim_node_clock(p->node, 999900 + floe_rng_below(&c->rng, 200),
+                        (int64_t)floe_rng_below(&c->rng, 10000));
+    floe_sim_net_vanish(c->net, m->name, false);
     floe_list_init(&p->calls);
     floe_list_init(&p->rechecks);
     p->reap.fn = on_reap;
