@@ -148,6 +148,13 @@ static void log_note(void *user, const struct floe_error *err)
     floe_log(err->code ? FLOE_LOG_WARN : FLOE_LOG_INFO, "log", "%s", err->msg);
 }
 
+static const char *topic_name(void *user, const struct floe_uuid *topic)
+{
+    struct floe_core *c = user;
+    const struct floe_topic *t = floe_catalog_by_id(c->catalog, topic);
+    return t ? t->name : NULL;
+}
+
 static bool sealed(void *user, const struct floe_session_name *s)
 {
     struct floe_core *c = user;
@@ -256,6 +263,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
                   .session_lost = session_lost,
                   .fatal = fatal,
                   .note = log_note,
+                  .topic_name = topic_name,
                   .sealed = sealed,
                   .reappend_producer_id = reappend_producer_id,
                   .reappend_topic = floe_core_reappend_topic,
