@@ -172,10 +172,11 @@ void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic
         int32_t owner = floe_placement_owner(&tp, l->live, l->live_count);
         const struct lease_node *n = lease_node_find(l, owner);
         struct lease_edit *e = lease_edit_add(l, EDIT_CREATE, &tp);
-        /* A key below the holder's next unused one: what its record says is committed, or the log knows. */
+        /* A key not above the holder's next unused one: what its record says is committed, or the log knows,
+         * which speaks of the former session until it has been told of this one. */
         e->session = n->rec.info.session;
-        e->key =
-            lease_own_is(l, &e->session) ? l->cfg.hooks.next_key(l->cfg.hooks.user) : n->rec.info.committed;
+        e->key = lease_own_is(l, &e->session) && !l->own.tell_open ? l->cfg.hooks.next_key(l->cfg.hooks.user)
+                                                                   : n->rec.info.committed;
         e->group = g;
         g->left++;
     }

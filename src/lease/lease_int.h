@@ -75,6 +75,7 @@ struct lease_own {
     struct lease_op *op; /* the one request on the own record */
     struct floe_timer renew, lapse;
     bool told_alive, tell_over, tell_open;
+    bool tell_lapse;                 /* it had lapsed before the renewal that counted was known of */
     uint64_t committed, progress_us; /* when it last rose, or nothing waited */
     uint64_t hold_until_us;          /* no new session before: the others shall take over */
     char why[200];

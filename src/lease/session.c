@@ -80,6 +80,8 @@ static void renewed(struct floe_lease *l, uint64_t sent_us, const char *version)
 {
     struct lease_own *o = &l->own;
     uint64_t now = lease_now(l);
+    /* Whoever asked in between was told that nothing counts, and waits to hear that it does again. */
+    o->tell_lapse |= o->told_alive && now - o->alive_from_us >= l->lease_us;
     o->alive_from_us = FLOE_MAX(o->alive_from_us, sent_us);
     snprintf(o->version, sizeof o->version, "%s", version);
     o->try_count = 0;
@@ -204,7 +206,7 @@ void lease_own_over(struct floe_lease *l, const char *why)
     set_state(l, OWN_OVER);
     snprintf(o->why, sizeof o->why, "%s", why);
     o->tell_over = !o->tell_open; /* of one that was never told of, nothing is told */
-    o->tell_open = o->told_alive = false;
+    o->tell_open = o->told_alive = o->tell_lapse = false;
     lease_own_stop(l);
     lease_node_make(l, o->name.node)->loaded = false; /* what is known of the own record is old */
     lease_reconcile_reset(l);
@@ -510,6 +512,18 @@ static void mind_progress(struct floe_lease *l)
     }
 }
 
+static void tell_alive(struct floe_lease *l, bool alive)
+{
+    struct lease_own *o = &l->own;
+    o->told_alive = alive;
+    if (alive)
+        o->alive_since_us = o->progress_us = lease_now(l);
+    if (o->state != OWN_ENDING)
+        set_state(l, alive ? OWN_LIVE : OWN_LAPSED);
+    lease_note(l, FLOE_LOG_WARN, alive ? "session is alive again" : "session has lapsed: no renewal counted");
+    l->cfg.hooks.session_alive(l->cfg.hooks.user, alive);
+}
+
 /* Tells the layer above what has become of the session; its hooks run nowhere else. */
 void lease_own_tell(struct floe_lease *l)
 {
@@ -528,18 +542,16 @@ void lease_own_tell(struct floe_lease *l)
         o->told_alive = true;
         h->session_open(h->user, &o->name);
     }
-    bool alive = floe_lease_alive(l);
+    bool alive = floe_lease_alive(l), lapsed = o->tell_lapse;
+    o->tell_lapse = false;
     if (alive)
         mind_progress(l);
-    if (!lease_own_open(l) || alive == o->told_alive || l->ending.step >= END_RECORD)
+    if (!lease_own_open(l) || l->ending.step >= END_RECORD)
         return;
-    o->told_alive = alive;
-    if (alive)
-        o->alive_since_us = o->progress_us = lease_now(l);
-    if (o->state != OWN_ENDING)
-        set_state(l, alive ? OWN_LIVE : OWN_LAPSED);
-    lease_note(l, FLOE_LOG_WARN, alive ? "session is alive again" : "session has lapsed: no renewal counted");
-    h->session_alive(h->user, alive);
+    if (o->told_alive && (lapsed || !alive))
+        tell_alive(l, false);
+    if (lease_own_open(l) && l->life < LIFE_CLOSING && alive && !o->told_alive)
+        tell_alive(l, true);
 }
 
 /* ---- from the layer above --------------------------------------------------------------------------- */
