@@ -63,6 +63,13 @@ void floe_conn_close(struct floe_conn *c)
     uv_close((uv_handle_t *)&c->tcp, tcp_freed);
 }
 
+/* How long a client may take nothing of its answers: less while others wait for the memory that they keep. */
+static uint64_t patience_ms(const struct floe_conn *c)
+{
+    bool wanted = c->held && floe_budget_used(c->held_budget) >= c->held_budget->limit;
+    return wanted ? STALLED_SHORT_MS : STALLED_MS;
+}
+
 /* Once a second: closes what has nothing more to say, or does not say it. */
 void floe_conn_sweep(struct floe_conn *c, uint64_t now_us)
 {
@@ -71,7 +78,7 @@ void floe_conn_sweep(struct floe_conn *c, uint64_t now_us)
         return;
     size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
     if (left != c->write_left)
-        c->active_us = now_us; /* some of a large answer was taken */
+        c->active_us = c->write_us = now_us; /* some of a large answer was taken */
     c->write_left = left;
     uint64_t idle_ms = (now_us - c->active_us) / 1000;
     uint64_t stalled_ms = atomic_load(&s->waiting) ? STALLED_SHORT_MS : STALLED_MS;
@@ -80,7 +87,7 @@ void floe_conn_sweep(struct floe_conn *c, uint64_t now_us)
         why = "memory is short, and a frame that was begun does not come";
     else if (c->frame && floe_list_empty(&c->paused_link) && c->reading && idle_ms > stalled_ms)
         why = "a frame was begun and not finished";
-    else if (c->write_bytes && idle_ms > STALLED_MS)
+    else if (c->write_bytes && (now_us - c->write_us) / 1000 > patience_ms(c))
         why = "its answers are not taken";
     if (why)
         floe_conn_complain(c, "", why);

@@ -59,7 +59,8 @@ static void written(uv_write_t *w, int status)
     struct reply *r = w->data;
     struct floe_conn *c = r->conn;
     c->write_bytes -= r->bytes;
-    c->active_us = floe_loop_now_us(c->t->loop);
+    c->held -= r->held;
+    c->active_us = c->write_us = floe_loop_now_us(c->t->loop);
     reply_free(r);
     if (status < 0)
         floe_conn_close(c);
@@ -78,12 +79,18 @@ static bool send_reply(struct floe_conn *c, struct reply *r)
     }
     r->conn = c;
     r->write.data = r;
+    if (c->write_bytes == 0)
+        c->write_us = floe_loop_now_us(c->t->loop);
     c->write_bytes += r->bytes;
+    c->held += r->held;
+    if (r->held)
+        c->held_budget = r->held_budget;
     atomic_fetch_add_explicit(&c->t->s->stats.bytes_out, r->bytes, memory_order_relaxed);
     int rc = uv_write(&r->write, (uv_stream_t *)&c->tcp, bufs, r->count, written);
     if (bufs != small)
         free(bufs);
     if (rc < 0) {
+        c->held -= r->held;
         c->write_bytes -= r->bytes;
         return false;
     }

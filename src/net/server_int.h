@@ -75,7 +75,9 @@ struct floe_conn {
     size_t stash_n;
     bool last_large;
     size_t write_bytes, write_left; /* handed to libuv; of that not sent when last looked at */
-    uint64_t active_us, overdraft_us;
+    size_t held; /* of what answers keep in memory by the handlers' account, not written yet */
+    struct floe_budget *held_budget;
+    uint64_t active_us, overdraft_us, write_us; /* write_us: when the last of an answer was taken */
 };
 
 /* conn.c */

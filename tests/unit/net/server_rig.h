@@ -33,6 +33,7 @@ struct rig {
     struct floe_loop *core;
     pthread_t thread;
     struct floe_budget budget;
+    struct floe_budget answers; /* a hundred bytes of it for each big answer */
     struct floe_listen listen[2];
     struct floe_server_config cfg;
     struct floe_server *server;
@@ -61,6 +62,9 @@ static inline void answer(struct floe_request *rq)
                                           rs->Topics_n, &rq->arena);
             for (int32_t i = 0; i < rs->Topics_n; i++)
                 rs->Topics[i].Name = floe_kstr_n(big, BIG_NAME);
+            floe_budget_force(&the->answers, 100);
+            rq->held = 100;
+            rq->held_budget = &the->answers;
         }
         rq->response = rs;
     } else if (rq->head.api_key == 0) {
@@ -213,6 +217,7 @@ static inline void rig_start(struct rig *r, size_t budget, uint32_t frame_max)
     assert_int_equal(floe_loop_uv_create(&r->uv, &err), FLOE_OK);
     r->core = floe_loop_uv_base(r->uv);
     floe_budget_init(&r->budget, budget);
+    floe_budget_init(&r->answers, SIZE_MAX);
     r->listen[0] = (struct floe_listen){.name = "a", .host = "127.0.0.1"};
     r->cfg = (struct floe_server_config){.core = r->core,
                                          .threads = 2,
@@ -258,6 +263,7 @@ static inline void rig_end(struct rig *r)
     floe_loop_uv_stop(r->uv);
     pthread_join(r->thread, NULL);
     assert_int_equal(floe_budget_used(&r->budget), 0);
+    assert_int_equal(floe_budget_used(&r->answers), 0);
     assert_int_equal(floe_server_stats(r->server)->connections, 0);
     floe_server_destroy(&r->server);
     floe_loop_uv_destroy(&r->uv);

@@ -148,12 +148,37 @@ static void test_slow_reader(void **state)
     rig_end(&r);
 }
 
+/* Who takes nothing of his answers is closed, sooner where others wait for the memory that they keep. */
+static void test_answers_not_taken(void **state)
+{
+    struct rig r;
+    struct floe_writer w;
+    (void)state;
+    rig_start(&r, 64 << 20, 1 << 20);
+    r.answers.limit = 1000;
+    rig_open(&r);
+    int fd = dial(r.listen[0].port);
+    floe_writer_init(&w, 1 << 20);
+    for (int32_t i = 0; i < 30; i++)
+        frame_metadata(&w, i, "big");
+    put(fd, w.p, w.n);
+    floe_writer_fini(&w);
+    WAIT_FOR(k.started >= 30);
+    for (int tries = 0; tries < 10000 && floe_server_stats(r.server)->connections > 0; tries++)
+        nap();
+    assert_int_equal(floe_server_stats(r.server)->connections, 0);
+    assert_int_equal(floe_budget_used(&r.answers), 0);
+    expect_service(&r);
+    close(fd);
+    rig_end(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_flood),       cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_overdraft),   cmocka_unit_test(test_overdraft_is_taken_away),
-        cmocka_unit_test(test_slow_reader),
+        cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_answers_not_taken),
     };
     rig_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
