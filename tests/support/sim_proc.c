@@ -310,9 +310,12 @@ static void create_modules(struct simproc *p)
         .cluster = c->info.id,
         .pending_budget = &p->pending,
         .cache_budget = &p->cache,
-        .segment_bytes_max = 64 * 1024,
-        .linger_us = 5000,
-        .puts_in_flight_max = 4,
+        .segment_bytes_max = c->shape.segment_bytes,
+        .linger_us = c->shape.linger_us,
+        .puts_in_flight_max = c->shape.puts_in_flight,
+        .put_rate = c->shape.put_rate,
+        .put_burst = 50,
+        .spill_all = c->shape.spill_all,
         .hooks = {.user = p,
                   .alive = on_alive,
                   .adopted = on_adopted,
@@ -363,11 +366,12 @@ void simproc_start(struct simcluster *c, uint32_t machine)
     floe_list_init(&p->rechecks);
     p->reap.fn = on_reap;
     p->driver.killed = on_killed;
-    floe_budget_init(&p->pending, 4 << 20);
-    floe_budget_init(&p->cache, 64 << 10); /* small: reads go to the store too */
+    floe_budget_init(&p->pending, c->shape.pending_bytes);
+    floe_budget_init(&p->cache, c->shape.cache_bytes);
     p->store = floe_sim_store_create(c->bucket, p->node);
     p->peers = floe_sim_peers_create(c->net, p->node);
-    FLOE_ASSERT(floe_sim_tier_open(&p->tier, m->disk, p->node, &c->info.id, 1 << 20, &err) == FLOE_OK);
+    FLOE_ASSERT(floe_sim_tier_open(&p->tier, m->disk, p->node, &c->info.id, c->shape.tier_bytes, &err) ==
+                FLOE_OK);
     FLOE_ASSERT(floe_table_store_create(&p->table, p->store, &err) == FLOE_OK);
     floe_sim_node_register(p->node, &p->driver);
     create_modules(p);

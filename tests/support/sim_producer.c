@@ -42,8 +42,9 @@ static void build(struct simlane *l, uint32_t slot)
     floe_batch_builder_init(&b, FLOE_COMPRESSION_NONE, 1 << 16);
     floe_writer_init(&w, 1 << 16);
     for (uint32_t i = 0; i < s->count; i++) {
-        char text[64];
-        int n = snprintf(text, sizeof text, "%u:%u%*s", id, i, (int)floe_rng_below(&c->rng, 40), "");
+        char text[1600];
+        int pad = (int)floe_rng_below(&c->rng, floe_rng_below(&c->rng, 20) ? 40 : 1500);
+        int n = snprintf(text, sizeof text, "%u:%u%*s", id, i, pad, "");
         struct floe_kbytes key = {NULL, -1}, value = {(const uint8_t *)text, n};
         FLOE_ASSERT(floe_batch_builder_add(&b, 1000, key, value, NULL, 0, NULL) == FLOE_OK);
     }

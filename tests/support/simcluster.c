@@ -37,6 +37,14 @@ static void draw_shape(struct simcluster *c)
     s->producers = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PRODUCERS_MAX - 2);
     s->consumers = 1 + (uint32_t)floe_rng_below(&c->rng, SIM_CONSUMERS_MAX);
     s->lease_ms = 2000 + (uint32_t)floe_rng_below(&c->rng, 3) * 1500;
+    s->puts_in_flight = 1 + (uint32_t)floe_rng_below(&c->rng, 4);
+    s->segment_bytes = 2048u << floe_rng_below(&c->rng, 7);
+    s->linger_us = (uint32_t)floe_rng_below(&c->rng, 3) * 10000;
+    s->pending_bytes = 12000ull << floe_rng_below(&c->rng, 8);
+    s->cache_bytes = 16384ull << floe_rng_below(&c->rng, 7);
+    s->tier_bytes = 65536ull << floe_rng_below(&c->rng, 6);
+    s->put_rate = floe_rng_below(&c->rng, 4) ? 0 : 20;
+    s->spill_all = floe_rng_below(&c->rng, 6) == 0;
     s->fault_every_us = 200000 + floe_rng_below(&c->rng, 3 * SECOND);
 }
 
@@ -275,9 +283,15 @@ void simcluster_run(const struct simcluster_config *cfg, struct simcluster_resul
         c->ledger[i].served_epoch = -1;
     floe_list_init(&c->calls);
     draw_shape(c);
-    floe_sim_note(c->sim, NULL, "%u nodes, %u partitions, %u producers, %u consumers, lease %u ms",
-                  c->shape.nodes, c->shape.partitions, c->shape.producers, c->shape.consumers,
-                  c->shape.lease_ms);
+    const struct simshape *sh = &c->shape;
+    floe_sim_note(c->sim, NULL, "%u nodes, %u partitions, %u producers, %u consumers, lease %u ms", sh->nodes,
+                  sh->partitions, sh->producers, sh->consumers, sh->lease_ms);
+    floe_sim_note(
+        c->sim, NULL,
+        "%u PUTs in flight, rate %.0f, segments of %u bytes, linger %u us, memory %llu + %llu, tier %llu%s",
+        sh->puts_in_flight, sh->put_rate, sh->segment_bytes, sh->linger_us,
+        (unsigned long long)sh->pending_bytes, (unsigned long long)sh->cache_bytes,
+        (unsigned long long)sh->tier_bytes, sh->spill_all ? ", all through the tier" : "");
     play(c);
     out->hash = floe_sim_hash(c->sim);
     clean_up(c);

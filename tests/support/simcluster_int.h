@@ -170,7 +170,10 @@ bool simproducers_idle(struct simcluster *c);
 /* ---- the cluster ---- */
 struct simshape { /* drawn from the seed */
     uint32_t nodes, partitions, producers, consumers, lease_ms;
-    uint32_t client_loss_ppm;
+    uint32_t client_loss_ppm, puts_in_flight, segment_bytes, linger_us;
+    uint64_t pending_bytes, cache_bytes, tier_bytes;
+    double put_rate;
+    bool spill_all;
     uint64_t fault_every_us;
 };
 struct simcluster {
