@@ -257,14 +257,17 @@ static void scan_start(struct floe_catalog *c)
 static void round_start(struct floe_catalog *c)
 {
     bool all = c->dirty;
+    uint64_t names = 0;
     c->round = true;
     c->scanned = false;
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->waiting))) {
         floe_list_push_back(&c->reading, l);
         struct floe_catalog_wait *w = FLOE_LIST_ENTRY(l, struct floe_catalog_wait, link);
+        names += w->name_count;
         all = all || w->all;
     }
+    all = all || names > ROUND_NAMES_MAX; /* one who asks for thousands must not keep the others waiting */
     FLOE_LIST_EACH(it, &c->reading)
     {
         struct floe_catalog_wait *w = FLOE_LIST_ENTRY(it, struct floe_catalog_wait, link);

@@ -8,6 +8,7 @@
 
 #define TOPIC_PREFIX "topic/"
 #define READS_IN_FLIGHT 32   /* GETs of one round */
+#define ROUND_NAMES_MAX 256  /* for more names than that one scan is cheaper */
 #define HALF_MADE_US 5000000 /* a half-made topic is finished by placement's node after this long */
 #define RESCAN_US 300000000  /* all topics are read again after this long, whatever was heard */
 #define RETRY_US 200000      /* between tries of a step that failed in passing */

@@ -284,6 +284,45 @@ static void test_no_stale_unknown(void **state)
     api_rig_stop(&r);
 }
 
+/* One who asks for thousands of names costs a scan, not thousands of reads. */
+static void count_gets(void *user, const struct floe_sim_store_event *e)
+{
+    *(int *)user += e->kind == FLOE_STORE_GET && strncmp(e->key, "table/topic/", 12) == 0;
+}
+static void test_many_names(void **state)
+{
+    enum { N = 3000 };
+    struct api_rig r;
+    struct result res;
+    int gets = 0;
+    (void)state;
+    api_rig_start(&r, 8, 2);
+    begin_create(&r.nodes[0], "n17", 1, &res);
+    assert_int_equal(finish(&r.nodes[0], &res), FLOE_OK);
+    struct floe_kafka_MetadataRequest rq;
+    struct floe_kafka_MetadataRequest_MetadataRequestTopic *t = calloc(N, sizeof *t);
+    char(*names)[8] = calloc(N, sizeof *names);
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &rq);
+    rq.AllowAutoTopicCreation = false;
+    rq.Topics = t;
+    rq.Topics_n = N;
+    for (int i = 0; i < N; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_MetadataRequest_MetadataRequestTopic_desc, &t[i]);
+        snprintf(names[i], sizeof names[i], "n%d", i);
+        t[i].Name = floe_kstr(names[i]);
+    }
+    floe_sim_bucket_watch(r.bucket, count_gets, &gets);
+    struct floe_kafka_MetadataResponse *rs = api_do(&r.nodes[1], 3, 12, &rq);
+    assert_int_equal(rs->Topics_n, N);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(rs->Topics[i].ErrorCode,
+                         floe_kstr_is(rs->Topics[i].Name, "n17") ? 0 : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_in_range(gets, 1, 8);
+    free(names);
+    free(t);
+    api_rig_stop(&r);
+}
+
 /* A record that is no topic hides itself, not the others. */
 static void test_corrupt_record(void **state)
 {
@@ -364,7 +403,7 @@ int main(void)
         cmocka_unit_test(test_lost_answers),     cmocka_unit_test(test_race),
         cmocka_unit_test(test_half_made),        cmocka_unit_test(test_half_deleted),
         cmocka_unit_test(test_no_stale_unknown), cmocka_unit_test(test_corrupt_record),
-        cmocka_unit_test(test_producer_ids),
+        cmocka_unit_test(test_producer_ids),     cmocka_unit_test(test_many_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
