@@ -1,7 +1,8 @@
 /* The `sim` tier driver: floe/tier.h over a simulated disk that outlives the node.
  *
  * A disk holds what landed. A killed process leaves it: durable entries and values that were answered are
- * there, of those under way a part, of the entries without write-ahead log a part (rule 7 of floe/tier.h).
+ * there, of those under way a part, of the entries without write-ahead log a part, and the last drops may be
+ * forgotten (rule 7 of floe/tier.h).
  * Wiping a disk, or giving the next node a new one, is its loss.
  */
 #ifndef FLOE_TIER_SIM_H

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define GHOSTS_MAX 64
+
 struct entry {
     uint64_t seq;
     bool durable;
@@ -19,6 +21,9 @@ struct floe_sim_disk {
     struct floe_sim *sim;
     struct entry *e; /* by seq */
     size_t n, cap;
+    struct entry
+        ghost[GHOSTS_MAX]; /* durable ones that were dropped last, in order: a drop may be forgotten */
+    size_t ghost_n;
     struct meta meta[FLOE_TIER_META_COUNT_MAX];
     uint32_t meta_n;
     uint64_t dropped; /* sequence numbers below are used up */
@@ -78,18 +83,22 @@ static size_t search(const struct floe_sim_disk *d, uint64_t seq)
     }
     return lo;
 }
-static void disk_put(struct floe_sim_disk *d, const struct floe_tier_op *op)
+static struct entry *insert(struct floe_sim_disk *d, uint64_t seq)
 {
-    size_t at = search(d, op->seq);
-    FLOE_ASSERT(at == d->n || d->e[at].seq != op->seq);
+    size_t at = search(d, seq);
+    FLOE_ASSERT(at == d->n || d->e[at].seq != seq);
     if (d->n == d->cap) {
         d->cap = d->cap ? d->cap * 2 : 64;
         d->e = realloc(d->e, d->cap * sizeof *d->e);
         FLOE_ASSERT(d->e);
     }
     memmove(d->e + at + 1, d->e + at, (d->n - at) * sizeof *d->e);
-    struct entry *e = &d->e[at];
     d->n++;
+    return &d->e[at];
+}
+static void disk_put(struct floe_sim_disk *d, const struct floe_tier_op *op)
+{
+    struct entry *e = insert(d, op->seq);
     *e = (struct entry){
         .seq = op->seq,
         .durable = op->durable,
@@ -102,6 +111,25 @@ static void disk_put(struct floe_sim_disk *d, const struct floe_tier_op *op)
     if (op->body.n)
         memcpy(e->data + op->head.n, op->body.p, op->body.n);
 }
+static void remember(struct floe_sim_disk *d, const struct entry *e)
+{
+    if (d->ghost_n == GHOSTS_MAX) {
+        free(d->ghost[0].data);
+        memmove(d->ghost, d->ghost + 1, --d->ghost_n * sizeof *e);
+    }
+    d->ghost[d->ghost_n++] = *e;
+}
+/* A crash has forgotten the last drops, or has not. */
+static void ghosts(struct floe_sim_disk *d, bool rise)
+{
+    for (size_t i = 0; i < d->ghost_n; i++) {
+        if (rise)
+            *insert(d, d->ghost[i].seq) = d->ghost[i];
+        else
+            free(d->ghost[i].data);
+    }
+    d->ghost_n = 0;
+}
 /* Takes out [from, to); returns their bytes. */
 static uint64_t disk_remove(struct floe_sim_disk *d, uint64_t from, uint64_t to)
 {
@@ -109,7 +137,10 @@ static uint64_t disk_remove(struct floe_sim_disk *d, uint64_t from, uint64_t to)
     uint64_t bytes = 0;
     for (; b < d->n && d->e[b].seq < to; b++) {
         bytes += d->e[b].n;
-        free(d->e[b].data);
+        if (d->e[b].durable)
+            remember(d, &d->e[b]);
+        else
+            free(d->e[b].data);
     }
     if (b < d->n)
         memmove(d->e + a, d->e + b, (d->n - b) * sizeof *d->e);
@@ -143,6 +174,7 @@ void floe_sim_disk_wipe(struct floe_sim_disk *d)
 {
     FLOE_ASSERT(!d->open);
     disk_remove(d, 0, UINT64_MAX);
+    ghosts(d, false);
     for (uint32_t i = 0; i < d->meta_n; i++)
         free(d->meta[i].p);
     d->meta_n = 0;
@@ -290,6 +322,7 @@ static void on_ready(struct floe_sim_event *ev)
         j->done(j->user, &err);
         break;
     case JOB_CLOSE:
+        ghosts(f->disk, false);
         f->disk->open = NULL;
         front_free(f);
         j->closed(j->user);
@@ -397,6 +430,7 @@ static void on_killed(struct floe_sim_driver *d)
             free(disk->e[i].data);
     }
     disk->n = kept;
+    ghosts(disk, floe_rng_below(rng, 2));
     disk->open = NULL;
 }
 static void front_free(struct front *f)

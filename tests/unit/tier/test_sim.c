@@ -38,7 +38,7 @@ static void put(struct floe_tier *t, struct floe_tier_op *op, uint8_t *head, uin
 static void a_disk_keeps_what_was_durable(void **state)
 {
     (void)state;
-    bool lost_some = false, kept_some = false;
+    bool lost_some = false, kept_some = false, came_back = false;
     for (uint64_t seed = 0; seed < 40; seed++) {
         struct floe_sim *sim = floe_sim_create(seed);
         struct floe_sim_disk *disk = floe_sim_disk_create(sim);
@@ -77,7 +77,9 @@ static void a_disk_keeps_what_was_durable(void **state)
         int durable = 0;
         for (int i = 0; i < seen_n; i++) {
             assert_true(i == 0 || seen[i] > seen[i - 1]);
-            durable += seen[i] % 2 == 0 && seen[i] < 10;
+            durable += seen[i] % 2 == 0 && seen[i] >= 2 && seen[i] < 10;
+            came_back = came_back || seen[i] == 0; /* its drop was forgotten */
+            assert_true(seen[i] != 1);
             kept_some = kept_some || seen[i] % 2;
         }
         assert_int_equal(durable, 4);
@@ -90,7 +92,7 @@ static void a_disk_keeps_what_was_durable(void **state)
         assert_int_equal(floe_tier_meta(t, "id").n + t->next_seq, 0);
         floe_sim_destroy(&sim);
     }
-    assert_true(lost_some && kept_some);
+    assert_true(lost_some && kept_some && came_back);
 }
 
 static void limits_and_failures_are_told(void **state)
