@@ -30,7 +30,7 @@ static const char *name_of(struct floe_partition *p, char fallback[FLOE_UUID_HEX
     return fallback;
 }
 
-static enum floe_err note_tier(struct floe_log_segment *seg, uint64_t seq)
+enum floe_err floe_build_note_tier(struct floe_log_segment *seg, uint64_t seq)
 {
     if (seg->tier_count > 0 && seg->tier[seg->tier_count - 1].to == seq) {
         seg->tier[seg->tier_count - 1].to++;
@@ -63,7 +63,7 @@ static enum floe_err add_batches(struct floe_log_segment *seg)
             floe_segment_add_batch(seg->writer, &p->tp.topic, p->tp.index, e->head.leader_epoch,
                                    name_of(p, fallback), &e->head, &e->bytes, NULL);
         if (rc == FLOE_OK && e->tier_seq != UINT64_MAX)
-            rc = note_tier(seg, e->tier_seq);
+            rc = floe_build_note_tier(seg, e->tier_seq);
         if (rc != FLOE_OK)
             return rc;
     }

@@ -253,6 +253,8 @@ void floe_flush_init(struct floe_log *log);
 void floe_flush_fini(struct floe_log *log);
 /* build.c: gives the segment its key and bytes. On failure the session is lost. */
 bool floe_build_start(struct floe_log_segment *seg);
+/* The tier's entry `seq` goes when the segment is committed. FLOE_ENOMEM only. */
+enum floe_err floe_build_note_tier(struct floe_log_segment *seg, uint64_t seq) FLOE_MUST_USE;
 /* end.c */
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);

@@ -141,6 +141,10 @@ static void put_entry(struct floe_entry *e, bool durable, bool spill)
     if (spill)
         log->spilling += op->n;
     tier->ops->put(tier, &op->op);
+    /* A segment that was built knows only the entries it found. One that is not noted for want of memory
+     * leaves the tier with the session. */
+    if (e->seg->state == FLOE_SEG_STARTED || e->seg->state == FLOE_SEG_DURABLE)
+        (void)!floe_build_note_tier(e->seg, e->tier_seq);
 }
 
 void floe_stage_put(struct floe_entry *e, bool durable)

@@ -203,6 +203,46 @@ static void a_session_that_ends_while_spilled_frees_everything(void **state)
     }
 }
 
+/* The store takes segments steadily, so that the commit answers; then it stops for a while. What was sent
+ * already goes into the tier as well, and leaves it with its segment. */
+static void what_a_stall_put_in_the_tier_leaves_it(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(6);
+    struct rig_config cfg = {
+        .tier = true, .disk = floe_sim_disk_create(w->sim), .segment_bytes = 30000, .puts = 2};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[200];
+    size_t most = 0;
+    rig_open(r);
+    rig_new(r, tp);
+    for (int i = 0; i < 200; i++) {
+        if (i == 100)
+            floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503,
+                                                                    .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+        op[i] = rig_append_full(r, tp, 1, "x", -1, -1, -1, 1, 10000);
+        assert_int_equal(op[i]->refused, FLOE_OK);
+        rig_run(w, 500);
+    }
+    for (int i = 0; i < 10; i++) {
+        rig_run(w, 100000);
+        most = FLOE_MAX(most, floe_sim_disk_entries(cfg.disk, &(size_t){0}));
+    }
+    assert_in_range(most, 50, 200);
+    floe_sim_bucket_heal(w->bucket);
+    for (int i = 0; i < 200; i++) {
+        rig_await(op[i]);
+        assert_int_equal(op[i]->a.err.code, FLOE_OK);
+        rig_op_free(op[i]);
+    }
+    rig_run(w, 5000000);
+    assert_int_equal(rig_hw(r, tp), 200);
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void the_staging_header_is_checked(void **state)
 {
     (void)state;
@@ -246,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_full_tier_pushes_back),
         cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
         cmocka_unit_test(a_session_that_ends_while_spilled_frees_everything),
+        cmocka_unit_test(what_a_stall_put_in_the_tier_leaves_it),
         cmocka_unit_test(the_staging_header_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
