@@ -176,6 +176,12 @@ struct floe_log_append {
  * now, `done` does not run: FLOE_ENOTHOLDER, FLOE_EAGAIN (back-pressure), FLOE_EINVAL with a->kafka_error. */
 enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a) FLOE_MUST_USE;
 
+/* A batch of an idempotent producer was answered with an error. Until it comes again, for half a minute at
+ * most, later ones are refused as out of order where the partition does not know the producer: Kafka's check
+ * takes any first sequence then (KIP-360), and what was on its way behind the refused batch would be stored
+ * in its place; the batch itself would then count as a duplicate. A topic of zeros stands for any. */
+void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const struct floe_batch *b);
+
 /* Reads of one partition: whole batches from the one containing `offset`, below the high watermark. From
  * memory at once, else from the store. */
 struct floe_log_read {

@@ -126,12 +126,21 @@ static void answer(struct produce *p)
     produce_free(p);
 }
 
+/* What a producer sent behind a batch that it has to send again must not take that one's place. */
+static void note_refused(const struct item *it, int16_t error)
+{
+    if (error && error != FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
+        error != FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER && error != FLOE_KERR_INVALID_PRODUCER_EPOCH)
+        floe_log_refused(it->produce->api->cfg.log, &it->tp, &it->append.batch);
+}
+
 static void finish(struct item *it, int16_t error, const char *message)
 {
     struct produce *p = it->produce;
     FLOE_ASSERT(!it->finished);
     it->finished = true;
     p->open--;
+    note_refused(it, error);
     if (!it->out)
         return;
     it->out->ErrorCode = error;
@@ -155,6 +164,7 @@ static void appended(struct floe_log_append *a)
     struct produce *p = it->produce;
     p->in_log--;
     if (it->finished) { /* timed out before */
+        note_refused(it, a->err.code ? append_error(a, a->err.code) : 0);
         produce_free(p);
         return;
     }

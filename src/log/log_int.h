@@ -36,6 +36,8 @@
 #define FLOE_PRODUCER_EXPIRE_US (86400ull * 1000000ull) /* producer.id.expiration.ms: 1 day */
 #define FLOE_PRODUCER_WINDOW 5u                         /* batches whose duplicates are recognised (KIP-98) */
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
+#define FLOE_LOG_REFUSED_MAX 1024u
+#define FLOE_LOG_REFUSED_US 30000000ull
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
 #define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
@@ -65,6 +67,14 @@ struct floe_producer {
     uint8_t count; /* of `ring`, oldest first */
     uint64_t used_us;
     struct floe_producer_batch ring[FLOE_PRODUCER_RING];
+};
+/* The first batch of a producer that was refused lately (floe_log_refused). */
+struct floe_producer_refused {
+    struct floe_tp tp;
+    int64_t id;
+    int32_t sequence;
+    int16_t epoch;
+    uint64_t until_us; /* 0: free */
 };
 enum floe_producer_verdict { FLOE_PRODUCER_NEW, FLOE_PRODUCER_DUPLICATE, FLOE_PRODUCER_REFUSED };
 /* Kafka's checks (ProducerStateManager, ProducerAppendInfo). DUPLICATE fills `dup`, REFUSED *kafka_error. */
@@ -336,6 +346,8 @@ struct floe_log {
     uint64_t recent_bytes;
     struct floe_list producer_lru;
     uint32_t producer_count;
+    struct floe_producer_refused refused[FLOE_LOG_REFUSED_MAX]; /* a ring */
+    uint32_t refused_at;
     uint64_t expire_at_us;
     uint64_t pending_mem; /* bytes of batches that are not committed and in memory, with their structs */
     struct floe_list stage_ops;    /* puts and gets in the tier under way */

@@ -123,6 +123,54 @@ static bool before(int32_t last, int32_t oldest)
     return d > 0 && d < (1u << 30);
 }
 
+/* ---- refused lately ------------------------------------------------------------------------------ */
+
+void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const struct floe_batch *b)
+{
+    uint64_t now = floe_loop_now_us(log->cfg.loop);
+    struct floe_producer_refused *at = NULL;
+    if (b->producer_id < 0 || b->length == 0) /* of no producer; not parsed */
+        return;
+    for (uint32_t i = 0; i < FLOE_LOG_REFUSED_MAX && !at; i++) {
+        struct floe_producer_refused *r = &log->refused[i];
+        if (r->until_us > now && r->id == b->producer_id && floe_tp_eq(&r->tp, tp))
+            at = r;
+    }
+    bool later = at && (at->epoch > b->producer_epoch ||
+                        (at->epoch == b->producer_epoch && before(at->sequence, b->base_sequence)));
+    if (!at) {
+        at = &log->refused[log->refused_at];
+        log->refused_at = (log->refused_at + 1) % FLOE_LOG_REFUSED_MAX;
+    }
+    if (!later)
+        *at = (struct floe_producer_refused){
+            .tp = *tp, .id = b->producer_id, .sequence = b->base_sequence, .epoch = b->producer_epoch};
+    at->until_us = now + FLOE_LOG_REFUSED_US;
+}
+
+/* An earlier batch of a producer that the partition does not know was refused, and has not come again. */
+static bool behind_refused(struct floe_partition *p, const struct floe_batch *b)
+{
+    static const struct floe_uuid any;
+    struct floe_log *log = p->log;
+    uint64_t now = floe_loop_now_us(log->cfg.loop);
+    bool behind = false;
+    for (uint32_t i = 0; i < FLOE_LOG_REFUSED_MAX; i++) {
+        struct floe_producer_refused *r = &log->refused[i];
+        if (r->until_us <= now || r->id != b->producer_id || r->epoch != b->producer_epoch ||
+            r->tp.index != p->tp.index ||
+            (!floe_uuid_eq(&r->tp.topic, &p->tp.topic) && !floe_uuid_eq(&r->tp.topic, &any)))
+            continue;
+        if (before(r->sequence, b->base_sequence))
+            behind = true;
+        else
+            r->until_us = 0; /* here it is */
+    }
+    return behind;
+}
+
+/* ---- checks -------------------------------------------------------------------------------------- */
+
 /* The window of the current epoch: ring[*from .. count). */
 static uint32_t window(const struct floe_producer *pr)
 {
@@ -136,8 +184,12 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
                                                struct floe_producer_batch *dup, int16_t *kafka_error)
 {
     struct floe_producer *pr = floe_producer_find(p, b->producer_id);
-    if (!pr) /* KIP-360: no state, any first sequence is taken */
-        return FLOE_PRODUCER_NEW;
+    if (!pr) { /* KIP-360: no state, any first sequence is taken */
+        if (!behind_refused(p, b))
+            return FLOE_PRODUCER_NEW;
+        *kafka_error = FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        return FLOE_PRODUCER_REFUSED;
+    }
     if (b->producer_epoch < pr->epoch) {
         *kafka_error = FLOE_KERR_INVALID_PRODUCER_EPOCH;
         return FLOE_PRODUCER_REFUSED;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include <floe/base/assert.h>
+#include <floe/kafka/codec.h>
 
 #include "simcluster_int.h"
 
@@ -91,6 +92,14 @@ static void on_reappended(struct floe_log_append *a)
     k->kafka_error = a->kafka_error;
     answer(k, a->err.code);
 }
+/* As the handler of Produce does. */
+static void note_refused(struct simcall *k)
+{
+    struct floe_tp tp = simcluster_tp(k->c, k->part);
+    if (k->kafka_error != FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
+        k->kafka_error != FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER)
+        floe_log_refused(k->proc->log, &tp, &k->append.batch);
+}
 static void on_appended(struct floe_log_append *a)
 {
     struct simcall *k = a->user;
@@ -127,6 +136,8 @@ static void on_appended(struct floe_log_append *a)
         s->state = SENT_ACKED;
         s->disk = c->machine[p->machine].disk;
     }
+    if (a->err.code != FLOE_OK)
+        note_refused(k);
     answer(k, a->err.code);
 }
 static void serve_produce(struct simcall *k);
@@ -152,6 +163,9 @@ static void serve_produce(struct simcall *k)
     }
     struct floe_buf *b = floe_buf_create(k->batch_n, &p->pending);
     if (!b) {
+        FLOE_ASSERT(floe_batch_parse(floe_slice(k->batch, k->batch_n), &k->append.batch, NULL) == FLOE_OK);
+        if (k->kind == CALL_PRODUCE)
+            note_refused(k);
         floe_sim_note(k->c->sim, p->node, "no memory for sending %u", k->sent);
         answer(k, FLOE_EAGAIN);
         return;
@@ -175,6 +189,8 @@ static void serve_produce(struct simcall *k)
         floe_sim_note(k->c->sim, p->node, "sending %u to %u refused: %s", k->sent, k->part,
                       k->append.err.msg);
         k->kafka_error = k->append.kafka_error;
+        if (k->kind == CALL_PRODUCE)
+            note_refused(k);
         answer(k, e);
     }
 }

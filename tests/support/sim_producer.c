@@ -160,8 +160,7 @@ static void pump(struct simlane *l)
     }
     while (!c->stopping && l->n < p->window)
         new_batch(l);
-    /* Kafka takes any first sequence of a producer that it does not know (KIP-360), so a first batch that is
-     * refused must not be overtaken by its successors. */
+    /* After a refusal one goes alone. */
     uint32_t window = p->idempotent && !l->known ? 1 : p->window;
     for (uint32_t i = 0; i < l->n && l->in_flight < window; i++) {
         if (!l->flying[i])
@@ -181,6 +180,7 @@ static void start(struct simproducer *p)
         l->p = p;
         l->part = i;
         l->node = -1;
+        l->known = true; /* clients do not wait for their first answer */
         l->tick.fn = on_tick;
         tick_soon(l, floe_rng_below(&c->rng, p->pause_us ? p->pause_us : 200000));
     }

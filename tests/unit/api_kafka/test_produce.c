@@ -350,6 +350,50 @@ static void test_client_gone(void **state)
     api_rig_stop(&r);
 }
 
+static struct floe_krecords of_producer(struct floe_arena *a, int64_t id, int32_t sequence)
+{
+    struct floe_krecords b = api_batch(a, sequence, 1, true, 0);
+    struct floe_batch head;
+    struct floe_error err;
+    assert_int_equal(floe_batch_parse(floe_slice(b.p, (size_t)b.n), &head, &err), FLOE_OK);
+    floe_batch_set_producer((uint8_t *)(uintptr_t)b.p, &head, id, 0, sequence);
+    return b;
+}
+
+/* The session ends under a producer's first batches; the one that was still on its way finds the next
+ * session, which has never heard of the producer. */
+static void test_nothing_overtakes_a_refused_batch(void **state)
+{
+    struct api_rig r;
+    struct floe_arena a;
+    struct produce p;
+    int64_t base;
+    (void)state;
+    api_rig_start(&r, 11, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 16 << 20);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    struct floe_sim_rule rule = {
+        .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    produce_init(&p, "t", 1, of_producer(&a, 4000, 0));
+    struct api_call *first = api_send(n, NULL, 0, 9, &p.rq);
+    api_rig_run(&r, 20);
+    assert_false(first->done);
+    floe_lease_session_lost(floe_core_lease(n->core), "the test says so");
+    assert_int_equal(result(api_wait(n, first, 5000), 0)->ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    api_call_free(first);
+    floe_sim_bucket_heal(r.bucket);
+    assert_int_equal(api_produce_one(n, "t", 0, -1, of_producer(&a, 4000, 1), NULL),
+                     FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    for (int32_t i = 0; i < 3; i++) {
+        assert_int_equal(api_produce_one(n, "t", 0, -1, of_producer(&a, 4000, i), &base), 0);
+        assert_int_equal(base, i);
+    }
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 static void test_idempotent(void **state)
 {
     struct api_rig r;
@@ -398,6 +442,7 @@ int main(void)
         cmocka_unit_test(test_store_away),
         cmocka_unit_test(test_order_over_takeover),
         cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_nothing_overtakes_a_refused_batch),
         cmocka_unit_test(test_idempotent),
         cmocka_unit_test(test_log_append_time),
     };

@@ -91,6 +91,63 @@ static void sequences_as_kafka_checks_them(void **state)
     PLAY({0, INT32_MAX, 1, NEW, 0}, {0, 0, 1, NEW, 1}, {0, INT32_MAX, 1, DUP, 0});
 }
 
+static int16_t sent(struct rig *r, struct floe_tp tp, int64_t pid, int16_t epoch, int32_t seq)
+{
+    struct rig_op *op = rig_append_full(r, tp, -1, "v", pid, epoch, seq, 1, 0);
+    if (op->refused == FLOE_OK)
+        rig_await(op);
+    int16_t error = op->a.kafka_error;
+    assert_true(error != 0 || op->a.err.code == FLOE_OK);
+    rig_op_free(op);
+    return error;
+}
+
+/* What was on its way behind a batch that was refused does not take its place. */
+static void nothing_overtakes_a_refused_batch(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(5);
+    struct rig *r = rig_create(w, NULL);
+    struct floe_tp tp = rig_tp(1, 0), other = rig_tp(2, 0), any = {.index = 0};
+    struct floe_batch b = {.producer_id = 7, .base_sequence = 0, .length = 100};
+    rig_open(r);
+    rig_new(r, tp);
+    rig_new(r, other);
+    floe_log_refused(r->log, &tp, &b);
+    b.base_sequence = 2; /* the next one of the same connection */
+    floe_log_refused(r->log, &tp, &b);
+    assert_int_equal(sent(r, tp, 7, 0, 3), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 7, 0, 1), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 8, 0, 3), 0);    /* another producer */
+    assert_int_equal(sent(r, other, 7, 0, 3), 0); /* another partition */
+    assert_int_equal(sent(r, tp, 7, 0, 0), 0);
+    assert_int_equal(sent(r, tp, 7, 0, 1), 0);
+    assert_int_equal(sent(r, tp, 7, 0, 0), 0); /* a duplicate */
+    assert_int_equal(rig_hw(r, tp), 3);
+    /* of a topic that was not known then */
+    b = (struct floe_batch){.producer_id = 9, .base_sequence = 5, .length = 100};
+    floe_log_refused(r->log, &any, &b);
+    assert_int_equal(sent(r, tp, 9, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 9, 1, 6), 0); /* it has begun anew */
+    /* by a client that gave it up; and one that was never parsed */
+    b.producer_id = 10;
+    floe_log_refused(r->log, &tp, &b);
+    floe_log_refused(r->log, &tp, &(struct floe_batch){0});
+    assert_int_equal(sent(r, tp, 0, 0, 4), 0);
+    assert_int_equal(sent(r, tp, 10, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    rig_run(w, FLOE_LOG_REFUSED_US);
+    assert_int_equal(sent(r, tp, 10, 0, 6), 0);
+    /* more of them than are remembered */
+    for (int64_t id = 100; id < 100 + 2 * (int64_t)FLOE_LOG_REFUSED_MAX; id++) {
+        b.producer_id = id;
+        floe_log_refused(r->log, &tp, &b);
+    }
+    assert_int_equal(sent(r, tp, 100, 0, 6), 0);
+    assert_int_equal(sent(r, tp, b.producer_id, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void a_duplicate_waits_for_its_original(void **state)
 {
     (void)state;
@@ -173,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sequences_as_kafka_checks_them),
+        cmocka_unit_test(nothing_overtakes_a_refused_batch),
         cmocka_unit_test(a_duplicate_waits_for_its_original),
         cmocka_unit_test(producers_are_bounded_and_expire),
     };
