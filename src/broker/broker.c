@@ -167,7 +167,7 @@ static void start_core(struct broker *b)
                 .replication_factor = (int16_t)cfg->default_replication_factor,
                 .auto_create = cfg->auto_create_topics,
                 .fetch_max = (uint32_t)FLOE_MIN(mem.fetch_max, cfg->fetch_bytes_max),
-                .answers_max = mem.cache / 2},
+                .answers_max = mem.answers},
         .log_append_time = cfg->log_append_time,
         .fatal = fatal,
         .user = b,

@@ -31,7 +31,7 @@ struct broker {
 
 /* How --memory is shared out. */
 struct memory_shares {
-    uint64_t pending, cache, tier, recycle, fetch_max;
+    uint64_t pending, cache, tier, recycle, answers, fetch_max;
 };
 struct memory_shares floe_broker_memory(uint64_t memory);
 

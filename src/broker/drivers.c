@@ -7,15 +7,18 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#define BASE_MIB 24 /* code, libraries, threads: what an idle broker has resident */
+
 struct memory_shares floe_broker_memory(uint64_t memory)
 {
-    uint64_t mib = 1u << 20;
+    uint64_t mib = 1u << 20, rest = memory - FLOE_MIN(memory / 2, BASE_MIB * mib);
     struct memory_shares s = {
-        .pending = memory / 5 * 2,
-        .cache = memory / 5,
-        .tier = FLOE_MIN(memory / 8, 64 * mib),
-        .recycle = FLOE_MIN(memory / 16, 64 * mib),
-        .fetch_max = FLOE_MAX(memory / 32, mib),
+        .pending = rest / 5 * 2,
+        .cache = rest / 5,
+        .tier = FLOE_MIN(rest / 8, 64 * mib),
+        .recycle = FLOE_MIN(rest / 16, 64 * mib),
+        .answers = rest / 16,
+        .fetch_max = FLOE_MAX(rest / 32, mib),
     };
     return s;
 }

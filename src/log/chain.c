@@ -18,6 +18,7 @@ void floe_chain_open(struct floe_log *log, const struct floe_session_name *s)
     c->put_returned = c->linger_over = c->ckpt_over = c->refused = false;
     c->next_seq = c->committed = 0;
     c->puts_n = 0;
+    c->hedge_credit = FLOE_LOG_HEDGE_COST;
 }
 
 /* Nothing that is not committed yet will be: what is open is answered when the session is over. */

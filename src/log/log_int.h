@@ -42,6 +42,8 @@
 #define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
+#define FLOE_LOG_HEDGE_COST 20u       /* PUTs that must have succeeded for one early second copy */
+#define FLOE_LOG_HEDGE_CREDIT_MAX 60u /* three of them at a time */
 #define FLOE_LOG_HEDGE_MAX_US 4000000ull
 #define FLOE_LOG_REHEDGE_MIN_US 1000000ull
 #define FLOE_LOG_REHEDGE_MAX_US 8000000ull
@@ -186,6 +188,7 @@ struct floe_put {
     struct floe_store_req probe; /* reads the key back */
     bool probing, reread;        /* reread: the pause ends with reading back */
     uint32_t failures, hedges;
+    uint64_t sent_us; /* its first copy since the last refusal or gap */
     struct floe_timer retry, hedge;
     void (*done)(struct floe_put *put); /* durable: the own bytes lie at the key */
     void *user;
@@ -242,6 +245,7 @@ struct floe_chain {
     uint64_t tokens_at_us;
     uint32_t latency_us[FLOE_LOG_LATENCY_SAMPLES];
     uint32_t latency_n, latency_at;
+    uint32_t hedge_credit;
     bool refused;               /* a refusal was noted, and no success since */
     struct floe_error lost_why; /* told by the next turn */
     bool lost_told, lost_fatal;

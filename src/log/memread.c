@@ -42,12 +42,43 @@ static void recharge(struct floe_buf *buf, struct floe_budget *to)
     buf->budget = to;
 }
 
+/* Room for n more bytes in the cache, by evicting what is oldest. Evicted bytes may be held by answers on
+ * their way out: then there is none, and what was just committed is not kept but stays charged as it is until
+ * it is freed. */
+static bool make_room(struct floe_log *log, size_t n)
+{
+    struct floe_budget *b = log->cfg.cache_budget;
+    while (floe_budget_used(b) + n > b->limit) {
+        if (floe_list_empty(&log->recent))
+            return false;
+        evict_oldest(log);
+    }
+    return true;
+}
+
+/* Nothing older of its partition is kept either: a partition's recent batches have no hole. */
+static void forget_group(struct floe_log *log, struct floe_list *first, struct floe_list *end)
+{
+    for (struct floe_list *it = first, *next; it != end; it = next) {
+        struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
+        next = it->next;
+        FLOE_ASSERT(floe_partition_at(e->part, 0) == e);
+        floe_partition_pop_front(e->part);
+        floe_list_remove(it);
+        floe_entry_free(log, e);
+    }
+}
+
 /* Batches of one buffer: kept where they lie when they are most of it, else copied out, so that a small batch
  * does not pin a large request. */
 static void keep_group(struct floe_log *log, struct floe_list *first, struct floe_list *end, size_t sum)
 {
     struct floe_buf *buf = FLOE_LIST_ENTRY(first, struct floe_entry, seg_link)->bytes.buf;
     bool whole = sum >= buf->cap / 2;
+    if (buf->budget != log->cfg.cache_budget && !make_room(log, whole ? buf->cap : sum)) {
+        forget_group(log, first, end);
+        return;
+    }
     if (whole)
         recharge(buf, log->cfg.cache_budget);
     for (struct floe_list *it = first, *next; it != end; it = next) {
@@ -70,13 +101,7 @@ static void keep_group(struct floe_log *log, struct floe_list *first, struct flo
 void floe_memread_keep(struct floe_log *log, struct floe_list *committed)
 {
     if (!log->cfg.cache_budget || log->cfg.cache_budget->limit == 0) {
-        while (!floe_list_empty(committed)) {
-            struct floe_entry *e = FLOE_LIST_ENTRY(committed->next, struct floe_entry, seg_link);
-            FLOE_ASSERT(floe_partition_at(e->part, 0) == e);
-            floe_partition_pop_front(e->part);
-            floe_list_remove(&e->seg_link);
-            floe_entry_free(log, e);
-        }
+        forget_group(log, committed->next, committed);
         return;
     }
     while (!floe_list_empty(committed)) {

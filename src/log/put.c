@@ -78,8 +78,23 @@ static void send_first(struct floe_put *put)
     if (put->idle)
         return;
     put->hedges = 0;
+    put->sent_us = floe_loop_now_us(put->log->cfg.loop);
     send_try(put, &put->try[0]);
     floe_timer_start(put->log->cfg.loop, &put->hedge, hedge_after_us(&put->log->chain));
+}
+
+/* An early copy is paid for by PUTs that succeeded, twenty of them: a store that is slow under load would be
+ * slower still if every PUT were sent twice. One that has had no answer for a second is sent again whatever
+ * that costs. */
+static bool may_hedge(struct floe_put *put, uint64_t now)
+{
+    struct floe_chain *c = &put->log->chain;
+    if (now - put->sent_us >= FLOE_LOG_REHEDGE_MIN_US)
+        return true;
+    if (c->hedge_credit < FLOE_LOG_HEDGE_COST)
+        return false;
+    c->hedge_credit -= FLOE_LOG_HEDGE_COST;
+    return true;
 }
 
 /* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
@@ -101,6 +116,11 @@ static void on_hedge(struct floe_timer *timer)
     struct floe_put_try *a = &put->try[0], *b = &put->try[1];
     if (put->durable || (!a->active && !b->active))
         return;
+    uint64_t now = floe_loop_now_us(log->cfg.loop);
+    if (!may_hedge(put, now)) {
+        floe_timer_start(log->cfg.loop, timer, put->sent_us + FLOE_LOG_REHEDGE_MIN_US - now);
+        return;
+    }
     uint64_t pause = FLOE_MAX(FLOE_LOG_REHEDGE_MIN_US, 4 * hedge_after_us(&log->chain));
     floe_timer_start(log->cfg.loop, timer, FLOE_MIN(pause << put->hedges, rehedge_max_us(put)));
     if (!floe_chain_may_send(log) || !floe_flush_take_token(log, false))
@@ -145,6 +165,7 @@ static void on_retry(struct floe_timer *timer)
 static void put_durable(struct floe_put *put)
 {
     struct floe_chain *c = &put->log->chain;
+    c->hedge_credit = FLOE_MIN(c->hedge_credit + 1, FLOE_LOG_HEDGE_CREDIT_MAX);
     put->durable = true;
     put->idle = false;
     floe_timer_stop(&put->retry);
