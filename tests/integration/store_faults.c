@@ -263,6 +263,34 @@ static void store_away(void **state)
     assert_int_equal(r.sent, 1);
 }
 
+/* A read whose answer is lost is repeated after its attempt's own limit; without one it waits. */
+static void slow_attempts(void **state)
+{
+    struct test *t = *state;
+    struct floe_store_req r = put_req(t, FLOE_PUT_CREATE, "slow", 1);
+    assert_int_equal(store_rig_do(&t->rig, &r), FLOE_OK);
+    proxy_tell(&t->proxy, "rule r swallow method=GET times=2");
+    r = store_rig_req(&t->rig, FLOE_STORE_GET, "slow");
+    r.attempts = 4;
+    r.try_us = 100000;
+    r.timeout_us = 10000000;
+    uint64_t t0 = floe_loop_now_us(t->rig.loop);
+    if (store_rig_do(&t->rig, &r) != FLOE_OK)
+        fail_msg("%s", r.err.msg);
+    uint64_t took = floe_loop_now_us(t->rig.loop) - t0;
+    assert_int_equal(r.sent, 3);
+    assert_true(took >= 300000 && took < 5000000);
+    floe_store_req_fini(&r);
+    /* The last attempt that is allowed has the rest of the time: a slow answer still counts. */
+    proxy_tell(&t->proxy, "rule d delay 400 method=GET");
+    r = store_rig_req(&t->rig, FLOE_STORE_GET, "slow");
+    r.attempts = 2;
+    r.try_us = 100000;
+    assert_int_equal(store_rig_do(&t->rig, &r), FLOE_OK);
+    assert_int_equal(r.sent, 2);
+    floe_store_req_fini(&r);
+}
+
 /* Retries have a budget: an outage is not answered with a storm. */
 static void budget(void **state)
 {
@@ -294,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(late_puts, setup, teardown),
         cmocka_unit_test_setup_teardown(control_passes, setup, teardown),
         cmocka_unit_test_setup_teardown(store_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(slow_attempts, setup, teardown),
         cmocka_unit_test_setup_teardown(budget, setup, teardown),
     };
     return cmocka_run_group_tests_name("integration.store_faults", tests, NULL, NULL);
