@@ -306,6 +306,8 @@ static void on_ready(struct floe_sim_event *ev)
         j->op->done(j->op);
         break;
     case JOB_DROP:
+        floe_sim_note(f->disk->sim, f->node, "tier drop %llu to %llu", (unsigned long long)j->from,
+                      (unsigned long long)j->to);
         f->base.bytes -= disk_remove(f->disk, j->from, j->to);
         f->disk->dropped = FLOE_MAX(f->disk->dropped, j->to);
         break;
