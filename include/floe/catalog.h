@@ -75,7 +75,8 @@ bool floe_catalog_loaded(const struct floe_catalog *c);
 /* From the cache, live topics only; null when it is not known. */
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);
-/* True only when the topic of this id is known to be deleted, or on its way. */
+/* True only when the topic of this id is known to be deleted, or on its way: so says its record, or all
+ * records were read and none is of it (a topic that is made anew takes over the record of its name). */
 bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id);
 /* Live topics in order of their names. Fills at most `max`, returns how many there are. */
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);

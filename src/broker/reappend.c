@@ -3,6 +3,7 @@
 #include "broker/core_int.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <floe/base/assert.h>
 #include <floe/base/log.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #define KEY_PRODUCE 0
 #define KEY_EPOCH_END 23
 #define TIMEOUT_MS 30000
+#define EPOCH_AT 12 /* of a batch's leader epoch */
 
 struct remote {
     struct floe_core *c;
@@ -203,8 +205,8 @@ enum floe_reappend_topic floe_core_reappend_topic(void *user, const struct floe_
     return FLOE_REAPPEND_SEND;
 }
 
-/* DATA/aside/<topic id>-<partition>-<offset>.batch: the batch as it came, to be looked at and produced by
- * hand. */
+/* DATA/aside/<topic id>-<partition>-<leader epoch>-<offset>.batch: the batch as it came, to be looked at and
+ * produced by hand. An offset that was not committed is given again, under another epoch. */
 bool floe_core_set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
                          const char *why)
 {
@@ -213,7 +215,9 @@ bool floe_core_set_aside(void *user, const struct floe_tp *tp, int64_t offset, s
     floe_uuid_hex(id, &tp->topic);
     if (mkdir(c->aside_dir, 0777) != 0 && errno != EEXIST)
         return false;
-    snprintf(path, sizeof path, "%s/%s-%d-%lld.batch", c->aside_dir, id, tp->index, (long long)offset);
+    FLOE_ASSERT(batch.n >= FLOE_BATCH_HEADER);
+    snprintf(path, sizeof path, "%s/%s-%d-%u-%lld.batch", c->aside_dir, id, tp->index,
+             floe_be32(batch.p + EPOCH_AT), (long long)offset);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return false;

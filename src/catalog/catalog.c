@@ -58,7 +58,9 @@ const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct
 bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
 {
     const struct floe_topic *t = floe_catalog_find_id(c, id);
-    return t && t->state >= FLOE_TOPIC_DELETING;
+    if (t)
+        return t->state >= FLOE_TOPIC_DELETING;
+    return c->loaded && !c->round && !c->unreadable; /* its name is another topic's by now */
 }
 
 static int by_topic_name(const void *a, const void *b)
@@ -175,10 +177,12 @@ static void read_done(struct floe_table_req *q)
         floe_catalog_apply(c, t);
     }
     /* A corrupt record stops nobody else: it reads as unknown, and is named. */
-    if (err.code == FLOE_ECORRUPT)
+    if (err.code == FLOE_ECORRUPT) {
         floe_log_error("catalog", "%s", err.msg);
-    else if (err.code && err.code != FLOE_ENOTFOUND)
+        c->unreadable = true;
+    } else if (err.code && err.code != FLOE_ENOTFOUND) {
         c->round_err = err;
+    }
     read_free(r);
     round_pump(c);
 }
@@ -247,7 +251,7 @@ static void scan_start(struct floe_catalog *c)
     c->scanning = true;
     c->scanned_us = floe_loop_now_us(c->cfg.loop);
     c->scanned = true;
-    c->dirty = false;
+    c->dirty = c->unreadable = false;
     c->scan =
         (struct floe_table_req){.kind = FLOE_TABLE_SCAN, .max_keys = 1000, .done = scan_done, .user = c};
     snprintf(c->scan.key, sizeof c->scan.key, TOPIC_PREFIX);

@@ -49,6 +49,7 @@ struct floe_catalog {
     struct floe_table_req scan;
     bool scanning, scanned; /* a scan runs; this round had one */
     bool loaded;            /* a round with a scan has succeeded */
+    bool unreadable;        /* a record was corrupt since the last scan began: what it names is not known */
     uint64_t scanned_us;    /* when the last one began */
     uint64_t members;       /* the sessions as of the last sweep */
     struct floe_list ops;   /* floe_catalog_op */
