@@ -99,6 +99,7 @@ static enum floe_err add_checkpoints(struct floe_log_segment *seg)
 {
     struct floe_log *log = seg->log;
     uint64_t bytes = 0;
+    floe_checkpoint_round(log);
     while (!floe_list_empty(&log->ckpt_due) && bytes < log->cfg.segment_bytes_max) {
         struct floe_partition *p = FLOE_LIST_ENTRY(log->ckpt_due.next, struct floe_partition, ckpt_link);
         if (!room((void **)&seg->publish, seg->publish_count, &seg->publish_cap, sizeof *seg->publish))

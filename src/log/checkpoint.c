@@ -17,6 +17,23 @@ void floe_checkpoint_want(struct floe_partition *p)
         floe_timer_start(log->cfg.loop, &c->ckpt, FLOE_LOG_CHECKPOINT_WAIT_US);
 }
 
+/* Also of partitions that did not change: who takes them over reads every footer from there on. */
+void floe_checkpoint_round(struct floe_log *log)
+{
+    struct floe_chain *c = &log->chain;
+    uint64_t now = floe_loop_now_us(log->cfg.loop), quarter = FLOE_LOG_SPAN_KEYS_MAX / 4;
+    if (c->next_seq < c->round_seq || now < c->round_us)
+        return;
+    c->round_seq = c->next_seq + quarter;
+    c->round_us = now + FLOE_LOG_SPAN_ROUND_US;
+    for (struct floe_map_node *n = floe_map_iter(&log->partitions, NULL); n;
+         n = floe_map_iter(&log->partitions, n)) {
+        struct floe_partition *p = FLOE_MAP_ENTRY(n, struct floe_partition, node);
+        if (p->span_from + FLOE_LOG_SPAN_KEYS_MAX - quarter <= c->next_seq)
+            floe_checkpoint_want(p);
+    }
+}
+
 void floe_checkpoint_dirty(struct floe_partition *p)
 {
     if (floe_list_empty(&p->dirty_link))

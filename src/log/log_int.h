@@ -50,6 +50,10 @@
 #define FLOE_LOG_RETRY_MIN_US 50000ull
 #define FLOE_LOG_RETRY_MAX_US 2000000ull
 #define FLOE_LOG_CHECKPOINT_WAIT_US 100000ull /* a checkpoint waits that long for a segment to ride in */
+/* Each partition has a checkpoint at least every so many segments of the chain, looked at a quarter as often;
+ * not more often than this, so that a fast store is not given checkpoints for the most part. */
+#define FLOE_LOG_SPAN_KEYS_MAX 512u
+#define FLOE_LOG_SPAN_ROUND_US 10000000ull
 #define FLOE_LOG_POOL_MAX 4096u
 
 /* ---- producers ------------------------------------------------------------------------------------ */
@@ -236,6 +240,7 @@ struct floe_chain {
     bool stopping; /* session_end: no appends */
     bool put_returned, linger_over, ckpt_over;
     uint64_t next_seq, committed;
+    uint64_t round_seq, round_us;      /* key and time from which spans are looked at again */
     uint64_t commit_us;                /* when the last segment was committed */
     struct floe_log_segment *open_seg; /* may be null: empty */
     struct floe_list waiting, started;
@@ -308,6 +313,8 @@ enum floe_err floe_checkpoint_decode(struct floe_partition *p, struct floe_slice
                                      const struct floe_checkpoint_ref *ref, const char *key,
                                      struct floe_error *err) FLOE_MUST_USE;
 void floe_checkpoint_want(struct floe_partition *p);
+/* Before a segment takes its checkpoints: those of spans that have grown long. */
+void floe_checkpoint_round(struct floe_log *log);
 void floe_checkpoint_dirty(struct floe_partition *p);
 /* rebuild.c */
 void floe_rebuild_cancel(struct floe_partition *p); /* the partition is dropped while rebuilding */

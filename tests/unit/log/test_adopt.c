@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "log/log_int.h"
+
 static struct rig_op *put(struct rig *r, struct floe_tp tp, const char *value)
 {
     struct rig_op *op = rig_append(r, tp, -1, value);
@@ -130,6 +132,36 @@ static void deaths_before_the_first_checkpoint_lose_nothing(void **state)
     fill(r, tp, "c", 2);
     expect_list(r, tp, (const char *const[]){"a", "b", "c"}, (const int[]){3, 1, 2}, 3);
     rig_op_free(lost);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+/* Checkpoints ride along the chain, also of a partition that nobody writes to. */
+static void a_long_life_keeps_rebuilds_short(void **state)
+{
+    (void)state;
+    enum { SEGMENTS = 3 * FLOE_LOG_SPAN_KEYS_MAX };
+    struct rig_world *w = rig_world_create(8);
+    struct rig *r = rig_create(w, NULL);
+    struct floe_tp tp = rig_tp(1, 0), still = rig_tp(2, 0);
+    rig_open(r);
+    rig_new(r, tp);
+    rig_new(r, still);
+    fill(r, still, "s", 3);
+    for (uint32_t i = 0; i < SEGMENTS; i++) {
+        fill(r, tp, "a", 1);
+        rig_run(w, 100000);
+    }
+    assert_in_range(r->published, 4, 10);
+    uint32_t gets = w->gets;
+    r = take_over(w, &r, NULL);
+    rig_await_serving(r, tp);
+    rig_await_serving(r, still);
+    assert_in_range(w->gets - gets, 1, FLOE_LOG_SPAN_KEYS_MAX + 10);
+    assert_int_equal(rig_hw(r, tp), SEGMENTS);
+    assert_int_equal(rig_hw(r, still), 3);
+    assert_int_equal(rig_read_all(r, tp, 0, 100000, NULL, NULL), SEGMENTS);
+    assert_int_equal(rig_read_all(r, still, 0, 100000, NULL, NULL), 3);
     rig_free(&r);
     rig_world_destroy(&w);
 }
@@ -395,6 +427,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_broker_serves_what_the_first_committed),
         cmocka_unit_test(deaths_before_the_first_checkpoint_lose_nothing),
+        cmocka_unit_test(a_long_life_keeps_rebuilds_short),
         cmocka_unit_test(checkpoints_keep_rebuilds_short),
         cmocka_unit_test(only_batches_of_the_spans_epoch_are_taken),
         cmocka_unit_test(duplicates_are_known_across_a_takeover),
