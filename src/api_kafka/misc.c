@@ -194,3 +194,42 @@ void api_peer_topic_deleted(struct floe_request *rq)
         topic_stopped(rq);
     }
 }
+
+struct changed {
+    struct floe_catalog_wait wait;
+    struct floe_slice name;
+};
+
+static void topic_read_again(struct floe_catalog_wait *w)
+{
+    struct floe_request *rq = w->user;
+    struct floe_kafka_PeerTopicChangedResponse *rs = rq->state;
+    rs->ErrorCode = w->err.code ? FLOE_KERR_REQUEST_TIMED_OUT : 0;
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_peer_topic_changed(struct floe_request *rq)
+{
+    const struct floe_kafka_PeerTopicChangedRequest *in = rq->body;
+    struct floe_kafka_PeerTopicChangedResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    struct changed *c = floe_arena_alloc(&rq->arena, sizeof *c);
+    if (!rs || !c) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_PeerTopicChangedResponse_desc, rs);
+    rq->state = rs;
+    if (!floe_uuid_eq(&in->ClusterId, &api_of(rq)->cfg.cluster) ||
+        floe_topic_name_check(in->Name.p, (size_t)FLOE_MAX(in->Name.n, 0), NULL)) {
+        rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        rq->response = rs;
+        floe_request_complete(rq);
+        return;
+    }
+    c->name = floe_slice(in->Name.p, (size_t)in->Name.n);
+    c->wait =
+        (struct floe_catalog_wait){.names = &c->name, .name_count = 1, .done = topic_read_again, .user = rq};
+    floe_request_next(rq); /* the connection carries heartbeats as well */
+    floe_catalog_resolve(api_of(rq)->cfg.catalog, &c->wait);
+}

@@ -88,6 +88,14 @@ struct topic_holder {
     struct floe_bufslice body;
     uint8_t bytes[64];
 };
+/* A peer that is told of a change. */
+struct topic_told {
+    struct floe_catalog_op *op;
+    bool calling;
+    struct floe_peer_call call;
+    struct floe_bufslice body;
+    uint8_t bytes[FLOE_TOPIC_NAME_MAX + 64];
+};
 enum op_kind { OP_CREATE, OP_DELETE };
 struct floe_catalog_op {
     struct floe_list link;
@@ -110,6 +118,9 @@ struct floe_catalog_op {
     int32_t *epochs;
     struct topic_holder *holders;
     uint32_t holder_count;
+    /* tell.c */
+    struct topic_told *told;
+    uint32_t told_count, telling;
 };
 
 /* In whatever state; null when it is not known. */
@@ -118,10 +129,15 @@ const struct floe_topic *floe_catalog_find_id(struct floe_catalog *c, const stru
 /* stop.c: makes every holder of op->topic stop, then takes its leases out; then `next`. */
 void floe_catalog_stop_holders(struct floe_catalog_op *op);
 void floe_catalog_stop_fini(struct floe_catalog_op *op);
+/* tell.c: every live peer reads the topic's record again, or has had the time to lapse; then
+ * floe_catalog_told. */
+void floe_catalog_tell_peers(struct floe_catalog_op *op);
+void floe_catalog_tell_fini(struct floe_catalog_op *op);
 /* producer_ids.c */
 void floe_producer_ids_fini(struct floe_catalog *c);
 /* op.c */
 void floe_catalog_stopped(struct floe_catalog_op *op); /* holders stopped and leases gone */
+void floe_catalog_told(struct floe_catalog_op *op);
 void floe_catalog_op_retry(struct floe_catalog_op *op, void (*again)(struct floe_catalog_op *op));
 void floe_catalog_ops_init(struct floe_catalog *c);
 void floe_catalog_ops_fini(struct floe_catalog *c);

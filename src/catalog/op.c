@@ -17,6 +17,7 @@ static void op_free(struct floe_catalog_op *op)
         floe_table_cancel(op->c->cfg.table, &op->req);
     floe_table_req_fini(&op->req);
     floe_catalog_stop_fini(op);
+    floe_catalog_tell_fini(op);
     floe_list_remove(&op->link);
     floe_topic_free(op->topic);
     free(op->value);
@@ -76,9 +77,14 @@ static void op_advance(struct floe_catalog_op *op)
     case FLOE_TOPIC_LIVE:
     case FLOE_TOPIC_DELETED:
         floe_lease_bump_catalog(op->c->cfg.lease);
-        op_finish(op, NULL);
+        floe_catalog_tell_peers(op);
         return;
     }
+}
+
+void floe_catalog_told(struct floe_catalog_op *op)
+{
+    op_finish(op, NULL);
 }
 
 static void record_written(struct floe_table_req *q)

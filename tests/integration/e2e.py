@@ -201,6 +201,21 @@ def another_takes_over(folder):
         b.kill()
 
 
+def topics_are_known_everywhere(folder):
+    """What one broker has made or deleted, another lists as soon as the answer is there."""
+    a, b = broker(folder, "a").start(), broker(folder, "b").start()
+    try:
+        for i in range(20):
+            one, other = (a, b) if i % 2 else (b, a)
+            floe("topic", "create", f"t{i}", "--partitions", "3", "--bootstrap", one.addr)
+            check(f"t{i}  ".encode() in floe("topic", "list", "--bootstrap", other.addr), f"t{i} is not listed")
+            floe("topic", "delete", f"t{i}", "--bootstrap", other.addr)
+            check(f"t{i}  ".encode() not in floe("topic", "list", "--bootstrap", one.addr), f"t{i} is still listed")
+    finally:
+        a.kill()
+        b.kill()
+
+
 def command_line(folder):
     b = broker(folder).start()
     try:
@@ -251,5 +266,6 @@ def starts_that_are_refused(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([keys_headers_timestamps, clean_restart, killed_and_back_on_its_disk, another_takes_over, command_line,
+    main([keys_headers_timestamps, clean_restart, killed_and_back_on_its_disk, another_takes_over, topics_are_known_everywhere,
+          command_line,
           starts_that_are_refused, text_through_every_codec], sys.argv[2:])

@@ -141,6 +141,7 @@ void api_rig_stop(struct api_rig *r)
     if (last)
         api_call_free(last);
     last = NULL;
+    api_rig_run(r, 1000); /* what brokers are telling each other arrives */
     for (uint32_t i = 0; i < r->n; i++) {
         if (r->nodes[i].core)
             api_rig_kill(&r->nodes[i]);

@@ -22,7 +22,12 @@
 #include <floe/os/loop.h>
 
 /* The private API keys of src/kafka/peer-messages.txt. */
-enum { FLOE_PEER_HEARTBEAT = 20000, FLOE_PEER_LEASE_CHANGED = 20001, FLOE_PEER_TOPIC_DELETED = 20002 };
+enum {
+    FLOE_PEER_HEARTBEAT = 20000,
+    FLOE_PEER_LEASE_CHANGED = 20001,
+    FLOE_PEER_TOPIC_DELETED = 20002,
+    FLOE_PEER_TOPIC_CHANGED = 20003
+};
 
 #define FLOE_PEER_ADDR_MAX 272            /* "host:port" with terminator; IPv6 in brackets */
 #define FLOE_PEER_RESPONSE_MAX (1u << 20) /* bytes; a longer one closes the connection */

@@ -1,0 +1,75 @@
+/* The last step of a creation or deletion: live peers read the record again before the answer goes out, so
+ * that what any broker lists is no older than the answer. A peer that does not answer has lapsed by the end
+ * of its lease. */
+#include "catalog/catalog_int.h"
+#include <floe/kafka/codec.h>
+
+void floe_catalog_tell_fini(struct floe_catalog_op *op)
+{
+    for (uint32_t i = 0; i < op->told_count; i++) {
+        if (op->told[i].calling)
+            op->c->cfg.peers->ops->cancel(op->c->cfg.peers, &op->told[i].call);
+    }
+    free(op->told);
+    op->told = NULL;
+    op->told_count = 0;
+}
+
+static void told(struct floe_peer_call *call)
+{
+    struct topic_told *t = call->user;
+    struct floe_catalog_op *op = t->op;
+    t->calling = false;
+    floe_buf_unref(call->frame);
+    call->frame = NULL;
+    if (--op->telling == 0)
+        floe_catalog_told(op);
+}
+
+static void tell(struct topic_told *t, const struct floe_node_info *node)
+{
+    struct floe_catalog_op *op = t->op;
+    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_PEER_TOPIC_CHANGED);
+    struct floe_kafka_PeerTopicChangedRequest rq;
+    struct floe_writer w;
+    floe_kafka_defaults(api->request, &rq);
+    rq.ClusterId = op->c->cfg.cluster;
+    rq.Name = floe_kstr(op->name);
+    floe_writer_init(&w, sizeof t->bytes);
+    if (floe_kafka_encode(api->request, api->max, &rq, &w, NULL) == FLOE_OK && !w.bad) {
+        memcpy(t->bytes, w.p, w.n);
+        t->body = (struct floe_bufslice){NULL, t->bytes, w.n};
+        t->call = (struct floe_peer_call){.api_key = api->key,
+                                          .api_version = api->max,
+                                          .flexible = true,
+                                          .body = &t->body,
+                                          .body_count = 1,
+                                          .timeout_us = (uint64_t)node->lease_ms * 1000,
+                                          .done = told,
+                                          .user = t};
+        memcpy(t->call.addr, node->peer_addr, sizeof t->call.addr);
+        t->calling = true;
+        op->telling++;
+        op->c->cfg.peers->ops->call(op->c->cfg.peers, &t->call);
+    }
+    floe_writer_fini(&w);
+}
+
+void floe_catalog_tell_peers(struct floe_catalog_op *op)
+{
+    struct floe_catalog *c = op->c;
+    uint32_t n = c->cfg.peers ? floe_lease_nodes(c->cfg.lease, NULL, 0) : 0;
+    struct floe_node_info *nodes = n ? calloc(n, sizeof *nodes) : NULL;
+    op->told = nodes ? calloc(n, sizeof *op->told) : NULL;
+    n = op->told ? FLOE_MIN(floe_lease_nodes(c->cfg.lease, nodes, n), n) : 0;
+    op->telling = 1; /* not done before all are asked */
+    for (uint32_t i = 0; i < n; i++) {
+        if (nodes[i].state != FLOE_NODE_LIVE || nodes[i].session.node == floe_lease_node_id(c->cfg.lease))
+            continue;
+        op->told[op->told_count].op = op;
+        tell(&op->told[op->told_count++], &nodes[i]);
+    }
+    free(nodes);
+    if (--op->telling == 0)
+        floe_catalog_told(op);
+}
