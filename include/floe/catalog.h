@@ -72,6 +72,8 @@ void floe_catalog_start(struct floe_catalog *c);
 
 /* Have all topics been read once? */
 bool floe_catalog_loaded(const struct floe_catalog *c);
+/* The revision of the topic's record that is known here, whatever its state; 0: none. */
+uint64_t floe_catalog_revision(struct floe_catalog *c, const char *name, size_t n);
 /* From the cache, live topics only; null when it is not known. */
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);

@@ -227,6 +227,12 @@ void api_peer_topic_changed(struct floe_request *rq)
         floe_request_complete(rq);
         return;
     }
+    if (in->Revision > 0 && floe_catalog_revision(api_of(rq)->cfg.catalog, in->Name.p, (size_t)in->Name.n) >=
+                                (uint64_t)in->Revision) {
+        rq->response = rs;
+        floe_request_complete(rq);
+        return;
+    }
     c->name = floe_slice(in->Name.p, (size_t)in->Name.n);
     c->wait =
         (struct floe_catalog_wait){.names = &c->name, .name_count = 1, .done = topic_read_again, .user = rq};

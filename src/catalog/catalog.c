@@ -28,6 +28,12 @@ struct floe_topic *floe_catalog_cached(struct floe_catalog *c, const char *name,
     return NULL;
 }
 
+uint64_t floe_catalog_revision(struct floe_catalog *c, const char *name, size_t n)
+{
+    const struct floe_topic *t = floe_catalog_cached(c, name, n);
+    return t ? t->rev : 0;
+}
+
 bool floe_catalog_loaded(const struct floe_catalog *c)
 {
     return c->loaded;

@@ -92,6 +92,8 @@ struct topic_holder {
 struct topic_told {
     struct floe_catalog_op *op;
     bool calling;
+    struct floe_timer retry;
+    uint64_t until_us;
     struct floe_peer_call call;
     struct floe_bufslice body;
     uint8_t bytes[FLOE_TOPIC_NAME_MAX + 64];

@@ -7,6 +7,7 @@
 void floe_catalog_tell_fini(struct floe_catalog_op *op)
 {
     for (uint32_t i = 0; i < op->told_count; i++) {
+        floe_timer_stop(&op->told[i].retry);
         if (op->told[i].calling)
             op->c->cfg.peers->ops->cancel(op->c->cfg.peers, &op->told[i].call);
     }
@@ -19,11 +20,25 @@ static void told(struct floe_peer_call *call)
 {
     struct topic_told *t = call->user;
     struct floe_catalog_op *op = t->op;
+    enum floe_err code = call->err.code;
     t->calling = false;
     floe_buf_unref(call->frame);
     call->frame = NULL;
+    /* A closed connection says nothing of the peer; refused or silent for a lease time, it is gone or has
+     * lapsed. */
+    if (code == FLOE_ECLOSED && floe_loop_now_us(op->c->cfg.loop) < t->until_us) {
+        floe_timer_start(op->c->cfg.loop, &t->retry, RETRY_US / 4);
+        return;
+    }
     if (--op->telling == 0)
         floe_catalog_told(op);
+}
+
+static void call_again(struct floe_timer *timer)
+{
+    struct topic_told *t = timer->user;
+    t->calling = true;
+    t->op->c->cfg.peers->ops->call(t->op->c->cfg.peers, &t->call);
 }
 
 static void tell(struct topic_told *t, const struct floe_node_info *node)
@@ -35,6 +50,7 @@ static void tell(struct topic_told *t, const struct floe_node_info *node)
     floe_kafka_defaults(api->request, &rq);
     rq.ClusterId = op->c->cfg.cluster;
     rq.Name = floe_kstr(op->name);
+    rq.Revision = (int64_t)op->topic->rev;
     floe_writer_init(&w, sizeof t->bytes);
     if (floe_kafka_encode(api->request, api->max, &rq, &w, NULL) == FLOE_OK && !w.bad) {
         memcpy(t->bytes, w.p, w.n);
@@ -48,6 +64,8 @@ static void tell(struct topic_told *t, const struct floe_node_info *node)
                                           .done = told,
                                           .user = t};
         memcpy(t->call.addr, node->peer_addr, sizeof t->call.addr);
+        floe_timer_init(&t->retry, call_again, t);
+        t->until_us = floe_loop_now_us(op->c->cfg.loop) + t->call.timeout_us;
         t->calling = true;
         op->telling++;
         op->c->cfg.peers->ops->call(op->c->cfg.peers, &t->call);
