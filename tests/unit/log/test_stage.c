@@ -63,6 +63,39 @@ static void acks_1_waits_for_the_store_when_the_tier_fails(void **state)
     rig_world_destroy(&w);
 }
 
+/* A store that is faster than the tier: what the tier has still to write counts as pending, where it slows
+ * producers down; the cache takes no more than its limit of it. */
+static void what_the_tier_has_not_written_yet_stays_pending(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(7);
+    struct rig_config cfg = {
+        .tier = true, .disk = floe_sim_disk_create(w->sim), .pending = 4u << 20, .cache = 256u << 10};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[100];
+    rig_open(r);
+    rig_new(r, tp);
+    floe_sim_disk_speed(cfg.disk, 1000000, 0);
+    for (int i = 0; i < 100; i++) {
+        op[i] = rig_append_full(r, tp, 1, "x", -1, -1, -1, 1, 10000);
+        rig_await(op[i]); /* by the commit */
+        assert_int_equal(op[i]->a.err.code, FLOE_OK);
+        assert_in_range(floe_budget_used(&r->cache), 0, (256u << 10) + 20000);
+    }
+    assert_int_equal(rig_hw(r, tp), 100);
+    assert_in_range(floe_budget_used(&r->pending), 500000, 4u << 20);
+    floe_sim_disk_speed(cfg.disk, 0, 0);
+    rig_run(w, 120000000);
+    assert_int_equal(floe_budget_used(&r->pending), 0);
+    assert_in_range(floe_budget_used(&r->cache), 0, 256u << 10);
+    assert_int_equal(floe_sim_disk_entries(cfg.disk, &(size_t){0}), 0);
+    for (int i = 0; i < 100; i++)
+        rig_op_free(op[i]);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 /* 300 batches of 10 kB against a store that is away, with 1 MiB of memory. */
 static void spill_and_drain(bool all, uint64_t tier_limit, int *refused_out)
 {
@@ -282,6 +315,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(acks_1_waits_for_the_tier_alone),
         cmocka_unit_test(acks_1_waits_for_the_store_when_the_tier_fails),
+        cmocka_unit_test(what_the_tier_has_not_written_yet_stays_pending),
         cmocka_unit_test(batches_spill_to_the_tier_and_come_back),
         cmocka_unit_test(a_full_tier_pushes_back),
         cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
