@@ -13,7 +13,7 @@ static const char usage[] =
     "  --story           print everything that happens\n"
     "  --nodes N         2 to 4 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
-    "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk, or none (default: all)\n"
+    "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
     "  --twice           play each seed twice and compare the stories\n"
     "  --seconds N       start no new seed after so long\n";
 
@@ -21,9 +21,9 @@ static const struct {
     const char *name;
     uint32_t bit;
 } fault_names[] = {
-    {"kill", SIM_F_KILL},      {"wipe", SIM_F_WIPE}, {"stall", SIM_F_STALL},
-    {"store", SIM_F_STORE},    {"net", SIM_F_NET},   {"end", SIM_F_END},
-    {"call", SIM_F_KILL_CALL}, {"disk", SIM_F_DISK}, {"none", 0},
+    {"kill", SIM_F_KILL},         {"wipe", SIM_F_WIPE}, {"stall", SIM_F_STALL},    {"store", SIM_F_STORE},
+    {"net", SIM_F_NET},           {"end", SIM_F_END},   {"call", SIM_F_KILL_CALL}, {"disk", SIM_F_DISK},
+    {"snapshot", SIM_F_SNAPSHOT}, {"none", 0},
 };
 static bool parse_faults(const char *list, uint32_t *out)
 {

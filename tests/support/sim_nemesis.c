@@ -52,6 +52,25 @@ static void kill(struct simcluster *c, struct simproc *p, bool wipe)
     }
     restart_later(c, machine);
 }
+/* Takes an image of the disk, or kills the process and sets its disk back to the last one. */
+static void set_back(struct simcluster *c, struct simproc *p)
+{
+    struct simmachine *m = &c->machine[p->machine];
+    if (below(c, 2)) {
+        floe_sim_disk_snapshot(m->disk);
+        return;
+    }
+    floe_sim_node_kill(p->node);
+    restart_later(c, m->index);
+    if (!floe_sim_disk_restore(m->disk))
+        return;
+    floe_sim_note(c->sim, NULL, "the disk of %s is set back", m->name);
+    c->set_back = true;
+    for (uint32_t i = 0; i < c->sent_n; i++) {
+        if (c->sent[i].disk == m->disk)
+            c->sent[i].disk = NULL;
+    }
+}
 static void store_trouble(struct simcluster *c)
 {
     static const enum floe_sim_fault often[] = {
@@ -125,7 +144,7 @@ static void stall(struct simcluster *c, struct simproc *p)
 }
 static void one_fault(struct simcluster *c)
 {
-    uint32_t f = 1u << below(c, 8);
+    uint32_t f = 1u << below(c, 9);
     struct simproc *p = victim(c);
     if (!(c->cfg.faults & f))
         return;
@@ -149,6 +168,10 @@ static void one_fault(struct simcluster *c)
         break;
     case SIM_F_NET:
         net_trouble(c);
+        break;
+    case SIM_F_SNAPSHOT:
+        if (p)
+            set_back(c, p);
         break;
     case SIM_F_END:
         if (p && p->state == PROC_UP) {

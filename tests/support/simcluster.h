@@ -23,7 +23,8 @@ enum simcluster_fault {
     SIM_F_END = 32,       /* clean ends */
     SIM_F_KILL_CALL = 64, /* killed inside a driver call */
     SIM_F_DISK = 128,     /* a full or failing disk */
-    SIM_F_ALL = 255,
+    SIM_F_SNAPSHOT = 256, /* process gone, disk set back to how it was some time ago */
+    SIM_F_ALL = 511,
 };
 struct simcluster_config {
     uint64_t seed;

@@ -195,6 +195,7 @@ struct simcluster {
     struct floe_list calls;
     int64_t next_producer_id;
     uint32_t producers;    /* started */
+    bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
     struct floe_sim_event nemesis, heal_outage, heal_faults;

@@ -14,6 +14,10 @@
 struct floe_sim_disk;
 struct floe_sim_disk *floe_sim_disk_create(struct floe_sim *sim); /* freed with the world */
 void floe_sim_disk_wipe(struct floe_sim_disk *d);                 /* not while a living node has it open */
+/* An image of the disk as it is (one a disk, the last taken), and the disk set back to it, while nobody has
+ * it open: a virtual machine restored from a snapshot. False when there is no image. */
+void floe_sim_disk_snapshot(struct floe_sim_disk *d);
+bool floe_sim_disk_restore(struct floe_sim_disk *d);
 /* Puts fail with this until FLOE_OK: FLOE_ENOSPACE, FLOE_EIO. */
 void floe_sim_disk_fail(struct floe_sim_disk *d, enum floe_err with);
 /* A write takes min plus an exponential with this mean; both 0: 100 us, 200 us. */

@@ -17,8 +17,18 @@ struct meta {
     uint8_t *p;
     size_t n;
 };
+struct image {
+    struct entry *e;
+    size_t n;
+    struct meta meta[FLOE_TIER_META_COUNT_MAX];
+    uint32_t meta_n;
+    uint64_t dropped;
+    struct floe_uuid cluster;
+    bool taken;
+};
 struct floe_sim_disk {
     struct floe_sim *sim;
+    struct image image;
     struct entry *e; /* by seq */
     size_t n, cap;
     struct entry
@@ -181,10 +191,60 @@ void floe_sim_disk_wipe(struct floe_sim_disk *d)
     d->dropped = 0;
     d->cluster = (struct floe_uuid){{0}};
 }
+static void *copy_of(const void *p, size_t n)
+{
+    void *q = alloc(n);
+    if (n)
+        memcpy(q, p, n);
+    return q;
+}
+static void image_drop(struct image *im)
+{
+    for (size_t i = 0; i < im->n; i++)
+        free(im->e[i].data);
+    free(im->e);
+    for (uint32_t i = 0; i < im->meta_n; i++)
+        free(im->meta[i].p);
+    *im = (struct image){.taken = false};
+}
+void floe_sim_disk_snapshot(struct floe_sim_disk *d)
+{
+    struct image *im = &d->image;
+    image_drop(im);
+    im->e = copy_of(d->e, d->n * sizeof *d->e);
+    im->n = d->n;
+    for (size_t i = 0; i < d->n; i++)
+        im->e[i].data = copy_of(d->e[i].data, d->e[i].n);
+    im->meta_n = d->meta_n;
+    for (uint32_t i = 0; i < d->meta_n; i++) {
+        im->meta[i] = d->meta[i];
+        im->meta[i].p = copy_of(d->meta[i].p, d->meta[i].n);
+    }
+    im->dropped = d->dropped;
+    im->cluster = d->cluster;
+    im->taken = true;
+}
+bool floe_sim_disk_restore(struct floe_sim_disk *d)
+{
+    struct image *im = &d->image;
+    if (!im->taken)
+        return false;
+    floe_sim_disk_wipe(d);
+    for (size_t i = 0; i < im->n; i++)
+        *insert(d, im->e[i].seq) = im->e[i];
+    memcpy(d->meta, im->meta, sizeof d->meta);
+    d->meta_n = im->meta_n;
+    d->dropped = im->dropped;
+    d->cluster = im->cluster;
+    im->n = im->meta_n = 0; /* moved */
+    image_drop(im);
+    return true;
+}
 static void disk_destroy(void *p)
 {
     struct floe_sim_disk *d = p;
     floe_sim_disk_wipe(d);
+    image_drop(&d->image);
     free(d->e);
     free(d);
 }
