@@ -189,10 +189,10 @@ struct floe_put {
     uint32_t body_count;
     bool durable, idle; /* idle: wants a sending, as soon as the session may */
     struct floe_put_try try[2];
-    struct floe_store_req probe; /* reads the key back */
-    bool probing, reread;        /* reread: the pause ends with reading back */
-    uint32_t failures, hedges;
-    uint64_t sent_us; /* its first copy since the last refusal or gap */
+    struct floe_store_req probe;       /* reads the key back */
+    bool probing, reread;              /* reread: the pause ends with reading back */
+    uint32_t failures, hedges, unread; /* unread: reads back that gave no object of this format */
+    uint64_t sent_us;                  /* its first copy since the last refusal or gap */
     struct floe_timer retry, hedge;
     void (*done)(struct floe_put *put); /* durable: the own bytes lie at the key */
     void *user;

@@ -11,6 +11,8 @@
  * A lapsed session sends nothing, and reads back only. */
 #include "log_int.h"
 
+#define REREADS_MAX 2u /* of an object that cannot be read */
+
 static void read_back(struct floe_put *put);
 
 static void name_key(struct floe_put *put, char out[FLOE_STORE_KEY_MAX])
@@ -239,6 +241,10 @@ static void found(struct floe_put *put, const struct floe_store_req *r)
         floe_segment_header_decode(floe_slice(r->data->data, r->data->n), put->probe.key, &id, &err);
     if (strcmp(r->got_nonce, nonce) == 0 || (rc == FLOE_OK && floe_uuid_eq(&id.nonce, &put->nonce))) {
         put_durable(put);
+        return;
+    }
+    if (rc != FLOE_OK && put->unread++ < REREADS_MAX) {
+        again(put, true); /* the wire may be to blame */
         return;
     }
     struct floe_error why;

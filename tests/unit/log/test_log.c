@@ -216,6 +216,28 @@ static void a_seal_in_the_chain_ends_the_session(void **state)
     close_all(&w, &r);
 }
 
+static void a_seal_that_is_read_wrongly_is_read_again(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        struct rig_world *w;
+        struct rig *r = one(&w, NULL, rig_tp(1, 0));
+        for (int k = 0; k < i; k++)
+            (void)floe_rng_u64(floe_sim_rng(w->sim)); /* another bit each time */
+        assert_int_equal(rig_seal(w, &r->session), 0);
+        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_FLIPPED,
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                                .times = 1});
+        struct rig_op *a = rig_append(r, rig_tp(1, 0), -1, "a");
+        rig_run(w, 2000000);
+        assert_true(r->fatal == 0 && r->lost == 1);
+        floe_log_session_over(r->log);
+        rig_run(w, 1000);
+        rig_op_free(a);
+        close_all(&w, &r);
+    }
+}
+
 static void a_foreign_object_in_the_chain_is_fatal(void **state)
 {
     (void)state;
@@ -560,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
         cmocka_unit_test(copies_are_sent_while_none_is_answered),
         cmocka_unit_test(a_seal_in_the_chain_ends_the_session),
+        cmocka_unit_test(a_seal_that_is_read_wrongly_is_read_again),
         cmocka_unit_test(a_foreign_object_in_the_chain_is_fatal),
         cmocka_unit_test(a_lapsed_session_sends_nothing_and_forgets_nothing),
         cmocka_unit_test(a_retry_waits_while_the_session_is_lapsed),
