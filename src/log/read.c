@@ -44,12 +44,6 @@ void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe
     }
 }
 
-void reader_wake_crowded(struct floe_log_reader *rd)
-{
-    while (!floe_list_empty(&rd->crowded))
-        make_ready(rd, FLOE_LIST_ENTRY(rd->crowded.next, struct task, wait));
-}
-
 /* ---- finding -------------------------------------------------------------------------------------- */
 
 static enum find wait_for(struct extent *x, struct task *task)
@@ -115,12 +109,6 @@ static enum find bad_block(struct floe_log_reader *rd, struct extent *x, const s
     return FIND_FAILED;
 }
 
-/* What all GETs under way bring is bounded, however many clients ask. One may always run. */
-static bool crowded(const struct floe_log_reader *rd, uint64_t bytes)
-{
-    return rd->get_count > 0 && rd->loading_bytes + bytes > cache_limit(rd) / 2;
-}
-
 enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
                             uint64_t to, bool wide, struct piece *out, struct floe_error *err)
 {
@@ -138,10 +126,6 @@ enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const
         x = NULL;
         to = e->position + e->length;
         mode = FETCH_SECOND;
-    }
-    if (!x && task && mode != FETCH_SECOND && crowded(rd, to - e->position)) {
-        floe_list_push_back(&rd->crowded, &task->wait);
-        return FIND_WAIT;
     }
     if (!x)
         x = cache_fetch(rd, 0, e, to, mode);
@@ -235,7 +219,8 @@ static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t 
     if (!first && !cached)
         return FIND_WAIT; /* there is something to answer with: what follows comes with the next read */
     struct floe_index_entry last;
-    uint64_t bytes = FLOE_MIN(FLOE_MAX(t->read->max_bytes, FLOE_SEGMENT_BLOCK_MAX), READ_EXTENT_BYTES);
+    uint64_t most = FLOE_MAX(FLOE_MIN(READ_EXTENT_BYTES, cache_limit(rd) / 8), FLOE_SEGMENT_BLOCK_MAX);
+    uint64_t bytes = FLOE_MIN(FLOE_MAX(t->read->max_bytes, FLOE_SEGMENT_BLOCK_MAX), most);
     uint64_t to = e->position + e->length;
     if (!cached)
         to = reader_adjacent(rd, t->ix, e, bytes, t->high_watermark, &last);
@@ -369,7 +354,6 @@ enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct 
     floe_list_init(&rd->gets);
     floe_list_init(&rd->tasks);
     floe_list_init(&rd->ready);
-    floe_list_init(&rd->crowded);
     floe_list_init(&rd->streams);
     floe_timer_init(&rd->turn, turn, rd);
     *out = rd;

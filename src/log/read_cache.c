@@ -247,7 +247,6 @@ static void get_done(struct floe_store_req *r)
     get_free(g);
     if (err.code) {
         extent_failed(rd, x, &err);
-        reader_wake_crowded(rd);
         return;
     }
     rd->cached_bytes += x->bytes;
@@ -255,7 +254,6 @@ static void get_done(struct floe_store_req *r)
         floe_budget_force(rd->cfg.cache_budget, x->bytes);
     floe_list_push_back(&rd->lru, &x->lru);
     reader_wake(rd, x, NULL);
-    reader_wake_crowded(rd);
     cache_trim(rd);
 }
 

@@ -83,7 +83,7 @@ struct stream {
 enum task_kind { TASK_READ, TASK_SEEK };
 struct task {
     struct floe_list link; /* reader's list of all tasks */
-    struct floe_list wait; /* an extent's waiters, or the reader's ready or crowded tasks */
+    struct floe_list wait; /* an extent's waiters, or the reader's ready tasks */
     struct floe_index *ix; /* null once forgotten */
     enum task_kind kind;
     struct floe_log_read *read;
@@ -103,7 +103,6 @@ struct floe_log_reader {
     uint32_t get_count;
     uint64_t cached_bytes, loading_bytes;
     struct floe_list tasks, ready;
-    struct floe_list crowded; /* tasks that start their GET when others have ended: never without one */
     struct floe_timer turn;
     struct floe_list streams;
     uint32_t stream_count, sequential; /* all, and those with a window */
@@ -116,8 +115,6 @@ struct floe_log_reader {
 
 /* read.c */
 void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe_error *err);
-/* A GET has ended: those that waited for room look again, in their order. */
-void reader_wake_crowded(struct floe_log_reader *rd);
 /* Step of a lookup. FOUND: out-parameters are set. WAIT: the task waits (or, without a task, a GET is under
  * way). NONE: the index has no answer. FAILED: `err` says why. */
 enum find { FIND_FOUND, FIND_WAIT, FIND_NONE, FIND_FAILED };

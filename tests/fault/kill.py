@@ -292,6 +292,9 @@ def stop_round(cluster, load, n):
 
 
 def main():
+    if not os.path.exists(os.path.join(BUILD, "tests", "fault_load")):
+        print("fault_load was not built: install librdkafka-dev (scripts/deps) and build again")
+        return 1
     folder = tempfile.mkdtemp(prefix="floe-kill-")
     print(f"seed {SEED}, files in {folder}", flush=True)
     cluster = Cluster(folder, 3)

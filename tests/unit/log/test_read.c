@@ -633,39 +633,6 @@ static void lone_readers_do_not_pay_for_others(void **state)
     spread_destroy(&s);
 }
 
-static void crowd_done(struct floe_log_read *r)
-{
-    struct read *one = FLOE_CONTAINER(r, struct read, r);
-    assert_int_equal(r->err.code, FLOE_OK);
-    assert_int_equal(r->slice_count, 1);
-    one->done = true;
-    fini_read(one); /* as an answer that is written at once */
-}
-
-/* Readers of all partitions at the same time: their GETs wait for each other rather than pass the budget. */
-static void many_readers_at_once_stay_within_memory(void **state)
-{
-    (void)state;
-    struct spread s = {0};
-    struct read r[PARTS];
-    spread_create(&s, 10);
-    s.g->budget.limit = 1u << 20; /* 2 MB are asked for */
-    for (int round = 0; round < 10; round++) {
-        for (int p = 0; p < PARTS; p++) {
-            r[p] = (struct read){
-                .r = {.offset = round * 10, .max_bytes = 50000, .min_one = true, .done = crowd_done}};
-            floe_log_reader_read(s.g->rd, s.ix[p], s.end, &r[p].r);
-        }
-        floe_log_reader_cancel(s.g->rd, &r[30].r); /* one that waits for its turn */
-        for (int p = 0; p < PARTS; p++)
-            if (p != 30)
-                assert_true(floe_sim_run_until(s.g->sim, is_true, &r[p].done, 600000000));
-        assert_false(r[30].done);
-        assert_true(atomic_load(&s.g->budget.peak) <= s.g->budget.limit);
-    }
-    spread_destroy(&s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,7 +646,6 @@ int main(void)
         cmocka_unit_test(cancel_forget_destroy),
         cmocka_unit_test(timestamps_are_found_to_the_record),
         cmocka_unit_test(partitions_of_a_segment_share_its_gets),
-        cmocka_unit_test(many_readers_at_once_stay_within_memory),
         cmocka_unit_test(lone_readers_do_not_pay_for_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
