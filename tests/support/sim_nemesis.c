@@ -138,8 +138,10 @@ static void stall(struct simcluster *c, struct simproc *p)
     uint64_t us = 1000 * ms[below(c, FLOE_COUNTOF(ms))] + below(c, 50000);
     p->stalled_until = FLOE_MAX(p->stalled_until, floe_sim_now_us(c->sim) + us);
     bool stands = below(c, 5) == 0;
-    if (stands)
+    if (stands || floe_sim_now_us(c->sim) < p->stands_until) { /* one that stands goes on to stand */
+        p->stands_until = p->stalled_until;
         p->misled_until = p->stalled_until + 1000ull * c->shape.lease_ms;
+    }
     floe_sim_node_stall(p->node, us, stands);
 }
 static void one_fault(struct simcluster *c)

@@ -105,7 +105,7 @@ struct simproc {
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
     uint64_t started_us, stalled_until, ending_us;
-    uint64_t misled_until; /* its clock stood still: it may believe in its lease for so long */
+    uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
     struct floe_list rechecks;
 };
 struct simmachine {
