@@ -82,10 +82,18 @@ enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index 
                             int64_t offset, struct floe_index_entry *out, struct floe_error *err)
 {
     struct floe_index_hit hit;
-    if (floe_index_lookup(ix, offset, &hit) != FLOE_OK)
+    /* A task goes on at the page that it waited for: those above it may have gone meanwhile, and what they
+     * said of an offset is for ever. */
+    if (task && task->down.level > 0 && task->down_offset == offset)
+        hit = task->down;
+    else if (floe_index_lookup(ix, offset, &hit) != FLOE_OK)
         return FIND_NONE;
     while (hit.level > 0) {
         const struct floe_index_page *page = NULL;
+        if (task) {
+            task->down = hit;
+            task->down_offset = offset;
+        }
         enum find f = reader_find_page(rd, task, &hit, &page, err);
         if (f != FIND_FOUND)
             return f;

@@ -92,6 +92,8 @@ struct task {
     bool max;                     /* seek: the largest timestamp */
     bool found;                   /* read: `entry` holds the first block's place */
     struct floe_index_entry entry;
+    struct floe_index_hit down; /* read: the index page last asked for, on the way to `down_offset` */
+    int64_t down_offset;
     struct floe_error err; /* set: answered with it */
 };
 

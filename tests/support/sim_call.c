@@ -245,7 +245,7 @@ static void serve_fetch(struct simcall *k)
     k->read = (struct floe_log_read){
         .tp = tp,
         .offset = k->offset,
-        .max_bytes = 400,
+        .max_bytes = k->c->healed ? 8192 : 400,
         .min_one = true,
         .done = on_read,
         .user = k,

@@ -199,7 +199,7 @@ static void settle(struct simcluster *c)
     simtruth_check(c);
     check_acks1(c);
     check_tiers(c);
-    if (!floe_sim_run_until(c->sim, consumers_done, c, 30 * SECOND))
+    if (!floe_sim_run_until(c->sim, consumers_done, c, 120 * SECOND))
         name_stuck_consumers(c);
 }
 static bool all_down(void *user)
