@@ -143,6 +143,24 @@ enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const
     return FIND_FAILED;
 }
 
+/* As far as the cached pages tell. A guess must not start a GET: it would crowd out the one that it is for.
+ */
+static bool cached_entry(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset,
+                         struct floe_index_entry *out)
+{
+    struct floe_index_hit hit;
+    if (floe_index_lookup(ix, offset, &hit) != FLOE_OK)
+        return false;
+    while (hit.level > 0) {
+        struct extent *x = cache_find(rd, hit.level, &hit.entry);
+        if (!x || x->get || !x->page || floe_index_page_check(x->page, &hit, NULL) != FLOE_OK ||
+            floe_index_page_lookup(x->page, offset, &hit) != FLOE_OK)
+            return false;
+    }
+    *out = hit.entry;
+    return true;
+}
+
 uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix,
                          const struct floe_index_entry *first, uint64_t bytes, int64_t high_watermark,
                          struct floe_index_entry *last)
@@ -150,7 +168,7 @@ uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix
     struct floe_index_entry e;
     *last = *first;
     for (uint32_t n = 1; n < READ_EXTENT_BLOCKS && last->end_offset < high_watermark; n++) {
-        if (reader_find_entry(rd, ix, NULL, last->end_offset, &e, NULL) != FIND_FOUND || e.seq != last->seq ||
+        if (!cached_entry(rd, ix, last->end_offset, &e) || e.seq != last->seq ||
             !floe_session_name_eq(&e.session, &last->session) ||
             e.position != last->position + last->length || e.base_offset >= high_watermark ||
             e.position + e.length - first->position > bytes || cache_find(rd, 0, &e))

@@ -214,13 +214,17 @@ static enum floe_err apply_list(struct front *f, struct cargo *c, struct wire *w
 static void watched(struct front *f, struct cargo *c, struct wire *w, enum floe_err result)
 {
     struct floe_sim_bucket *b = f->bucket;
-    floe_sim_note(b->sim, f->node, "store %s%s %s%s%s -> %s%s%s", floe_sim_kind_name(c->kind),
+    char range[48] = "";
+    if (c->kind == FLOE_STORE_GET)
+        snprintf(range, sizeof range, " [%lld +%llu]", (long long)c->offset, (unsigned long long)c->length);
+    floe_sim_note(b->sim, f->node, "store %s%s %s%s%s%s -> %s%s%s", floe_sim_kind_name(c->kind),
                   c->kind != FLOE_STORE_PUT     ? ""
                   : c->cond == FLOE_PUT_CREATE  ? "(create)"
                   : c->cond == FLOE_PUT_REPLACE ? "(replace)"
                                                 : "",
-                  c->key, c->nonce[0] ? " nonce " : "", c->nonce, result ? floe_err_name(result) : "ok",
-                  w->fault ? ", fault " : "", w->fault ? floe_sim_fault_name(w->fault) : "");
+                  c->key, range, c->nonce[0] ? " nonce " : "", c->nonce,
+                  result ? floe_err_name(result) : "ok", w->fault ? ", fault " : "",
+                  w->fault ? floe_sim_fault_name(w->fault) : "");
     if (!b->watch)
         return;
     struct floe_sim_store_event e = {
