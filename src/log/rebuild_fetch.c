@@ -79,6 +79,23 @@ bool floe_rebuild_passed(const struct floe_rebuild_source *src, uint64_t end)
 
 static void on_tail(struct floe_store_req *r);
 
+static void limit(struct floe_store_req *r)
+{
+    r->attempts = FLOE_REBUILD_ATTEMPTS;
+    r->try_us = FLOE_REBUILD_TRY_US + r->length / 10;
+    r->timeout_us = r->try_us << FLOE_REBUILD_ATTEMPTS;
+}
+
+/* True when the request was sent once more. */
+static bool anew(struct floe_log *log, struct floe_store_req *r, uint32_t *windows)
+{
+    if (r->err.code != FLOE_ETIMEOUT || ++*windows >= FLOE_REBUILD_WINDOWS)
+        return false;
+    floe_store_req_fini(r);
+    floe_store_submit(log->cfg.store, r);
+    return true;
+}
+
 static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
 {
     struct floe_log *log = get->source->group->log;
@@ -86,10 +103,9 @@ static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
                                        .cls = FLOE_STORE_DATA,
                                        .offset = -(int64_t)bytes,
                                        .length = bytes,
-                                       .attempts = FLOE_REBUILD_ATTEMPTS,
-                                       .try_us = FLOE_REBUILD_TRY_US + bytes / 10,
                                        .done = on_tail,
                                        .user = get};
+    limit(&get->req);
     floe_chain_key(get->req.key, &get->source->session, get->seq);
     get->active = true;
     floe_store_submit(log->cfg.store, &get->req);
@@ -161,6 +177,8 @@ static void on_tail(struct floe_store_req *r)
     struct floe_rebuild_get *get = r->user;
     struct floe_rebuild_source *src = get->source;
     struct floe_rebuild *g = src->group;
+    if (anew(g->log, r, &get->windows))
+        return;
     get->active = false;
     get->err = r->err;
     if (r->err.code == FLOE_ENOTFOUND)
@@ -227,6 +245,8 @@ static void on_range(struct floe_store_req *r)
 {
     struct floe_rebuild_range *range = r->user;
     struct floe_rebuild *g = range->group;
+    if (anew(g->log, r, &range->windows))
+        return;
     for (uint32_t i = 0; i < range->n; i++) {
         struct floe_rebuild_ckpt *it = &range->items[i];
         struct floe_rebuild_part *rp = it->part;
@@ -269,10 +289,9 @@ enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t s
                                 .cls = FLOE_STORE_DATA,
                                 .offset = (int64_t)items[0].position,
                                 .length = items[n - 1].position + items[n - 1].length - items[0].position,
-                                .attempts = FLOE_REBUILD_ATTEMPTS,
                                 .done = on_range,
                                 .user = range};
-    range->req.try_us = FLOE_REBUILD_TRY_US + range->req.length / 10;
+    limit(&range->req);
     floe_chain_key(range->req.key, &src->session, seq);
     floe_list_push_back(&g->ranges, &range->link);
     floe_store_submit(g->log->cfg.store, &range->req);

@@ -5,7 +5,10 @@
 #include "log_int.h"
 
 #define FLOE_REBUILD_GETS_MAX 32u /* footers in flight, of one group */
-#define FLOE_REBUILD_ATTEMPTS 5u
+/* Each GET has a few attempts within a window of time; one whose window ends is asked for anew, so that an
+ * outage is not outlived by the GETs that it swallowed. */
+#define FLOE_REBUILD_ATTEMPTS 4u
+#define FLOE_REBUILD_WINDOWS 8u
 #define FLOE_REBUILD_TRY_US 250000u       /* an attempt's first limit, and 10 MB/s */
 #define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
 #define FLOE_REBUILD_RANGE_GAP (64u << 10)
@@ -40,6 +43,7 @@ struct floe_rebuild_get {
     struct floe_rebuild_source *source;
     uint64_t seq;
     bool active, ready;
+    uint32_t windows; /* that ended without an answer */
     struct floe_error err;
 };
 struct floe_key_range {
@@ -67,7 +71,7 @@ struct floe_rebuild_range {
     struct floe_list link;
     struct floe_rebuild *group;
     struct floe_store_req req;
-    uint32_t n;
+    uint32_t n, windows;
     struct floe_rebuild_ckpt items[];
 };
 struct floe_rebuild {

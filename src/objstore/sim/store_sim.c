@@ -1,4 +1,5 @@
-/* The front end: requests of one node, and their copies on the wire.
+/* The front end: requests of one node, and their copies on the wire. Long because: a request, its copies and
+ * the bucket's side of them are one machine, which is read together.
  *
  * `struct cargo` is what was asked (shared by all copies), `struct wire` one copy on its way, `struct op` the
  * caller's waiting request. An op ends by answer, time-out, cancel or the node's death; its wires go on.
