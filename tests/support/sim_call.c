@@ -150,12 +150,24 @@ static void on_serving(struct floe_log_waiter *w)
     else if (!k->done)
         call_free(k);
 }
+/* A broker starts no request of a connection while an earlier one of it waits. */
+static bool behind_another(const struct simcall *k)
+{
+    FLOE_LIST_EACH(it, &k->proc->calls)
+    {
+        const struct simcall *other = FLOE_LIST_ENTRY(it, struct simcall, at_proc);
+        if (other != k && other->lane == k->lane && other->waiting)
+            return true;
+    }
+    return false;
+}
 static void serve_produce(struct simcall *k)
 {
     struct simproc *p = k->proc;
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     struct floe_partition *part;
-    if (!k->waited && floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_REBUILDING) {
+    if (!k->waited &&
+        ((k->lane && behind_another(k)) || floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_REBUILDING)) {
         k->waited = k->waiting = true;
         k->waiter = (struct floe_log_waiter){.fn = on_serving, .user = k};
         floe_log_wait_serving(p->log, &tp, &k->waiter);
