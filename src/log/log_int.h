@@ -278,6 +278,7 @@ enum floe_err floe_build_note_tier(struct floe_log_segment *seg, uint64_t seq) F
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
 /* stage.c */
+#define FLOE_STAGE_BEHIND (4u << 20)  /* bytes on their way into the tier: with more, it is behind */
 #define FLOE_STAGE_STALL_US 300000ull /* without a commit for so long the store does not keep up */
 /* An acks=1 entry goes into the tier before its answer; but while segments queue for the store and the store
  * is what commits them steadily, the commit answers, which promises more and costs less. */
@@ -366,6 +367,7 @@ struct floe_log {
     struct floe_timer stage_stall; /* armed while there are any */
     uint64_t tier_from, tier_next; /* where what a former session left may start; next sequence number */
     uint64_t spilling;             /* bytes on their way to the tier */
+    uint64_t staging;              /* bytes of puts in the tier that are under way */
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
     struct floe_list rebuilds, rechecks;

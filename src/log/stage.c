@@ -86,6 +86,7 @@ static void on_put(struct floe_tier_op *top)
     struct floe_log *log = op->log;
     struct floe_entry *e = op->e;
     bool ok = top->err.code == FLOE_OK;
+    log->staging -= op->n;
     if (op->spill)
         log->spilling -= op->n;
     if (ok)
@@ -138,6 +139,7 @@ static void put_entry(struct floe_entry *e, bool durable, bool spill)
                                    .done = on_put,
                                    .user = op};
     floe_list_push_back(&log->stage_ops, &op->link);
+    log->staging += op->n;
     if (spill)
         log->spilling += op->n;
     tier->ops->put(tier, &op->op);
@@ -152,12 +154,12 @@ void floe_stage_put(struct floe_entry *e, bool durable)
     put_entry(e, durable, false);
 }
 
-/* The store limits what comes in, and takes it steadily. */
+/* The store takes steadily what comes in, and it limits that, or the disk is slower than it. */
 static bool store_keeps_up(const struct floe_log *log)
 {
     const struct floe_chain *c = &log->chain;
-    return c->puts_n >= log->cfg.puts_in_flight_max && !floe_list_empty(&c->waiting) &&
-           log->cfg.hooks.alive(log->cfg.hooks.user) &&
+    bool queued = c->puts_n >= log->cfg.puts_in_flight_max && !floe_list_empty(&c->waiting);
+    return (queued || log->staging > FLOE_STAGE_BEHIND) && log->cfg.hooks.alive(log->cfg.hooks.user) &&
            floe_loop_now_us(log->cfg.loop) - c->commit_us < FLOE_STAGE_STALL_US;
 }
 
