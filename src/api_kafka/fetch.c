@@ -12,6 +12,8 @@
 #include <floe/base/assert.h>
 #include <stdlib.h>
 
+#define SHARE_MIN (1u << 20) /* of an answer, for each partition in turn while there is room */
+
 struct item {
     struct fetch *f;
     struct floe_kafka_FetchResponse_PartitionData *out;
@@ -252,16 +254,22 @@ static void pass(struct fetch *f)
     bool first = true;
     f->no_room = floe_budget_used(&f->api->answers) >= f->api->answers.limit;
     f->starting = true;
+    uint32_t todo = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         left -= f->items[i].settled ? FLOE_MIN(f->items[i].read.bytes, left) : 0;
         first = first && !(f->items[i].settled && f->items[i].read.bytes);
+        todo += !f->items[i].settled;
     }
     for (uint32_t i = 0; i < f->n; i++) {
         struct item *it = &f->items[i];
+        /* A fair share of the answer: the first few partitions would else leave nothing to those behind them.
+         */
+        uint32_t share = FLOE_MAX(left / FLOE_MAX(todo, 1u), SHARE_MIN);
+        todo -= !it->settled;
         if (!it->readable || it->settled || !locate(it) || f->no_room)
             continue;
         uint32_t max = it->in->PartitionMaxBytes > 0 ? (uint32_t)it->in->PartitionMaxBytes : 0;
-        max = FLOE_MIN(max, left);
+        max = FLOE_MIN(max, FLOE_MIN(share, left));
         start_read(it, max, first);
         /* What is being read from the store counts in full until it is there. */
         uint32_t got = it->reading ? max : it->read.bytes;
