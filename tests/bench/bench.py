@@ -2,7 +2,8 @@
 """The bench: one table of ratios against the raw limit, each pair measured one after the other in this run.
 
 Run by `scripts/test bench`, beside a real S3 server on this machine, whose CPU it shares: figures in MB/s are this machine's,
-the ratios are what counts. FLOE_TEST_SECONDS is the length of each load (8).
+the ratios are what counts. Bare PUTs and GETs are taken while the generator sends to a sink at the rate that the broker
+reached, so that both sides pay for the generator and its sockets. FLOE_TEST_SECONDS is the length of each load (8).
 """
 import os, re, shutil, socket, subprocess, sys, tempfile, time
 
@@ -59,12 +60,12 @@ def produce(b, topic, acks, seconds=SECONDS):
     return load("produce", b.addr, topic, PARTITIONS, CONNECTIONS, BATCH, seconds, acks, IN_FLIGHT)
 
 
-def with_sink(fn):
-    """Runs fn while the generator produces to a sink: what it and the sockets cost is paid on both sides."""
+def beside_sink(mb_s, fn):
+    """Runs fn while the generator sends to a sink at that rate: what generator and sockets cost is paid on both sides."""
     sink = subprocess.Popen([LOAD, "sink"], stdout=subprocess.PIPE)
     port = sink.stdout.readline().decode().strip()
-    rate = subprocess.Popen([LOAD, "produce", "127.0.0.1:" + port, "sink", PARTITIONS, "1", BATCH, SECONDS, "-1", "1"],
-                            stdout=subprocess.DEVNULL)
+    rate = subprocess.Popen([LOAD, "produce", "127.0.0.1:" + port, "sink", PARTITIONS, "2", BATCH, "100", "-1", "1",
+                             str(mb_s)], stdout=subprocess.DEVNULL)
     try:
         return fn()
     finally:
@@ -80,7 +81,7 @@ def throughput(folder):
         c0 = cpu(b.proc.pid)
         all_ = produce(b, "t", "-1")
         c1 = cpu(b.proc.pid)
-        put = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["PUT"]
+        put = beside_sink(all_["mb_s"], lambda: bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["PUT"])
         row("produce acks=all, MB/s", f"{all_['mb_s']:.0f}", f"bare PUT {put['MB/s']:.0f}",
             f"{all_['mb_s'] / put['MB/s']:.2f}", "0.80")
         row("  p50 / p99, ms", f"{all_['p50_ms']:.0f} / {all_['p99_ms']:.0f}",
@@ -92,9 +93,11 @@ def throughput(folder):
         c0 = cpu(b.proc.pid)
         replay = load("consume", b.addr, "t", PARTITIONS, "2", "120")
         c1 = cpu(b.proc.pid)
-        get = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"]
+        get = beside_sink(replay["mb_s"], lambda: bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"])
+        alone = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"]
         row("replay from the store, MB/s", f"{replay['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
             f"{replay['mb_s'] / get['MB/s']:.2f}", "0.80")
+        row("  bare GET with nothing beside it, MB/s", f"{alone['MB/s']:.0f}")
         row("  CPU of the broker, s/GB", f"{(c1 - c0) / replay['bytes'] * 1e9:.2f}")
         again = load("consume", b.addr, "t", PARTITIONS, "2", "120")
         row("replay once more, MB/s", f"{again['mb_s']:.0f}")

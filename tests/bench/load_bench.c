@@ -1,7 +1,7 @@
 /* Load generator for the bench: Kafka's protocol with next to no work of its own, so that what is measured is
  * the broker.
  *
- *   load_bench produce HOST:PORT TOPIC PARTITIONS CONNECTIONS BATCH_BYTES SECONDS ACKS IN_FLIGHT
+ *   load_bench produce HOST:PORT TOPIC PARTITIONS CONNECTIONS BATCH_BYTES SECONDS ACKS IN_FLIGHT [MB_S]
  *   load_bench consume HOST:PORT TOPIC PARTITIONS CONNECTIONS SECONDS     from offset 0 on, until the end or
  * the time is up load_bench sink                                                       answers every Produce
  * at once; prints its port
@@ -39,7 +39,7 @@ static struct {
     struct sockaddr_in at;
     const char *topic;
     int partitions, connections, batch_bytes, acks, in_flight;
-    double seconds;
+    double seconds, mb_s; /* mb_s: at most so fast; 0: as fast as it goes */
 } o;
 static atomic_bool over;
 
@@ -203,9 +203,15 @@ static void *produce(void *arg)
     struct worker *w = arg;
     double *begun = calloc((size_t)o.in_flight, sizeof *begun);
     uint64_t sent = 0, done = 0;
+    double from = now();
     uint8_t *buf = NULL;
     size_t cap = 0;
     while (!over || done < sent) {
+        if (o.mb_s > 0 && sent == done) {
+            double ahead = (double)(sent * batch.n) * o.connections / (o.mb_s * 1e6) - (now() - from);
+            if (ahead > 0)
+                usleep((useconds_t)(ahead * 1e6));
+        }
         while (!over && sent - done < (uint64_t)o.in_flight) {
             const struct floe_writer *r =
                 &requests[((uint64_t)w->id + sent * (uint64_t)o.connections) % (uint64_t)o.partitions];
@@ -412,7 +418,7 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "sink") == 0)
         sink();
-    bool producing = argc == 10 && strcmp(argv[1], "produce") == 0;
+    bool producing = (argc == 10 || argc == 11) && strcmp(argv[1], "produce") == 0;
     if (!producing && !(argc == 7 && strcmp(argv[1], "consume") == 0)) {
         fprintf(stderr, "usage: see the comment at the top of load_bench.c\n");
         return 2;
@@ -429,6 +435,7 @@ int main(int argc, char **argv)
     o.batch_bytes = atoi(argv[6]);
     o.acks = atoi(argv[8]);
     o.in_flight = atoi(argv[9]);
+    o.mb_s = argc == 11 ? atof(argv[10]) : 0;
     floe_writer_init(&batch, 32 << 20);
     make_batch(&batch);
     requests = make_requests(&batch);
