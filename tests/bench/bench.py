@@ -110,7 +110,7 @@ def tail(folder):
     b = broker(folder, "tail").start()
     try:
         floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
-        produce(b, "t", "-1", "0.3")
+        produce(b, "t", "-1", "0.1")
         hot = load("consume", b.addr, "t", PARTITIONS, "2", "60")
         row("consume from memory, MB/s", f"{hot['mb_s']:.0f}")
     finally:
