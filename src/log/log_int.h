@@ -278,7 +278,7 @@ enum floe_err floe_build_note_tier(struct floe_log_segment *seg, uint64_t seq) F
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
 /* stage.c */
-#define FLOE_STAGE_BEHIND (4u << 20)  /* bytes on their way into the tier: with more, it is behind */
+#define FLOE_STAGE_BEHIND (1u << 20)  /* bytes on their way into the tier: with more, it is behind */
 #define FLOE_STAGE_STALL_US 300000ull /* without a commit for so long the store does not keep up */
 /* An acks=1 entry goes into the tier before its answer; but while segments queue for the store and the store
  * is what commits them steadily, the commit answers, which promises more and costs less. */
