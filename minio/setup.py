@@ -115,7 +115,13 @@ def main():
     expect("policy", request("PUT", admin + "/add-canned-policy", {"name": name}, json.dumps(policy).encode()), (200,))
     expect("user", request("PUT", admin + "/add-user", {"accessKey": user}, sealed(
         {"secretKey": os.environ["AWS_SECRET_ACCESS_KEY"], "status": "enabled"})), (200,))
-    status, body = request("POST", admin + "/idp/builtin/policy/attach", {}, sealed({"policies": [name], "user": user}))
+    # MinIO knows what was just made only a moment later.
+    end = time.monotonic() + 10
+    while True:
+        status, body = request("POST", admin + "/idp/builtin/policy/attach", {}, sealed({"policies": [name], "user": user}))
+        if status != 404 or time.monotonic() > end:
+            break
+        time.sleep(0.1)
     if b"PolicyChangeAlreadyApplied" not in body:
         expect("policy of the user", (status, body), (200,))
 
