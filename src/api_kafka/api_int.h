@@ -63,6 +63,10 @@ struct api_endpoint *api_endpoints(struct floe_request *rq, uint32_t *n);
 struct floe_node_info *api_nodes(struct floe_request *rq, uint32_t *n);
 void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node, struct api_endpoint *out);
 
+/* KIP-320: the error of a client that speaks of another leader epoch than the partition's; 0 where it fits,
+ * or names none (-1). */
+int16_t api_epoch_error(const struct floe_partition *p, int32_t want);
+
 /* Can the partition be used here? */
 enum api_place { API_SERVING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };
 enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,

@@ -46,6 +46,14 @@ void api_give_up(struct floe_request *rq)
     floe_request_close(rq, "the request needs more memory than a request may take");
 }
 
+int16_t api_epoch_error(const struct floe_partition *p, int32_t want)
+{
+    int32_t epoch = floe_partition_epoch(p);
+    if (want < 0 || want == epoch)
+        return 0;
+    return want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH;
+}
+
 bool api_leader(struct floe_api *api, const struct floe_tp *tp, int32_t *node, int32_t *epoch)
 {
     struct floe_lease_entry e;
@@ -174,8 +182,6 @@ struct ready {
     const struct api_want *wants;
     uint32_t n, refreshing;
 };
-
-static void ready_leases(struct ready *r);
 
 static void shard_refreshed(void *user, const struct floe_error *err)
 {

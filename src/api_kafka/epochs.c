@@ -25,14 +25,11 @@ static void serve(struct floe_request *rq,
     case API_SERVING:
         break;
     }
-    int32_t epoch = floe_partition_epoch(p);
-    if (in->CurrentLeaderEpoch >= 0 && in->CurrentLeaderEpoch != epoch) {
-        out->ErrorCode =
-            in->CurrentLeaderEpoch < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH;
+    out->ErrorCode = api_epoch_error(p, in->CurrentLeaderEpoch);
+    if (out->ErrorCode)
         return;
-    }
     int64_t end = -1;
-    if (in->LeaderEpoch <= epoch)
+    if (in->LeaderEpoch <= floe_partition_epoch(p))
         out->LeaderEpoch = floe_partition_epoch_end(p, in->LeaderEpoch, &end);
     out->EndOffset = out->LeaderEpoch >= 0 ? end : -1;
 }

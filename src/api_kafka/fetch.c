@@ -121,9 +121,9 @@ static void fail(struct item *it, int16_t error)
 /* Is the client's history the leader's? KIP-320: older, newer or diverging epochs. */
 static bool epochs_fit(struct item *it, const struct floe_partition *p)
 {
-    int32_t epoch = floe_partition_epoch(p), want = it->in->CurrentLeaderEpoch;
-    if (want >= 0 && want != epoch) {
-        fail(it, want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH);
+    int16_t error = api_epoch_error(p, it->in->CurrentLeaderEpoch);
+    if (error) {
+        fail(it, error);
         return false;
     }
     if (it->in->LastFetchedEpoch >= 0 && it->in->FetchOffset > 0) {

@@ -73,14 +73,15 @@ static bool timestamp_served(int64_t ts, int16_t version)
 static void serve(struct item *it, const struct floe_partition *p)
 {
     struct floe_api *api = it->l->api;
-    int32_t epoch = floe_partition_epoch(p), want = it->in->CurrentLeaderEpoch;
+    int32_t epoch = floe_partition_epoch(p);
+    int16_t error = api_epoch_error(p, it->in->CurrentLeaderEpoch);
     int64_t ts = it->in->Timestamp;
     if (!timestamp_served(ts, it->l->rq->head.api_version)) {
         finish(it, FLOE_KERR_UNSUPPORTED_VERSION);
         return;
     }
-    if (want >= 0 && want != epoch) {
-        finish(it, want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH);
+    if (error) {
+        finish(it, error);
         return;
     }
     if (ts == LATEST) {

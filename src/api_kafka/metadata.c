@@ -1,8 +1,5 @@
-/* Metadata 0–13, DescribeCluster 0–2, DescribeTopicPartitions 0: who leads what, and where it listens. */
+/* Metadata 0–13, DescribeCluster 0–2: who leads what, and where it listens. */
 #include "api_kafka/api_int.h"
-#include <floe/kafka/configs.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #define NO_OPERATIONS INT32_MIN
 #define TOPIC_OPERATIONS                                                                                     \
