@@ -128,6 +128,11 @@ struct floe_catalog_op {
 /* In whatever state; null when it is not known. */
 const struct floe_topic *floe_catalog_find_id(struct floe_catalog *c, const struct floe_uuid *id);
 
+/* stop.c: sends a private API's request to a peer, its body encoded into `bytes` (of `cap`); `user` of the
+ * call is set by the caller before. False: it could not be encoded, and nothing was sent. */
+bool floe_catalog_call_peer(struct floe_catalog *c, const struct floe_node_info *node, int16_t key,
+                            const void *rq, struct floe_peer_call *call, struct floe_bufslice *body,
+                            uint8_t *bytes, size_t cap);
 /* stop.c: makes every holder of op->topic stop, then takes its leases out; then `next`. */
 void floe_catalog_stop_holders(struct floe_catalog_op *op);
 void floe_catalog_stop_fini(struct floe_catalog_op *op);

@@ -41,35 +41,41 @@ static void answered(struct floe_peer_call *call)
         ask_holders(h->op);
 }
 
+bool floe_catalog_call_peer(struct floe_catalog *c, const struct floe_node_info *node, int16_t key,
+                            const void *rq, struct floe_peer_call *call, struct floe_bufslice *body,
+                            uint8_t *bytes, size_t cap)
+{
+    const struct floe_kafka_api *api = floe_kafka_api_find(key);
+    struct floe_writer w;
+    floe_writer_init(&w, cap);
+    bool ok = floe_kafka_encode(api->request, api->max, rq, &w, NULL) == FLOE_OK && !w.bad;
+    if (ok) {
+        memcpy(bytes, w.p, w.n);
+        *body = (struct floe_bufslice){NULL, bytes, w.n};
+        call->api_key = api->key;
+        call->api_version = api->max;
+        call->flexible = true;
+        call->body = body;
+        call->body_count = 1;
+        memcpy(call->addr, node->peer_addr, sizeof call->addr);
+        c->cfg.peers->ops->call(c->cfg.peers, call);
+    }
+    floe_writer_fini(&w);
+    return ok;
+}
+
 static void ask_peer(struct floe_catalog_op *op, struct topic_holder *h, const struct floe_node_info *node)
 {
-    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_PEER_TOPIC_DELETED);
     struct floe_kafka_PeerTopicDeletedRequest rq;
-    struct floe_writer w;
-    floe_kafka_defaults(api->request, &rq);
+    floe_kafka_defaults(&floe_kafka_PeerTopicDeletedRequest_desc, &rq);
     rq.ClusterId = op->c->cfg.cluster;
     rq.TopicId = op->topic->id;
     rq.NodeId = h->session.node;
     rq.NodeEpoch = h->session.epoch;
     rq.SessionId = (int64_t)h->session.id;
-    floe_writer_init(&w, sizeof h->bytes);
-    bool ok = floe_kafka_encode(api->request, api->max, &rq, &w, NULL) == FLOE_OK && !w.bad;
-    if (ok) {
-        memcpy(h->bytes, w.p, w.n);
-        h->body = (struct floe_bufslice){NULL, h->bytes, w.n};
-        h->call = (struct floe_peer_call){.api_key = api->key,
-                                          .api_version = api->max,
-                                          .flexible = true,
-                                          .body = &h->body,
-                                          .body_count = 1,
-                                          .timeout_us = 2000000,
-                                          .done = answered,
-                                          .user = h};
-        memcpy(h->call.addr, node->peer_addr, sizeof h->call.addr);
-        h->calling = true;
-        op->c->cfg.peers->ops->call(op->c->cfg.peers, &h->call);
-    }
-    floe_writer_fini(&w);
+    h->call = (struct floe_peer_call){.timeout_us = 2000000, .done = answered, .user = h};
+    h->calling = floe_catalog_call_peer(op->c, node, FLOE_PEER_TOPIC_DELETED, &rq, &h->call, &h->body,
+                                        h->bytes, sizeof h->bytes);
 }
 
 /* One look at a holder: has it stopped, or is it asked now? */

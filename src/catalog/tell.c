@@ -44,33 +44,17 @@ static void call_again(struct floe_timer *timer)
 static void tell(struct topic_told *t, const struct floe_node_info *node)
 {
     struct floe_catalog_op *op = t->op;
-    const struct floe_kafka_api *api = floe_kafka_api_find(FLOE_PEER_TOPIC_CHANGED);
     struct floe_kafka_PeerTopicChangedRequest rq;
-    struct floe_writer w;
-    floe_kafka_defaults(api->request, &rq);
+    floe_kafka_defaults(&floe_kafka_PeerTopicChangedRequest_desc, &rq);
     rq.ClusterId = op->c->cfg.cluster;
     rq.Name = floe_kstr(op->name);
     rq.Revision = (int64_t)op->topic->rev;
-    floe_writer_init(&w, sizeof t->bytes);
-    if (floe_kafka_encode(api->request, api->max, &rq, &w, NULL) == FLOE_OK && !w.bad) {
-        memcpy(t->bytes, w.p, w.n);
-        t->body = (struct floe_bufslice){NULL, t->bytes, w.n};
-        t->call = (struct floe_peer_call){.api_key = api->key,
-                                          .api_version = api->max,
-                                          .flexible = true,
-                                          .body = &t->body,
-                                          .body_count = 1,
-                                          .timeout_us = (uint64_t)node->lease_ms * 1000,
-                                          .done = told,
-                                          .user = t};
-        memcpy(t->call.addr, node->peer_addr, sizeof t->call.addr);
-        floe_timer_init(&t->retry, call_again, t);
-        t->until_us = floe_loop_now_us(op->c->cfg.loop) + t->call.timeout_us;
-        t->calling = true;
-        op->telling++;
-        op->c->cfg.peers->ops->call(op->c->cfg.peers, &t->call);
-    }
-    floe_writer_fini(&w);
+    t->call = (struct floe_peer_call){.timeout_us = (uint64_t)node->lease_ms * 1000, .done = told, .user = t};
+    floe_timer_init(&t->retry, call_again, t);
+    t->until_us = floe_loop_now_us(op->c->cfg.loop) + t->call.timeout_us;
+    t->calling = floe_catalog_call_peer(op->c, node, FLOE_PEER_TOPIC_CHANGED, &rq, &t->call, &t->body,
+                                        t->bytes, sizeof t->bytes);
+    op->telling += t->calling;
 }
 
 void floe_catalog_tell_peers(struct floe_catalog_op *op)
