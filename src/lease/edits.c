@@ -2,6 +2,8 @@
  * is judged by what is there, never by what was sent: so it can be applied again after any answer. */
 #include "lease_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdlib.h>
 
 static void refuse(struct lease_edit *e, enum floe_err code, const char *why)
@@ -59,12 +61,17 @@ static void take(struct floe_lease *l, struct lease_edit *e, struct lease_doc *d
         return;
     }
     memcpy(spans, at->e.spans, n * sizeof *spans);
+    if (FLOE_MUTANT(SPAN_END_EARLY) && e->key > 0)
+        e->key--;
     if (spans[n - 1].first < e->key)
         spans[n - 1].end = e->key;
     else
         n--; /* nothing was written in it */
+    if (FLOE_MUTANT(SPAN_DROPPED_EARLY))
+        n = 0;
     spans[n++] = (struct floe_span){.session = e->session,
-                                    .first = l->cfg.hooks.next_key(l->cfg.hooks.user),
+                                    .first = l->cfg.hooks.next_key(l->cfg.hooks.user) +
+                                             (FLOE_MUTANT(SPAN_HINT_HIGH) ? 1 : 0),
                                     .end = FLOE_SPAN_OPEN,
                                     .epoch = e->epoch + 1};
     at->e.spans = spans;
@@ -87,7 +94,7 @@ static void checkpoint(struct floe_lease *l, struct lease_edit *e, struct lease_
     if (c->present && floe_session_name_eq(&c->session, &e->ref.session) && c->seq >= e->ref.seq)
         return;
     struct floe_span own = at->e.spans[at->e.span_count - 1];
-    own.first = FLOE_MAX(own.first, e->ref.seq);
+    own.first = FLOE_MAX(own.first, e->ref.seq + (FLOE_MUTANT(CHECKPOINT_COVERS_ITSELF) ? 1 : 0));
     if (!lease_doc_set_spans(doc, at, &own, 1)) {
         refuse(e, FLOE_ENOMEM, "out of memory");
         return;

@@ -14,6 +14,7 @@
 #include "lease_int.h"
 
 #include <floe/base/crc32c.h>
+#include <floe/base/mutant.h>
 
 #include <stdlib.h>
 
@@ -142,8 +143,8 @@ static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct 
         release(l, v);
         known = false;
     }
-    if (v->released >= e->epoch || v->state == SERVED_ADOPTING || v->state == SERVED_SERVING ||
-        l->own.state == OWN_ENDING)
+    if ((v->released >= e->epoch && !FLOE_MUTANT(RELEASED_ADOPTED)) || v->state == SERVED_ADOPTING ||
+        v->state == SERVED_SERVING || l->own.state == OWN_ENDING)
         return;
     if (v->state == SERVED_WAITING && now < v->retry_us) {
         wake_at(s, v->retry_us);
@@ -161,6 +162,11 @@ static bool holder_end(struct floe_lease *l, const struct floe_session_name *h, 
     if (lease_end_find(l, h, end, since))
         return true;
     struct lease_node *n = lease_node_make(l, h->node);
+    if (FLOE_MUTANT(TAKEN_UNSEALED) && n->present && n->rec.info.state == FLOE_NODE_FENCED) {
+        *end = n->rec.info.committed;
+        *since = n->fenced_us;
+        return true;
+    }
     if (!n->loaded || (n->present && n->rec.info.session.epoch < h->epoch)) {
         if (n->read == NULL && lease_now(l) >= n->next_read_us)
             lease_node_read(l, n);

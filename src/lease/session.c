@@ -11,6 +11,8 @@
  * next start knows its own ghost. */
 #include "lease_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -47,7 +49,7 @@ bool floe_lease_alive(struct floe_lease *l)
 {
     /* Once the record of the end is on its way, another may hold the leases before its answer is here. */
     return lease_own_open(l) && l->ending.step < END_RECORD &&
-           lease_now(l) - l->own.alive_from_us < l->lease_us;
+           (lease_now(l) - l->own.alive_from_us < l->lease_us || FLOE_MUTANT(ALIVE_FOREVER));
 }
 
 /* ---- renewal --------------------------------------------------------------------------------------- */
@@ -82,7 +84,7 @@ static void renewed(struct floe_lease *l, uint64_t sent_us, const char *version)
     uint64_t now = lease_now(l);
     /* Whoever asked in between was told that nothing counts, and waits to hear that it does again. */
     o->tell_lapse |= o->told_alive && now - o->alive_from_us >= l->lease_us;
-    o->alive_from_us = FLOE_MAX(o->alive_from_us, sent_us);
+    o->alive_from_us = FLOE_MAX(o->alive_from_us, FLOE_MUTANT(ALIVE_FROM_ANSWER) ? now : sent_us);
     snprintf(o->version, sizeof o->version, "%s", version);
     o->try_count = 0;
     uint64_t age = now - o->alive_from_us;

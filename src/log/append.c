@@ -1,6 +1,8 @@
 /* Append: one validated batch gets its offsets and a place in the open segment, or its reason why not. */
 #include "log_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <floe/kafka/codec.h>
 
 static enum floe_err refuse(struct floe_log_append *a, enum floe_err code, int16_t kafka_error,
@@ -20,12 +22,13 @@ static enum floe_err answer_duplicate(struct floe_partition *p, struct floe_log_
         dup->base_offset >= p->high_watermark ? floe_partition_entry(p, dup->base_offset, NULL) : NULL;
     if (!a->done)
         return FLOE_OK;
-    if (!e && a->acks == -1 && !p->log->cfg.hooks.alive(p->log->cfg.hooks.user)) {
+    if (!e && a->acks == -1 && !p->log->cfg.hooks.alive(p->log->cfg.hooks.user) &&
+        !FLOE_MUTANT(DUPLICATE_LAPSED)) {
         /* Committed, but a lapsed session acknowledges nothing. */
         a->maybe_applied = true;
         return refuse(a, FLOE_ELAPSED, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, "the session has lapsed");
     }
-    if (e && a->acks != 0)
+    if (e && a->acks != 0 && !FLOE_MUTANT(DUPLICATE_BEFORE_COMMIT))
         floe_list_push_back(&e->dups, &a->link);
     else
         floe_log_answer(p->log, a, FLOE_OK, NULL);
@@ -129,7 +132,7 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a)
     if (!e)
         return refuse(a, FLOE_ENOMEM, 0, "out of memory");
     take(p, a, e);
-    if (a->acks == 0) {
+    if (a->acks == 0 || FLOE_MUTANT(ACK_BEFORE_COMMIT)) {
         if (a->done)
             floe_log_answer(log, a, FLOE_OK, NULL);
     } else {

@@ -4,6 +4,8 @@
  * written before this segment's blocks are entered anywhere. */
 #include <stdlib.h>
 
+#include <floe/base/mutant.h>
+
 #include "log_int.h"
 
 static bool room(void **array, uint32_t n, uint32_t *cap, size_t size)
@@ -117,6 +119,8 @@ static enum floe_err add_checkpoints(struct floe_log_segment *seg)
         floe_list_remove(&p->dirty_link);
         p->span_from = seg->put.seq;
         seg->publish[seg->publish_count++] = (struct floe_log_publish){p->tp, p->epoch};
+        if (FLOE_MUTANT(CHECKPOINT_NAMED_EARLY))
+            floe_chain_publish(log, seg);
     }
     log->chain.ckpt_over = !floe_list_empty(&log->ckpt_due);
     return FLOE_OK;
@@ -161,6 +165,8 @@ static enum floe_err enter_blocks(struct floe_log_segment *seg)
         if (rc != FLOE_OK)
             return rc;
         p->started_end = b->end_offset;
+        if (FLOE_MUTANT(READ_UNCOMMITTED))
+            p->high_watermark = b->end_offset;
         floe_checkpoint_dirty(p);
         if (floe_index_block_due(p->index) && floe_list_empty(&p->index_link))
             floe_list_push_back(&log->index_due, &p->index_link);

@@ -1,6 +1,8 @@
 /* The chain: segments in the order of their keys, and the durability point. */
 #include <stdlib.h>
 
+#include <floe/base/mutant.h>
+
 #include "log_int.h"
 
 bool floe_chain_may_send(struct floe_log *log)
@@ -35,7 +37,7 @@ void floe_chain_lost(struct floe_log *log, bool fatal, const struct floe_error *
     floe_log_kick(log);
 }
 
-static void publish(struct floe_log *log, const struct floe_log_segment *seg)
+void floe_chain_publish(struct floe_log *log, const struct floe_log_segment *seg)
 {
     struct floe_checkpoint_ref ref = {.session = log->chain.session, .seq = seg->put.seq, .present = true};
     for (uint32_t i = 0; i < seg->publish_count; i++) {
@@ -98,18 +100,22 @@ void floe_chain_commit(struct floe_log *log)
 {
     struct floe_chain *c = &log->chain;
     bool any = false;
-    while (!floe_list_empty(&c->started) && floe_chain_may_send(log)) {
+    while (!floe_list_empty(&c->started) &&
+           (floe_chain_may_send(log) || (FLOE_MUTANT(COMMIT_LAPSED) && c->open && !c->lost))) {
         struct floe_log_segment *seg = FLOE_LIST_ENTRY(c->started.next, struct floe_log_segment, link);
+        if (FLOE_MUTANT(COMMIT_OUT_OF_ORDER) && seg->link.next != &c->started &&
+            seg->state != FLOE_SEG_DURABLE)
+            seg = FLOE_LIST_ENTRY(seg->link.next, struct floe_log_segment, link);
         if (seg->state != FLOE_SEG_DURABLE)
             break;
-        FLOE_ASSERT(seg->put.seq == c->committed);
+        FLOE_ASSERT(seg->put.seq == c->committed || FLOE_MUTANT(COMMIT_OUT_OF_ORDER));
         c->committed++;
         c->commit_us = floe_loop_now_us(log->cfg.loop);
         log->stats.commits++;
         commit_batches(log, seg);
         floe_memread_keep(log, &seg->batches);
         finish_rides(log, seg);
-        publish(log, seg);
+        floe_chain_publish(log, seg);
         for (uint32_t i = 0; i < seg->tier_count; i++)
             log->cfg.tier->ops->drop(log->cfg.tier, seg->tier[i].from, seg->tier[i].to);
         log->tier_refuses = false;

@@ -258,6 +258,7 @@ struct floe_chain {
 /* chain.c */
 void floe_chain_open(struct floe_log *log, const struct floe_session_name *s);
 void floe_chain_commit(struct floe_log *log);
+void floe_chain_publish(struct floe_log *log, const struct floe_log_segment *seg);
 void floe_chain_lost(struct floe_log *log, bool fatal, const struct floe_error *why);
 /* Frees every segment; their batches have been answered with their partitions. */
 void floe_chain_abandon(struct floe_log *log);

@@ -7,6 +7,8 @@
  * reported */
 #include <stdlib.h>
 
+#include <floe/base/mutant.h>
+
 #include "reappend_int.h"
 
 #define META_NAME "reappend"
@@ -72,7 +74,7 @@ static bool read_meta(struct floe_reappend *r, const struct floe_session_name *s
     struct floe_session_name at = {.node = (int32_t)floe_le32(m.p + 16),
                                    .epoch = (int32_t)floe_le32(m.p + 20),
                                    .id = floe_le64(m.p + 24)};
-    if (!s || !floe_session_name_eq(&at, s))
+    if (!s || !floe_session_name_eq(&at, s) || FLOE_MUTANT(REAPPEND_NEW_PRODUCER))
         return false;
     r->producer_epoch = (int16_t)floe_le16(m.p + 4);
     r->producer_id = (int64_t)floe_le64(m.p + 32);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <floe/base/crc32c.h>
+#include <floe/base/mutant.h>
 
 #include "rebuild_int.h"
 
@@ -102,6 +103,8 @@ static void serve(struct floe_rebuild_part *rp)
     struct floe_error err = {.code = FLOE_OK};
     struct floe_tp tp = rp->tp;
     int32_t epoch = rp->epoch;
+    if (FLOE_MUTANT(OFFSET_REUSED) && p->next_offset > floe_index_end(p->index) - 1 && p->next_offset > 0)
+        p->next_offset--;
     if (floe_partition_begin_epoch(p, epoch, p->next_offset) != FLOE_OK) {
         floe_error_set(&err, FLOE_ENOMEM, "out of memory");
         floe_partition_destroy(p, FLOE_ENOTHOLDER);
@@ -161,7 +164,7 @@ static enum floe_err apply_block(struct floe_partition *p, const struct floe_seg
 
 static enum floe_err apply_batch(struct floe_partition *p, const struct floe_segment_batch *b)
 {
-    if (b->producer_id < 0 || b->base_sequence < 0)
+    if (b->producer_id < 0 || b->base_sequence < 0 || FLOE_MUTANT(PRODUCERS_FORGOTTEN))
         return FLOE_OK;
     struct floe_batch head = {.base_offset = b->base_offset,
                               .max_timestamp = b->max_timestamp,
@@ -223,7 +226,10 @@ static void advance(struct floe_rebuild_part *rp)
     struct floe_log *log = rp->log;
     leave_group(rp);
     floe_list_push_back(&log->rechecks, &rp->link);
-    log->cfg.hooks.recheck(log->cfg.hooks.user, &rp->tp, rp->epoch, on_recheck, rp);
+    if (FLOE_MUTANT(LEASE_NOT_READ_AGAIN))
+        on_recheck(rp, true);
+    else
+        log->cfg.hooks.recheck(log->cfg.hooks.user, &rp->tp, rp->epoch, on_recheck, rp);
 }
 
 void floe_rebuild_advance_all(struct floe_rebuild *g)
@@ -239,7 +245,8 @@ static struct floe_rebuild_span *span_of(struct floe_rebuild_part *rp, const str
 {
     for (uint32_t i = rp->cur; i < rp->span_count; i++) {
         struct floe_rebuild_span *s = &rp->spans[i];
-        if (s->source == src && s->span.first <= seq && seq < s->span.end && s->span.epoch == epoch)
+        if (s->source == src && s->span.first <= seq && seq < s->span.end &&
+            (s->span.epoch == epoch || FLOE_MUTANT(SPAN_EPOCH_IGNORED)))
             return s;
     }
     return NULL;

@@ -17,6 +17,8 @@
  */
 #include "envelope.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -330,7 +332,7 @@ static void on_readback(struct work *w)
             give_up(w);
         return;
     }
-    bool own = !absent && strcmp(sr->got_nonce, w->nonce) == 0;
+    bool own = !absent && (strcmp(sr->got_nonce, w->nonce) == 0 || FLOE_MUTANT(TABLE_NONCE_UNCHECKED));
     if (!absent && !own && parse(w, &rec, &err) == FLOE_OK)
         own = strcmp(rec.nonce, w->nonce) == 0;
     free(rec.value);

@@ -1,21 +1,32 @@
 /* floe-sim: plays seeds of the simulated cluster. Exit code 1 when one of them broke an invariant. */
+#include "sim_run.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include "simcluster.h"
+#include <unistd.h>
 
 static const char usage[] =
     "floe-sim: plays a whole cluster under virtual time, one run a seed\n"
     "\n"
     "  --seed N          one seed\n"
     "  --seeds A..B      seeds A to B\n"
+    "  --fresh N         N seeds that the time of day gives; the range is printed\n"
+    "  --file PATH       the seeds that the file lists, one a line (what stands behind is a comment)\n"
     "  --story           print everything that happens\n"
-    "  --nodes N         2 to 4 (default: by seed)\n"
+    "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
     "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
     "  --twice           play each seed twice and compare the stories\n"
-    "  --seconds N       start no new seed after so long\n";
+    "  --seconds N       start no new seed after so long\n"
+    "  --jobs N          worker processes (default: none; a crash or a hang then ends all)\n"
+    "  --progress        a line every five seconds (default: where stderr is a terminal)\n"
+#ifdef FLOE_MUTANTS
+    "  --mutants         list the mutations\n"
+    "  --mutant NAME     play with one; exit code 0 when a seed found it, 1 when none did\n"
+    "  --check PATH      play every mutation from the seed on that the file names, and those seeds without\n"
+#endif
+    ;
 
 static const struct {
     const char *name;
@@ -42,101 +53,143 @@ static bool parse_faults(const char *list, uint32_t *out)
     return true;
 }
 struct options {
-    struct simcluster_config cfg;
-    uint64_t from, to;
-    bool twice;
-    long seconds;
+    struct simrun_config run;
+    const char *mutant, *check;
+    uint64_t list[4096];
 };
+static bool read_list(struct options *o, const char *path)
+{
+    char line[1024];
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        fprintf(stderr, "cannot read %s\n", path);
+        return false;
+    }
+    o->run.from = o->run.to = 0;
+    while (fgets(line, sizeof line, f) && o->run.to < sizeof o->list / sizeof *o->list) {
+        char *end;
+        unsigned long long seed = strtoull(line, &end, 10);
+        if (end != line)
+            o->list[o->run.to++] = seed;
+    }
+    fclose(f);
+    o->run.list = o->list;
+    return o->run.to-- > 0;
+}
+static void fresh(struct options *o, uint64_t n)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    o->run.from = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    o->run.to = o->run.from + n - 1;
+    printf("fresh: --seeds %llu..%llu\n", (unsigned long long)o->run.from, (unsigned long long)o->run.to);
+    fflush(stdout);
+}
+static bool number(const char *v, uint64_t min, uint64_t max, uint64_t *out)
+{
+    char *end;
+    *out = strtoull(v, &end, 10);
+    return end != v && *end == 0 && *out >= min && *out <= max;
+}
+static bool range(const char *v, uint64_t *from, uint64_t *to)
+{
+    char *end;
+    *from = strtoull(v, &end, 10);
+    return end != v && strncmp(end, "..", 2) == 0 && number(end + 2, *from, UINT64_MAX - 1, to);
+}
+/* An option with a value. */
+static bool parse_value(struct options *o, const char *a, const char *v)
+{
+    struct simrun_config *r = &o->run;
+    uint64_t n = 0;
+    bool ok = true;
+    if (strcmp(a, "--seeds") == 0)
+        return range(v, &r->from, &r->to);
+    if (strcmp(a, "--faults") == 0)
+        return parse_faults(v, &r->sim.faults);
+    if (strcmp(a, "--file") == 0)
+        return read_list(o, v);
+    if (strcmp(a, "--mutant") == 0)
+        o->mutant = v;
+    else if (strcmp(a, "--check") == 0)
+        o->check = v;
+    else if (strcmp(a, "--seed") == 0 && (ok = number(v, 0, UINT64_MAX - 1, &n)))
+        r->from = r->to = n;
+    else if (strcmp(a, "--fresh") == 0 && (ok = number(v, 1, 1000000, &n)))
+        fresh(o, n);
+    else if (strcmp(a, "--nodes") == 0 && (ok = number(v, 1, SIM_NODES_MAX, &n)))
+        r->sim.nodes = (uint32_t)n;
+    else if (strcmp(a, "--run-ms") == 0 && (ok = number(v, 1, 100000000, &n)))
+        r->sim.run_ms = (uint32_t)n;
+    else if (strcmp(a, "--seconds") == 0 && (ok = number(v, 1, 10000000, &n)))
+        r->seconds = (uint32_t)n;
+    else if (strcmp(a, "--jobs") == 0 && (ok = number(v, 1, 64, &n)))
+        r->jobs = (uint32_t)n;
+    else
+        ok = false;
+    return ok;
+}
 static bool parse(struct options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
-        const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-        char *end = NULL;
-        if (strcmp(a, "--story") == 0) {
-            o->cfg.story = stdout;
-            continue;
-        }
-        if (strcmp(a, "--twice") == 0) {
-            o->twice = true;
-            continue;
-        }
-        if (!v)
-            return false;
-        i++;
-        if (strcmp(a, "--seed") == 0) {
-            o->from = o->to = strtoull(v, &end, 10);
-        } else if (strcmp(a, "--seeds") == 0) {
-            o->from = strtoull(v, &end, 10);
-            if (strncmp(end, "..", 2) != 0)
-                return false;
-            o->to = strtoull(end + 2, &end, 10);
-        } else if (strcmp(a, "--nodes") == 0) {
-            o->cfg.nodes = (uint32_t)strtoul(v, &end, 10);
-            if (o->cfg.nodes < 1 || o->cfg.nodes > 4)
-                return false;
-        } else if (strcmp(a, "--run-ms") == 0) {
-            o->cfg.run_ms = (uint32_t)strtoul(v, &end, 10);
-        } else if (strcmp(a, "--seconds") == 0) {
-            o->seconds = strtol(v, &end, 10);
-        } else if (strcmp(a, "--faults") == 0) {
-            if (!parse_faults(v, &o->cfg.faults))
-                return false;
-            continue;
-        } else {
-            return false;
-        }
-        if (!end || *end)
+        const char *a = argv[i];
+        if (strcmp(a, "--story") == 0)
+            o->run.sim.story = stdout;
+        else if (strcmp(a, "--twice") == 0)
+            o->run.twice = true;
+        else if (strcmp(a, "--progress") == 0)
+            o->run.progress = true;
+        else if (i + 1 >= argc || !parse_value(o, a, argv[++i]))
             return false;
     }
-    return o->from <= o->to;
+    return true;
 }
-
+static int mutant(struct options *o)
+{
+    struct simrun_result r;
+    if (!simmutant_choose(o->mutant)) {
+        fprintf(stderr, "%s is no mutation of this program: floe-sim-mutants --mutants lists them\n",
+                o->mutant);
+        return 2;
+    }
+    o->run.stop_at_first = true;
+    o->run.quiet = !o->run.sim.story;
+    if (!o->run.jobs && o->run.quiet)
+        o->run.jobs = 1; /* assertions are findings too */
+    simrun(&o->run, &r);
+    if (r.bad)
+        printf("%s: found by seed %llu, %.1f s: %s\n", o->mutant, (unsigned long long)r.first_bad, r.seconds,
+               r.sum.first);
+    else
+        printf("%s: NOT FOUND by %llu seeds, %.1f s\n", o->mutant, (unsigned long long)r.played, r.seconds);
+    return r.bad ? 0 : 1;
+}
 int main(int argc, char **argv)
 {
-    struct options o = {.cfg = {.faults = SIM_F_ALL}, .from = 1, .to = 1};
-    struct simcluster_result sum = {0};
-    uint64_t bad = 0, played = 0, slowest = 0;
+    static struct options o = {.run = {.sim = {.faults = SIM_F_ALL}, .from = 1, .to = 1}};
+    struct simrun_result r;
+    const struct simcluster_result *s = &r.sum;
+    o.run.progress = isatty(STDERR_FILENO);
+    if (argc == 2 && strcmp(argv[1], "--mutants") == 0) {
+        simmutants_list(stdout);
+        return 0;
+    }
     if (!parse(&o, argc, argv)) {
         fputs(usage, stderr);
         return 2;
     }
-    struct timespec t0, t1;
-    timespec_get(&t0, TIME_UTC);
-    for (uint64_t seed = o.from; seed <= o.to; seed++) {
-        struct simcluster_result r, again;
-        timespec_get(&t1, TIME_UTC);
-        if (o.seconds && t1.tv_sec - t0.tv_sec >= o.seconds)
-            break;
-        o.cfg.seed = seed;
-        simcluster_run(&o.cfg, &r);
-        if (o.twice) {
-            simcluster_run(&o.cfg, &again);
-            if (again.hash != r.hash) {
-                fprintf(stderr, "seed %llu: two runs differ\n", (unsigned long long)seed);
-                r.violations++;
-            }
-        }
-        if (r.violations)
-            fprintf(stderr, "seed %llu: %u violations; again: floe-sim --seed %llu --story\n",
-                    (unsigned long long)seed, r.violations, (unsigned long long)seed);
-        bad += r.violations != 0;
-        played++;
-        sum.acked += r.acked;
-        sum.read += r.read;
-        sum.records += r.records;
-        sum.kills += r.kills;
-        sum.takeovers += r.takeovers;
-        sum.segments += r.segments;
-        slowest = r.writable_us > slowest ? r.writable_us : slowest;
-    }
-    timespec_get(&t1, TIME_UTC);
+    if (o.check)
+        return simmutants_check(&o.run, o.check);
+    if (o.mutant)
+        return mutant(&o);
+    simrun(&o.run, &r);
     printf("%llu seeds, %llu with violations, %.1f s: %llu records acknowledged, %llu stored, %llu read, "
            "%llu kills, "
            "%llu adoptions, %llu segments, slowest recovery %.3f s\n",
-           (unsigned long long)played, (unsigned long long)bad,
-           (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9,
-           (unsigned long long)sum.acked, (unsigned long long)sum.records, (unsigned long long)sum.read,
-           (unsigned long long)sum.kills, (unsigned long long)sum.takeovers, (unsigned long long)sum.segments,
-           (double)slowest / 1e6);
-    return bad != 0;
+           (unsigned long long)r.played, (unsigned long long)r.bad, r.seconds, (unsigned long long)s->acked,
+           (unsigned long long)s->records, (unsigned long long)s->read, (unsigned long long)s->kills,
+           (unsigned long long)s->takeovers, (unsigned long long)s->segments, (double)s->writable_us / 1e6);
+    if (r.bad)
+        printf("the first failing seed: %llu (%s)\n", (unsigned long long)r.first_bad, s->first);
+    return r.bad != 0;
 }

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#define SIM_NODES_MAX 8
+
 /* What the nemesis may do. */
 enum simcluster_fault {
     SIM_F_KILL = 1,       /* process gone, disk stays */
@@ -29,15 +31,17 @@ enum simcluster_fault {
 struct simcluster_config {
     uint64_t seed;
     uint32_t faults; /* enum simcluster_fault bits */
-    uint32_t nodes;  /* 0: by seed, 2..4 */
+    uint32_t nodes;  /* 0: by seed, 2 to 4; at most SIM_NODES_MAX */
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
+    bool quiet;      /* not even those */
 };
 struct simcluster_result {
     uint32_t violations;
     uint64_t hash; /* of the story */
-    uint64_t acked, read, records, kills, takeovers, segments;
+    uint64_t acked, read, records, kills, takeovers, segments, topics, calls;
     uint64_t writable_us; /* the slowest partition after the faults ended */
+    char first[256];      /* the first violation */
 };
 void simcluster_run(const struct simcluster_config *cfg, struct simcluster_result *out);
 

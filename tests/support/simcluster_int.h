@@ -8,7 +8,6 @@
 
 #include "simcluster.h"
 
-#define SIM_NODES_MAX 4
 #define SIM_PARTITIONS_MAX 12
 #define SIM_PRODUCERS_MAX 7 /* the last is the probe */
 #define SIM_CONSUMERS_MAX 3
