@@ -23,6 +23,7 @@ struct floe_api_config {
     struct floe_catalog *catalog;
     struct floe_log *log;
     struct floe_uuid cluster;
+    const char *rack;                      /* this broker's; null or empty: none */
     char listeners[FLOE_LISTENER_MAX][32]; /* names, by the index in struct floe_client */
     uint32_t message_max;                  /* message.max.bytes */
     int32_t num_partitions;

@@ -60,6 +60,10 @@ struct floe_log_hooks {
      * them again: code FLOE_OK), a tier that is full or fails, what a re-append did. */
     void (*note)(void *user, const struct floe_error *err);
 
+    /* Views (below): the cached lease of a partition, and a node's record. Null: there are none. */
+    bool (*lease)(void *user, const struct floe_tp *tp, struct floe_lease_entry *out);
+    bool (*node)(void *user, int32_t node, struct floe_node_info *out);
+
     /* Re-append of what acks=1 left in the tier (design.md "Commit"). Without `reappend_producer_id` it does
      * not run and the entries stay. */
 
@@ -189,6 +193,7 @@ struct floe_log_read {
     struct floe_tp tp;
     int64_t offset;
     uint32_t max_bytes;
+    bool view;    /* of a view, not of a partition that this session holds */
     bool min_one; /* return at least one whole batch even above max_bytes (first partition of a fetch) */
     void (*done)(struct floe_log_read *r);
     void *user;
@@ -211,6 +216,40 @@ void floe_log_read_fini(struct floe_log_read *r);
 void floe_log_wait_data(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
                         struct floe_log_waiter *w);
 
+void floe_log_wait_view(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
+                        struct floe_log_waiter *w);
+
+/* Views: committed data of partitions that another session holds, read from the store (reads anywhere).
+ *
+ * A view is built when somebody asks for it: from the checkpoint and the closed spans of the partition's
+ * lease, then by following the chain of its open span, key after key; one follower a chain serves all views.
+ *  1. A key counts when an object of the chain is there and all keys are from one that is known to be
+ * committed (the session's record, a checkpoint that a lease names) up to it; nothing counts from a seal on.
+ *  2. A view's high watermark is the end of what counts. It never goes back; another lease builds a new state
+ * beside it, which takes its place when it is complete.
+ *  3. Only hooks.lease and hooks.node and the store are believed; what the holder tells is a hint.
+ * Not used for a while, it is dropped. The number of views and their memory are bounded. */
+enum floe_view_state {
+    FLOE_VIEW_NONE,     /* not here: no lease is known, no room, or the last try failed a moment ago */
+    FLOE_VIEW_BUILDING, /* asked for again in a moment, it may be there */
+    FLOE_VIEW_SERVING,
+};
+enum floe_view_state floe_log_view(struct floe_log *log, const struct floe_tp *tp,
+                                   struct floe_partition **out);
+/* Leases or sessions changed: views look at theirs again, soon. */
+void floe_log_leases_changed(struct floe_log *log);
+/* One followed chain. */
+struct floe_followed {
+    struct floe_session_name session;
+    uint64_t proven, hinted; /* keys below: known to be committed, and read; told to be by its holder */
+    uint64_t lag_us; /* since the first key that is told of and not read was told, or, where the holder tells
+                        nothing, since a key was last looked for with success */
+    uint32_t views;
+    bool ended; /* its seal was seen */
+};
+/* Returns how many; fills at most `max`. */
+uint32_t floe_log_followed(const struct floe_log *log, struct floe_followed *out, uint32_t max);
+
 /* ListOffsets by timestamp: first record at or after `timestamp`, or the record of the largest one (timestamp
  * = FLOE_LOG_MAX_TIMESTAMP). -1/-1 when there is none. */
 #define FLOE_LOG_MAX_TIMESTAMP INT64_MIN
@@ -230,7 +269,8 @@ void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
 struct floe_log_stats {
     uint64_t appends, append_bytes, segments, segment_bytes, puts, put_hedges, commits, spilled_bytes,
         reads_memory, reads_store, footers_read;
-    uint64_t pending_bytes, cache_bytes, partitions;
+    uint64_t reads_view; /* reads of views, from cache or store */
+    uint64_t pending_bytes, cache_bytes, partitions, views;
 };
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out);
 

@@ -7,8 +7,27 @@
 #define HOLD_US 10000000 /* how long a request waits for a partition that is being rebuilt */
 #define POLL_US 5000     /* how often a step without a call-back is looked at again */
 
+/* Live brokers that have a rack, by rack, and clients that were sent to one (racks.c). */
+#define API_SENT_MAX 1024u
+struct api_rack_node {
+    int32_t node;
+    char rack[FLOE_RACK_MAX];
+};
+struct api_sent {
+    uint64_t id; /* hash of client and partition; of two that share a place the younger is remembered */
+    uint64_t sent_us, stay_us;
+};
+struct api_racks {
+    bool read;
+    uint64_t read_us;
+    struct api_rack_node *nodes;
+    uint32_t n;
+    struct api_sent sent[API_SENT_MAX];
+};
+
 struct floe_api {
     struct floe_api_config cfg;
+    struct api_racks racks;
     struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)
@@ -65,7 +84,18 @@ void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node,
 
 /* KIP-320: the error of a client that speaks of another leader epoch than the partition's; 0 where it fits,
  * or names none (-1). */
-int16_t api_epoch_error(const struct floe_partition *p, int32_t want);
+int16_t api_epoch_error(int32_t epoch, int32_t want);
+
+/* Is that this broker's rack? */
+bool api_rack_own(const struct floe_api *api, struct floe_kstr rack);
+/* The broker of another rack that reads the partition for clients there; -1 when none lives in it. */
+int32_t api_rack_reader(struct floe_api *api, struct floe_kstr rack, const struct floe_tp *tp);
+/* May the client be sent there? Not if it was a moment ago and is back: whatever is wrong there, it is served
+ * here for a while. */
+bool api_rack_send(struct floe_api *api, const struct floe_client *client, const struct floe_tp *tp);
+/* Who can be read from: the leader, and the reader of each other rack. In the request's arena; null when
+ * memory is out. */
+int32_t *api_replicas(struct floe_request *rq, const struct floe_tp *tp, int32_t leader, int32_t *n);
 
 /* Can the partition be used here? */
 enum api_place { API_SERVING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };

@@ -46,9 +46,8 @@ void api_give_up(struct floe_request *rq)
     floe_request_close(rq, "the request needs more memory than a request may take");
 }
 
-int16_t api_epoch_error(const struct floe_partition *p, int32_t want)
+int16_t api_epoch_error(int32_t epoch, int32_t want)
 {
-    int32_t epoch = floe_partition_epoch(p);
     if (want < 0 || want == epoch)
         return 0;
     return want < epoch ? FLOE_KERR_FENCED_LEADER_EPOCH : FLOE_KERR_UNKNOWN_LEADER_EPOCH;

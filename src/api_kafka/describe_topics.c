@@ -26,8 +26,7 @@ static bool put(struct floe_request *rq, const struct floe_topic *t, int32_t fro
     out->Partitions = floe_kafka_array(
         &floe_kafka_DescribeTopicPartitionsResponse_DescribeTopicPartitionsResponsePartition_desc, n,
         &rq->arena);
-    int32_t *leaders = floe_arena_calloc(&rq->arena, (size_t)n, sizeof *leaders);
-    if (!out->Partitions || !leaders)
+    if (!out->Partitions)
         return false;
     out->Partitions_n = n;
     for (int32_t i = 0; i < n; i++) {
@@ -35,14 +34,15 @@ static bool put(struct floe_request *rq, const struct floe_topic *t, int32_t fro
             &out->Partitions[i];
         struct floe_tp tp = {t->id, from + i};
         p->PartitionIndex = from + i;
-        if (!api_leader(api_of(rq), &tp, &leaders[i], &p->LeaderEpoch)) {
+        if (!api_leader(api_of(rq), &tp, &p->LeaderId, &p->LeaderEpoch)) {
             p->ErrorCode = FLOE_KERR_LEADER_NOT_AVAILABLE;
             p->LeaderId = -1;
             continue;
         }
-        p->LeaderId = leaders[i];
-        p->ReplicaNodes = p->IsrNodes = &leaders[i];
-        p->ReplicaNodes_n = p->IsrNodes_n = 1;
+        p->ReplicaNodes = p->IsrNodes = api_replicas(rq, &tp, p->LeaderId, &p->ReplicaNodes_n);
+        if (!p->IsrNodes)
+            return false;
+        p->IsrNodes_n = p->ReplicaNodes_n;
     }
     return true;
 }

@@ -25,7 +25,7 @@ static void serve(struct floe_request *rq,
     case API_SERVING:
         break;
     }
-    out->ErrorCode = api_epoch_error(p, in->CurrentLeaderEpoch);
+    out->ErrorCode = api_epoch_error(floe_partition_epoch(p), in->CurrentLeaderEpoch);
     if (out->ErrorCode)
         return;
     int64_t end = -1;

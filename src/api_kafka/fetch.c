@@ -6,6 +6,10 @@
  * high watermark moved are read again in another pass. When a pass finds data but no batch fits its
  * partition's limit, the first such partition is read again with room for one whole batch.
  *
+ * A client that names its rack (KIP-392) is sent by the leader to the broker of that rack which reads the
+ * partition for it, and that one answers from a view (log.h): what it has proven to be committed. A position
+ * past that waits, and is OFFSET_NOT_AVAILABLE in the end: only the leader may say that one does not exist.
+ *
  * What answers hold until they are written is bounded for all clients together (floe_api.answers): past that
  * a fetch waits, and after MaxWaitMs it is answered without records. */
 #include "api_kafka/api_int.h"
@@ -23,6 +27,7 @@ struct item {
     struct floe_log_read read;
     struct floe_log_waiter waiter;
     bool reading, readable, waiting;
+    bool view;    /* read from a view: another broker leads */
     bool settled; /* read, and nothing has come since */
 };
 struct fetch {
@@ -90,10 +95,25 @@ static void hint_leaders(struct fetch *f)
     }
 }
 
+static void fail(struct item *it, int16_t error)
+{
+    floe_log_read_fini(&it->read);
+    it->read.bytes = 0;
+    it->out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
+    it->out->ErrorCode = error;
+    it->out->HighWatermark = -1;
+    it->readable = false;
+}
+
 static void answer(struct fetch *f)
 {
     size_t bytes = 0;
     stop_waiting(f);
+    for (uint32_t i = 0; i < f->n && f->due; i++) {
+        struct item *it = &f->items[i];
+        if (it->view && !it->out->ErrorCode && it->settled && it->in->FetchOffset > it->out->HighWatermark)
+            fail(it, FLOE_KERR_OFFSET_NOT_AVAILABLE);
+    }
     hint_leaders(f);
     f->ended = true;
     for (uint32_t i = 0; i < f->n; i++)
@@ -108,37 +128,70 @@ static void answer(struct fetch *f)
     floe_request_complete(f->rq);
 }
 
-static void fail(struct item *it, int16_t error)
+static void tell_end(struct item *it, const struct floe_partition *p)
 {
-    floe_log_read_fini(&it->read);
-    it->read.bytes = 0;
-    it->out->Records = (struct floe_krecords){.p = (const uint8_t *)"", .n = 0};
-    it->out->ErrorCode = error;
-    it->out->HighWatermark = -1;
-    it->readable = false;
+    it->out->HighWatermark = it->out->LastStableOffset = floe_partition_high_watermark(p);
+    it->out->LogStartOffset = floe_partition_log_start(p);
 }
 
 /* Is the client's history the leader's? KIP-320: older, newer or diverging epochs. */
 static bool epochs_fit(struct item *it, const struct floe_partition *p)
 {
-    int16_t error = api_epoch_error(p, it->in->CurrentLeaderEpoch);
+    int32_t epoch = floe_partition_epoch(p), holder;
+    if (it->view && !api_leader(it->f->api, &it->tp, &holder, &epoch))
+        epoch = floe_partition_epoch(p);
+    int16_t error = api_epoch_error(epoch, it->in->CurrentLeaderEpoch);
     if (error) {
         fail(it, error);
         return false;
     }
+    if (it->view && it->in->LastFetchedEpoch >= floe_partition_epoch(p))
+        return true; /* where that epoch ends is not known here */
     if (it->in->LastFetchedEpoch >= 0 && it->in->FetchOffset > 0) {
         int64_t end = -1;
         int32_t last = floe_partition_epoch_end(p, it->in->LastFetchedEpoch, &end);
         if (last >= 0 && (last < it->in->LastFetchedEpoch || end < it->in->FetchOffset)) {
             it->out->DivergingEpoch.Epoch = last;
             it->out->DivergingEpoch.EndOffset = end;
-            it->out->HighWatermark = floe_partition_high_watermark(p);
-            it->out->LastStableOffset = it->out->HighWatermark;
-            it->out->LogStartOffset = floe_partition_log_start(p);
+            tell_end(it, p);
             it->readable = false;
             return false;
         }
     }
+    return true;
+}
+
+static struct floe_kstr rack_of(const struct fetch *f)
+{
+    return f->rq->head.api_version >= 11 ? f->in->RackId : (struct floe_kstr){NULL, -1};
+}
+
+/* Another broker leads: clients of this broker's rack read here all the same. */
+static bool locate_view(struct item *it)
+{
+    struct fetch *f = it->f;
+    struct floe_partition *p;
+    enum floe_view_state s = FLOE_VIEW_NONE;
+    if (api_rack_own(f->api, rack_of(f)))
+        s = floe_log_view(f->api->cfg.log, &it->tp, &p);
+    it->view = s == FLOE_VIEW_SERVING;
+    if (s == FLOE_VIEW_NONE)
+        fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    return it->view && epochs_fit(it, p);
+}
+
+/* The client is told to read in its own rack. */
+static bool sent_away(struct item *it, const struct floe_partition *p)
+{
+    struct fetch *f = it->f;
+    int64_t offset = it->in->FetchOffset;
+    int32_t node = api_rack_reader(f->api, rack_of(f), &it->tp);
+    if (node < 0 || offset < floe_partition_log_start(p) || offset > floe_partition_high_watermark(p) ||
+        !floe_lease_alive(f->api->cfg.lease) || !api_rack_send(f->api, f->rq->client, &it->tp))
+        return false;
+    tell_end(it, p);
+    it->out->PreferredReadReplica = node;
+    it->readable = false;
     return true;
 }
 
@@ -158,12 +211,12 @@ static bool locate(struct item *it)
             fail(it, t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(f->rq, &f->wants[it->topic_at]));
         return false;
     case API_ELSEWHERE:
-        fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
-        return false;
+        return locate_view(it);
     case API_WAIT:
         return false; /* empty so far */
     case API_SERVING:
-        return epochs_fit(it, p);
+        it->view = false;
+        return epochs_fit(it, p) && !sent_away(it, p);
     }
     return false;
 }
@@ -192,10 +245,12 @@ static void take(struct item *it)
     struct floe_kafka_FetchResponse_PartitionData *out = it->out;
     enum floe_err e = r->err.code;
     it->settled = true;
-    if (e == FLOE_EINVAL && not_yet_committed(it))
+    if (e == FLOE_EINVAL && (it->view ? it->in->FetchOffset > r->high_watermark : not_yet_committed(it)))
         e = FLOE_OK;
-    if (e == FLOE_EAGAIN || e == FLOE_ENOMEM) {
+    if (e == FLOE_EAGAIN || e == FLOE_ENOMEM || (it->view && e == FLOE_ENOTHOLDER)) {
         it->settled = false; /* looked at again in a moment */
+    } else if (e == FLOE_EINVAL && it->view) {
+        fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER); /* before the start: the leader may say so */
     } else if (e == FLOE_EINVAL) {
         /* Only who is known to hold the lease may say that a position does not exist: it resets the client.
          */
@@ -229,6 +284,7 @@ static void start_read(struct item *it, uint32_t max, bool min_one)
     it->read = (struct floe_log_read){.tp = it->tp,
                                       .offset = it->in->FetchOffset,
                                       .max_bytes = max,
+                                      .view = it->view,
                                       .min_one = min_one,
                                       .done = read_done,
                                       .user = it};
@@ -330,7 +386,10 @@ static void wait_for_data(struct fetch *f)
         floe_list_init(&it->waiter.link);
         it->waiting = true;
         int64_t from = FLOE_MAX(it->out->HighWatermark, it->in->FetchOffset);
-        floe_log_wait_data(f->api->cfg.log, &it->tp, from, &it->waiter);
+        if (it->view)
+            floe_log_wait_view(f->api->cfg.log, &it->tp, from, &it->waiter);
+        else
+            floe_log_wait_data(f->api->cfg.log, &it->tp, from, &it->waiter);
     }
 }
 
@@ -341,7 +400,8 @@ static void wait_or_answer(struct fetch *f)
     for (uint32_t i = 0; i < f->n; i++) {
         struct item *it = &f->items[i];
         bytes += it->read.bytes;
-        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0;
+        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0 ||
+                it->out->PreferredReadReplica >= 0;
         unsettled = unsettled || !it->settled;
     }
     uint32_t min = FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
@@ -351,7 +411,8 @@ static void wait_or_answer(struct fetch *f)
     }
     if (bytes == 0 && !f->whole && !f->no_room && read_one_whole(f))
         return;
-    if ((bytes >= min && !unsettled) || f->due || now >= f->deadline_us) {
+    f->due = f->due || now >= f->deadline_us;
+    if ((bytes >= min && !unsettled) || f->due) {
         answer(f);
         return;
     }

@@ -39,22 +39,22 @@ static bool put_partitions(struct floe_request *rq, const struct floe_topic *t,
     struct floe_arena *arena = &rq->arena;
     out->Partitions =
         floe_kafka_array(&floe_kafka_MetadataResponse_MetadataResponsePartition_desc, t->partitions, arena);
-    int32_t *leaders = floe_arena_calloc(arena, (size_t)t->partitions, sizeof *leaders);
-    if (!out->Partitions || !leaders)
+    if (!out->Partitions)
         return false;
     out->Partitions_n = t->partitions;
     for (int32_t i = 0; i < t->partitions; i++) {
         struct floe_kafka_MetadataResponse_MetadataResponsePartition *p = &out->Partitions[i];
         struct floe_tp tp = {t->id, i};
         p->PartitionIndex = i;
-        if (!api_leader(api_of(rq), &tp, &leaders[i], &p->LeaderEpoch)) {
+        if (!api_leader(api_of(rq), &tp, &p->LeaderId, &p->LeaderEpoch)) {
             p->ErrorCode = FLOE_KERR_LEADER_NOT_AVAILABLE;
             p->LeaderId = -1;
             continue;
         }
-        p->LeaderId = leaders[i];
-        p->ReplicaNodes = p->IsrNodes = &leaders[i];
-        p->ReplicaNodes_n = p->IsrNodes_n = 1;
+        p->ReplicaNodes = p->IsrNodes = api_replicas(rq, &tp, p->LeaderId, &p->ReplicaNodes_n);
+        if (!p->IsrNodes)
+            return false;
+        p->IsrNodes_n = p->ReplicaNodes_n;
     }
     return true;
 }

@@ -66,6 +66,8 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
 
 void floe_api_destroy(struct floe_api **api)
 {
+    if (*api)
+        free((*api)->racks.nodes);
     free(*api);
     *api = NULL;
 }

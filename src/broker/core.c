@@ -61,7 +61,8 @@ static uint64_t committed(void *user)
 
 static void changed(void *user)
 {
-    (void)user; /* Metadata is answered from the lease module's cache */
+    struct floe_core *c = user; /* Metadata is answered from the lease module's cache */
+    floe_log_leases_changed(c->log);
 }
 
 static void lease_note(void *user, enum floe_log_level level, const char *msg)
@@ -146,6 +147,18 @@ static void log_note(void *user, const struct floe_error *err)
 {
     (void)user;
     floe_log(err->code ? FLOE_LOG_WARN : FLOE_LOG_INFO, "log", "%s", err->msg);
+}
+
+static bool lease_of(void *user, const struct floe_tp *tp, struct floe_lease_entry *out)
+{
+    struct floe_core *c = user;
+    return floe_lease_lookup(c->lease, tp, out);
+}
+
+static bool node_of(void *user, int32_t node, struct floe_node_info *out)
+{
+    struct floe_core *c = user;
+    return floe_lease_node(c->lease, node, out);
 }
 
 static const char *topic_name(void *user, const struct floe_uuid *topic)
@@ -264,6 +277,8 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
                   .fatal = fatal,
                   .note = log_note,
                   .topic_name = topic_name,
+                  .lease = lease_of,
+                  .node = node_of,
                   .sealed = sealed,
                   .reappend_producer_id = reappend_producer_id,
                   .reappend_topic = floe_core_reappend_topic,
@@ -305,6 +320,7 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
         api.catalog = c->catalog;
         api.log = c->log;
         api.cluster = cfg->cluster.id;
+        api.rack = cfg->rack;
         rc = floe_api_create(&c->api, &api, err);
     }
     if (rc)

@@ -241,6 +241,8 @@ static enum floe_err decode_section(struct floe_partition *p, uint16_t type, uin
     case SECTION_EPOCHS:
         return decode_epochs(p, in, key, err);
     case SECTION_PRODUCERS:
+        if (p->feed)
+            return FLOE_OK; /* a view accepts no batches */
         return decode_producers(p, in, key, err);
     case SECTION_INDEX: {
         enum floe_err rc = floe_index_decode(p->index, in, err);

@@ -178,6 +178,11 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
         free(log);
         return floe_error_set(err, FLOE_ENOMEM, "out of memory");
     }
+    if (floe_follow_init(log) != FLOE_OK) {
+        floe_log_reader_destroy(&log->reader);
+        free(log);
+        return floe_error_set(err, FLOE_ENOMEM, "out of memory");
+    }
     *out = log;
     return FLOE_OK;
 }
@@ -201,6 +206,7 @@ void floe_log_destroy(struct floe_log **out)
     drop_partitions(log, FLOE_ECLOSED);
     floe_end_over(log);
     floe_chain_abandon(log);
+    floe_follow_fini(log);
     floe_rebuild_fini(log);
     floe_reappend_fini(log);
     floe_stage_fini(log);
@@ -257,4 +263,5 @@ void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out)
     out->pending_bytes = log->pending_mem;
     out->cache_bytes = log->recent_bytes;
     out->partitions = log->partition_count;
+    out->views = floe_follow_count(log);
 }

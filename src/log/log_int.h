@@ -144,9 +144,12 @@ struct floe_partition {
     struct floe_list serving_waiters; /* floe_log_waiter */
     struct floe_list data_waiters;
     struct floe_rebuild_part *rebuild;
+    struct floe_feed *feed; /* a view's state (follow_int.h), on no list of partitions; else null */
 };
 struct floe_partition *floe_partition_get(struct floe_log *log, const struct floe_tp *tp); /* or null */
 struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch);
+struct floe_partition *floe_partition_create_view(struct floe_log *log, const struct floe_tp *tp,
+                                                  int32_t epoch, struct floe_feed *feed);
 /* Answers what waits with `why` and frees. Entries in segments stay there without their partition. */
 void floe_partition_destroy(struct floe_partition *p, enum floe_err why);
 enum floe_err floe_partition_begin_epoch(struct floe_partition *p, int32_t epoch,
@@ -321,6 +324,16 @@ void floe_checkpoint_dirty(struct floe_partition *p);
 /* rebuild.c */
 void floe_rebuild_cancel(struct floe_partition *p); /* the partition is dropped while rebuilding */
 void floe_rebuild_fini(struct floe_log *log);
+/* follow.c: views */
+enum floe_err floe_follow_init(struct floe_log *log) FLOE_MUST_USE;
+void floe_follow_fini(struct floe_log *log);
+uint32_t floe_follow_count(const struct floe_log *log);
+/* What a view serves from, or null; what is being built for it, or null. */
+struct floe_partition *floe_follow_get(struct floe_log *log, const struct floe_tp *tp);
+struct floe_partition *floe_follow_building(struct floe_log *log, const struct floe_tp *tp);
+/* A rebuild's end. */
+void floe_follow_rebuilt(struct floe_feed *feed);
+void floe_follow_failed(struct floe_feed *feed, const struct floe_error *err);
 /* memread.c */
 void floe_memread_keep(struct floe_log *log, struct floe_list *committed); /* entries by seg_link */
 void floe_memread_trim(struct floe_log *log);
@@ -348,6 +361,7 @@ struct floe_log {
     struct floe_chain chain;
     struct floe_log_end end;
     struct floe_log_reader *reader;
+    struct floe_follow *follow;
     struct floe_timer turn;     /* everything that is put off to the end of this turn of the loop */
     struct floe_list done;      /* floe_log_append to be answered */
     struct floe_list woken;     /* floe_log_waiter to be called */

@@ -153,11 +153,12 @@ bool floe_log_read(struct floe_log *log, struct floe_log_read *r)
     r->high_watermark = r->log_start = -1;
     r->driver = NULL;
     floe_list_init(&r->link);
-    struct floe_partition *p = floe_partition_get(log, &r->tp);
+    struct floe_partition *p = r->view ? floe_follow_get(log, &r->tp) : floe_partition_get(log, &r->tp);
     if (!p || p->state != FLOE_PARTITION_SERVING) {
         floe_error_set(&r->err, FLOE_ENOTHOLDER, "this session does not serve the partition");
         return true;
     }
+    log->stats.reads_view += r->view;
     r->high_watermark = p->high_watermark;
     r->log_start = p->log_start;
     if (r->offset < p->log_start || r->offset > p->high_watermark) {

@@ -15,7 +15,8 @@ struct floe_partition *floe_partition_get(struct floe_log *log, const struct flo
     return NULL;
 }
 
-struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch)
+struct floe_partition *floe_partition_create_view(struct floe_log *log, const struct floe_tp *tp,
+                                                  int32_t epoch, struct floe_feed *feed)
 {
     struct floe_partition *p = calloc(1, sizeof *p);
     if (!p)
@@ -24,6 +25,7 @@ struct floe_partition *floe_partition_create(struct floe_log *log, const struct 
     p->log = log;
     p->state = FLOE_PARTITION_REBUILDING;
     p->epoch = epoch;
+    p->feed = feed;
     floe_map_init(&p->producers);
     floe_list_init(&p->producer_lru);
     floe_list_init(&p->ckpt_link);
@@ -35,6 +37,14 @@ struct floe_partition *floe_partition_create(struct floe_log *log, const struct 
         free(p);
         return NULL;
     }
+    return p;
+}
+
+struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch)
+{
+    struct floe_partition *p = floe_partition_create_view(log, tp, epoch, NULL);
+    if (!p)
+        return NULL;
     if (!floe_map_insert(&log->partitions, &p->node, floe_tp_hash(tp))) {
         floe_index_destroy(&p->index);
         free(p);
@@ -159,8 +169,10 @@ void floe_partition_destroy(struct floe_partition *p, enum floe_err why)
     if (log->reader)
         floe_log_reader_forget(log->reader, p->index);
     floe_index_destroy(&p->index);
-    floe_map_remove(&log->partitions, &p->node);
-    log->partition_count--;
+    if (!p->feed) {
+        floe_map_remove(&log->partitions, &p->node);
+        log->partition_count--;
+    }
     free(p->epochs);
     free(p->topic_name);
     free(p);
@@ -284,10 +296,9 @@ void floe_log_wait_serving(struct floe_log *log, const struct floe_tp *tp, struc
     floe_log_kick(log);
 }
 
-void floe_log_wait_data(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
-                        struct floe_log_waiter *w)
+static void wait_data(struct floe_log *log, struct floe_partition *p, int64_t offset,
+                      struct floe_log_waiter *w)
 {
-    struct floe_partition *p = floe_partition_get(log, tp);
     w->offset = offset;
     if (p && p->high_watermark <= offset) {
         floe_list_push_back(&p->data_waiters, &w->link);
@@ -295,6 +306,18 @@ void floe_log_wait_data(struct floe_log *log, const struct floe_tp *tp, int64_t 
     }
     floe_list_push_back(&log->woken, &w->link);
     floe_log_kick(log);
+}
+
+void floe_log_wait_data(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
+                        struct floe_log_waiter *w)
+{
+    wait_data(log, floe_partition_get(log, tp), offset, w);
+}
+
+void floe_log_wait_view(struct floe_log *log, const struct floe_tp *tp, int64_t offset,
+                        struct floe_log_waiter *w)
+{
+    wait_data(log, floe_follow_get(log, tp), offset, w);
 }
 
 void floe_log_wait_cancel(struct floe_log_waiter *w)

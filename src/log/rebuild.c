@@ -1,6 +1,7 @@
 /* Rebuild: a partition's state from its checkpoint and the footers of the spans that its lease lists.
  *
  *   adopt -> [checkpoint] -> spans, oldest first -> lease read again -> serving, and a checkpoint is wanted
+ *   view  -> [checkpoint] -> spans, oldest first -> floe_follow_rebuilt (follow.c)
  *
  * A footer is read once for all partitions that are taken together. What comes before its turn (a later span,
  * or a span before the checkpoint is there) is kept aside. Each failure is one partition's (all those that a
@@ -60,6 +61,10 @@ void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *er
     struct floe_log *log = rp->log;
     struct floe_tp tp = rp->tp;
     int32_t epoch = rp->epoch;
+    if (rp->p->feed) {
+        floe_follow_failed(rp->p->feed, err);
+        return;
+    }
     floe_partition_destroy(rp->p, FLOE_ENOTHOLDER);
     log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, epoch, err);
 }
@@ -148,7 +153,7 @@ static void on_recheck(void *user, bool still)
 
 /* ---- applying ------------------------------------------------------------------------------------- */
 
-static enum floe_err apply_block(struct floe_partition *p, const struct floe_segment_block *b,
+enum floe_err floe_rebuild_apply(struct floe_partition *p, const struct floe_segment_block *b,
                                  const struct floe_session_name *session, uint64_t seq)
 {
     struct floe_index_entry e = floe_index_entry_of(b, session, seq);
@@ -200,7 +205,7 @@ static bool apply_deltas(struct floe_rebuild_part *rp, struct floe_rebuild_span 
 {
     for (struct floe_list *n; (n = floe_list_pop_front(&s->deltas));) {
         struct floe_rebuild_delta *d = FLOE_LIST_ENTRY(n, struct floe_rebuild_delta, link);
-        enum floe_err rc = apply_block(rp->p, &d->block, &s->span.session, d->seq);
+        enum floe_err rc = floe_rebuild_apply(rp->p, &d->block, &s->span.session, d->seq);
         for (uint32_t i = 0; i < d->n && rc == FLOE_OK; i++)
             rc = apply_batch(rp->p, &d->batches[i]);
         bool ok = applied(rp, &d->block, &s->span.session, d->seq, rc);
@@ -225,6 +230,13 @@ static void advance(struct floe_rebuild_part *rp)
     }
     struct floe_log *log = rp->log;
     leave_group(rp);
+    if (rp->p->feed) {
+        struct floe_feed *feed = rp->p->feed;
+        rp->p->rebuild = NULL;
+        free_part(rp);
+        floe_follow_rebuilt(feed);
+        return;
+    }
     floe_list_push_back(&log->rechecks, &rp->link);
     if (FLOE_MUTANT(LEASE_NOT_READ_AGAIN))
         on_recheck(rp, true);
@@ -255,7 +267,7 @@ static struct floe_rebuild_span *span_of(struct floe_rebuild_part *rp, const str
 static struct floe_rebuild_part *part_of(struct floe_rebuild *g, const struct floe_uuid *topic, int32_t index)
 {
     struct floe_tp tp = {.topic = *topic, .index = index};
-    struct floe_partition *p = floe_partition_get(g->log, &tp);
+    struct floe_partition *p = g->views ? floe_follow_building(g->log, &tp) : floe_partition_get(g->log, &tp);
     return p && p->rebuild && p->rebuild->group == g ? p->rebuild : NULL;
 }
 
@@ -273,14 +285,15 @@ static void take_block(struct floe_rebuild_source *src, uint64_t seq, const stru
         (void)!floe_partition_set_name(rp->p, name); /* the first append sets it else */
     }
     bool now = !rp->ckpt_wait && s == &rp->spans[rp->cur];
-    struct floe_rebuild_delta *d = malloc(sizeof *d + (size_t)b->batch_count * sizeof d->batches[0]);
+    uint32_t batches = rp->p->feed ? 0 : b->batch_count; /* a view needs no producers */
+    struct floe_rebuild_delta *d = malloc(sizeof *d + (size_t)batches * sizeof d->batches[0]);
     if (!d) {
         applied(rp, b, &src->session, seq, FLOE_ENOMEM);
         return;
     }
     d->block = *b;
     d->seq = seq;
-    for (d->n = 0; d->n < b->batch_count && floe_segment_next_batch(c, &d->batches[d->n]); d->n++)
+    for (d->n = 0; d->n < batches && floe_segment_next_batch(c, &d->batches[d->n]); d->n++)
         ;
     floe_list_push_back(&s->deltas, &d->link);
     if (now)
@@ -423,17 +436,13 @@ static enum floe_err want_spans(struct floe_rebuild *g, struct floe_rebuild_part
     return FLOE_OK;
 }
 
-static struct floe_rebuild_part *new_part(struct floe_rebuild *g, const struct floe_lease_entry *e)
+static bool new_part(struct floe_rebuild *g, const struct floe_lease_entry *e, struct floe_partition *p)
 {
     struct floe_log *log = g->log;
     struct floe_rebuild_part *rp = calloc(1, sizeof *rp + e->span_count * sizeof rp->spans[0]);
     if (!rp)
-        return NULL;
-    rp->p = floe_partition_create(log, &e->tp, e->epoch);
-    if (!rp->p) {
-        free(rp);
-        return NULL;
-    }
+        return false;
+    rp->p = p;
     rp->p->rebuild = rp;
     rp->group = g;
     rp->log = log;
@@ -447,7 +456,7 @@ static struct floe_rebuild_part *new_part(struct floe_rebuild *g, const struct f
         floe_list_init(&rp->spans[i].deltas);
     }
     floe_list_push_back(&g->parts, &rp->link);
-    return rp;
+    return true;
 }
 
 static void on_start(struct floe_timer *t)
@@ -481,18 +490,27 @@ static void refuse(struct floe_log *log, const struct floe_lease_entry *e, enum 
     log->cfg.hooks.adopted(log->cfg.hooks.user, &e->tp, e->epoch, &err);
 }
 
-void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n)
+static struct floe_rebuild *new_group(struct floe_log *log, struct floe_store *store, bool views)
 {
     struct floe_rebuild *g = calloc(1, sizeof *g);
-    if (g) {
-        g->log = log;
-        floe_list_init(&g->parts);
-        floe_list_init(&g->sources);
-        floe_list_init(&g->ranges);
-        floe_timer_init(&g->start, on_start, g);
-        floe_timer_init(&g->end, on_end, g);
-        floe_list_push_back(&log->rebuilds, &g->link);
-    }
+    if (!g)
+        return NULL;
+    g->log = log;
+    g->store = store;
+    g->views = views;
+    floe_list_init(&g->parts);
+    floe_list_init(&g->sources);
+    floe_list_init(&g->ranges);
+    floe_timer_init(&g->start, on_start, g);
+    floe_timer_init(&g->end, on_end, g);
+    floe_list_push_back(&log->rebuilds, &g->link);
+    floe_timer_start(log->cfg.loop, &g->start, 0);
+    return g;
+}
+
+void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n)
+{
+    struct floe_rebuild *g = new_group(log, log->cfg.store, false);
     for (uint32_t i = 0; i < n; i++) {
         const struct floe_lease_entry *e = &entries[i];
         struct floe_partition *old = floe_partition_get(log, &e->tp);
@@ -508,9 +526,21 @@ void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries
         }
         if (old)
             floe_partition_destroy(old, FLOE_ENOTHOLDER);
-        if (!g || !new_part(g, e))
-            refuse(log, e, FLOE_ENOMEM, "out of memory");
+        struct floe_partition *p = g ? floe_partition_create(log, &e->tp, e->epoch) : NULL;
+        if (p && new_part(g, e, p))
+            continue;
+        if (p)
+            floe_partition_destroy(p, FLOE_ENOTHOLDER);
+        refuse(log, e, FLOE_ENOMEM, "out of memory");
     }
-    if (g)
-        floe_timer_start(log->cfg.loop, &g->start, 0);
+}
+
+struct floe_rebuild *floe_rebuild_views(struct floe_log *log, struct floe_store *store)
+{
+    return new_group(log, store, true);
+}
+
+bool floe_rebuild_view(struct floe_rebuild *g, const struct floe_lease_entry *e, struct floe_partition *p)
+{
+    return new_part(g, e, p);
 }

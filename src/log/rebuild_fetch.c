@@ -87,18 +87,17 @@ static void limit(struct floe_store_req *r)
 }
 
 /* True when the request was sent once more. */
-static bool anew(struct floe_log *log, struct floe_store_req *r, uint32_t *windows)
+static bool anew(struct floe_store *store, struct floe_store_req *r, uint32_t *windows)
 {
     if (r->err.code != FLOE_ETIMEOUT || ++*windows >= FLOE_REBUILD_WINDOWS)
         return false;
     floe_store_req_fini(r);
-    floe_store_submit(log->cfg.store, r);
+    floe_store_submit(store, r);
     return true;
 }
 
 static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
 {
-    struct floe_log *log = get->source->group->log;
     get->req = (struct floe_store_req){.kind = FLOE_STORE_GET,
                                        .cls = FLOE_STORE_DATA,
                                        .offset = -(int64_t)bytes,
@@ -108,31 +107,32 @@ static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
     limit(&get->req);
     floe_chain_key(get->req.key, &get->source->session, get->seq);
     get->active = true;
-    floe_store_submit(log->cfg.store, &get->req);
+    floe_store_submit(get->source->group->store, &get->req);
 }
 
-/* Opens the footer in what came. True with `footer` set; false with `need` set, or `err`. */
-static bool open_footer(struct floe_rebuild_get *get, struct floe_segment_footer *footer, uint64_t *need,
-                        struct floe_error *err)
+bool floe_rebuild_open(const struct floe_log *log, const struct floe_store_req *r,
+                       const struct floe_session_name *session, uint64_t seq,
+                       struct floe_segment_footer *footer, uint64_t *need, struct floe_error *err)
 {
-    const struct floe_store_req *r = &get->req;
     struct floe_segment_tail tail;
     *need = 0;
     if (floe_segment_tail_open(floe_slice(r->data->data, r->data->n), r->size, r->key, &tail, err) != FLOE_OK)
         return false;
-    if (tail.need) {
-        *need = tail.need;
+    *need = tail.need;
+    return !tail.need && floe_segment_footer_open(&tail, r->key, footer, err) == FLOE_OK &&
+           floe_segment_id_check(&footer->id, r->key, session, seq, &log->cfg.cluster, err) == FLOE_OK;
+}
+
+static bool open_footer(struct floe_rebuild_get *get, struct floe_segment_footer *footer, uint64_t *need,
+                        struct floe_error *err)
+{
+    struct floe_rebuild_source *src = get->source;
+    if (!floe_rebuild_open(src->group->log, &get->req, &src->session, get->seq, footer, need, err))
         return false;
-    }
-    if (floe_segment_footer_open(&tail, r->key, footer, err) != FLOE_OK ||
-        floe_segment_id_check(&footer->id, r->key, &get->source->session, get->seq,
-                              &get->source->group->log->cfg.cluster, err) != FLOE_OK)
-        return false;
-    if (footer->id.seal) {
-        floe_error_set(err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", r->key);
-        return false;
-    }
-    return true;
+    if (!footer->id.seal)
+        return true;
+    floe_error_set(err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", get->req.key);
+    return false;
 }
 
 static void free_get(struct floe_rebuild_get *get)
@@ -177,7 +177,7 @@ static void on_tail(struct floe_store_req *r)
     struct floe_rebuild_get *get = r->user;
     struct floe_rebuild_source *src = get->source;
     struct floe_rebuild *g = src->group;
-    if (anew(g->log, r, &get->windows))
+    if (anew(g->store, r, &get->windows))
         return;
     get->active = false;
     get->err = r->err;
@@ -245,7 +245,7 @@ static void on_range(struct floe_store_req *r)
 {
     struct floe_rebuild_range *range = r->user;
     struct floe_rebuild *g = range->group;
-    if (anew(g->log, r, &range->windows))
+    if (anew(g->store, r, &range->windows))
         return;
     for (uint32_t i = 0; i < range->n; i++) {
         struct floe_rebuild_ckpt *it = &range->items[i];
@@ -294,7 +294,7 @@ enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t s
     limit(&range->req);
     floe_chain_key(range->req.key, &src->session, seq);
     floe_list_push_back(&g->ranges, &range->link);
-    floe_store_submit(g->log->cfg.store, &range->req);
+    floe_store_submit(g->store, &range->req);
     return FLOE_OK;
 }
 
@@ -306,7 +306,7 @@ void floe_rebuild_fetch_fini(struct floe_rebuild *g)
     for (struct floe_list *n; (n = floe_list_pop_front(&g->ranges));) {
         struct floe_rebuild_range *range = FLOE_LIST_ENTRY(n, struct floe_rebuild_range, link);
         if (!log->detached)
-            floe_store_cancel(log->cfg.store, &range->req);
+            floe_store_cancel(g->store, &range->req);
         free(range);
     }
     for (struct floe_list *n; (n = floe_list_pop_front(&g->sources));) {
@@ -316,7 +316,7 @@ void floe_rebuild_fetch_fini(struct floe_rebuild *g)
             if (!get)
                 continue;
             if (get->active && !log->detached)
-                floe_store_cancel(log->cfg.store, &get->req);
+                floe_store_cancel(g->store, &get->req);
             free_get(get);
         }
         free(src->ranges);

@@ -77,9 +77,11 @@ struct floe_rebuild_range {
 struct floe_rebuild {
     struct floe_list link; /* log's rebuilds */
     struct floe_log *log;
+    struct floe_store *store;
     struct floe_list parts, sources, ranges;
     uint32_t gets;
     bool started;
+    bool views; /* of views (follow.c), not of what this session adopts */
     struct floe_timer start, end;
 };
 /* rebuild_fetch.c */
@@ -91,6 +93,11 @@ void floe_rebuild_fetch(struct floe_rebuild *g);
 enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t seq,
                                      const struct floe_rebuild_ckpt *items, uint32_t n) FLOE_MUST_USE;
 void floe_rebuild_fetch_fini(struct floe_rebuild *g);
+/* The footer in the last bytes of an object, which `r` brought: true with `footer` set; false with `need` set
+ * (so many last bytes are wanted instead), or `err`. A seal passes. */
+bool floe_rebuild_open(const struct floe_log *log, const struct floe_store_req *r,
+                       const struct floe_session_name *session, uint64_t seq,
+                       struct floe_segment_footer *footer, uint64_t *need, struct floe_error *err);
 bool floe_rebuild_passed(const struct floe_rebuild_source *src,
                          uint64_t end); /* keys below end are delivered */
 /* rebuild.c: what came. `footer` null: `err` tells why. */
@@ -105,5 +112,13 @@ void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice byt
 void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err);
 void floe_rebuild_advance_all(struct floe_rebuild *g);
 void floe_rebuild_maybe_done(struct floe_rebuild *g);
+/* A group for views, which starts in the next turn, and its members: `e` lists closed spans only. False when
+ * memory is out; then `p` stays the caller's. */
+struct floe_rebuild *floe_rebuild_views(struct floe_log *log, struct floe_store *store);
+bool floe_rebuild_view(struct floe_rebuild *g, const struct floe_lease_entry *e,
+                       struct floe_partition *p) FLOE_MUST_USE;
+/* The next block of a partition, by the footer of `seq`. FLOE_ECORRUPT, FLOE_ENOMEM. */
+enum floe_err floe_rebuild_apply(struct floe_partition *p, const struct floe_segment_block *b,
+                                 const struct floe_session_name *session, uint64_t seq) FLOE_MUST_USE;
 
 #endif

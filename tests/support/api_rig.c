@@ -77,7 +77,7 @@ struct api_node *api_rig_add(struct api_rig *r)
                                    .addrs = &n->addr,
                                    .addr_count = 1,
                                    .peer_addr = n->addr.addr,
-                                   .rack = "r1",
+                                   .rack = r->racks[r->n - 1],
                                    .pending = &n->pending,
                                    .cache = &n->cache,
                                    .segment_bytes = 1 << 20,
@@ -113,11 +113,19 @@ static void no_log(void *user, enum floe_log_level level, const char *line)
 
 void api_rig_start(struct api_rig *r, uint64_t seed, uint32_t nodes)
 {
+    static const char *const racks[API_NODES] = {"r1", "r1", "r1"};
+    api_rig_start_racks(r, seed, nodes, racks);
+}
+
+void api_rig_start_racks(struct api_rig *r, uint64_t seed, uint32_t nodes, const char *const *racks)
+{
     *r = (struct api_rig){.api = {.message_max = 1 << 20,
                                   .num_partitions = 2,
                                   .replication_factor = 3,
                                   .auto_create = true,
                                   .fetch_max = 8 << 20}};
+    for (uint32_t i = 0; i < API_NODES; i++)
+        r->racks[i] = racks[i];
     floe_log_hook(no_log, NULL);
     r->sim = floe_sim_create(seed);
     r->bucket = floe_sim_bucket_create(r->sim);

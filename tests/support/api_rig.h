@@ -29,6 +29,7 @@ struct api_rig {
     struct api_node nodes[API_NODES];
     uint32_t n;
     struct floe_api_config api; /* of nodes that start from now on */
+    const char *racks[API_NODES];
 };
 
 /* One request. Zero it, or let api_call make it. */
@@ -49,6 +50,8 @@ struct api_call {
 };
 
 void api_rig_start(struct api_rig *r, uint64_t seed, uint32_t nodes);
+/* The same with a rack for each node; else all are in "r1". */
+void api_rig_start_racks(struct api_rig *r, uint64_t seed, uint32_t nodes, const char *const *racks);
 void api_rig_stop(struct api_rig *r);
 struct api_node *api_rig_add(struct api_rig *r);
 void api_rig_kill(struct api_node *n);

@@ -176,6 +176,28 @@ void rig_fail_send(struct rig *r)
     r->held = NULL;
 }
 
+static bool lease_of(void *user, const struct floe_tp *tp, struct floe_lease_entry *out)
+{
+    const struct rig_lease *l = rig_lease(((struct rig *)user)->w, *tp);
+    if (l)
+        *out = (struct floe_lease_entry){.tp = l->tp,
+                                         .holder = l->holder,
+                                         .epoch = l->epoch,
+                                         .checkpoint = l->ckpt,
+                                         .spans = l->spans,
+                                         .span_count = l->span_count};
+    return l != NULL;
+}
+
+static bool node_of(void *user, int32_t node, struct floe_node_info *out)
+{
+    const struct rig_world *w = ((struct rig *)user)->w;
+    if (node < 1 || node > (int32_t)RIG_NODES || w->records[node - 1].session.node == 0)
+        return false;
+    *out = w->records[node - 1];
+    return true;
+}
+
 static bool set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
                       const char *why)
 {
@@ -227,6 +249,8 @@ struct rig *rig_create(struct rig_world *w, const struct rig_config *given)
                                            .session_lost = session_lost,
                                            .fatal = fatal,
                                            .note = note,
+                                           .lease = lease_of,
+                                           .node = node_of,
                                            .reappend_producer_id = cfg.reappend ? producer_id : NULL,
                                            .sealed = sealed,
                                            .reappend_epoch_end = cfg.remote ? epoch_end : NULL,
@@ -376,6 +400,40 @@ void rig_take(struct rig *r, const struct floe_session_name *from, uint64_t end)
     rig_adopt(r);
 }
 
+void rig_record(struct rig *r, uint64_t committed)
+{
+    FLOE_ASSERT(r->session.node <= (int32_t)RIG_NODES);
+    r->w->records[r->session.node - 1] =
+        (struct floe_node_info){.session = r->session, .state = FLOE_NODE_LIVE, .committed = committed};
+}
+
+static bool view_there(void *user)
+{
+    struct waiting *w = user;
+    struct floe_partition *p;
+    return floe_log_view(w->r->log, &w->tp, &p) == FLOE_VIEW_SERVING;
+}
+
+int64_t rig_view(struct rig *r, struct floe_tp tp)
+{
+    struct waiting w = {r, tp};
+    struct floe_partition *p;
+    FLOE_ASSERT(floe_sim_run_until(r->w->sim, view_there, &w, 60000000));
+    FLOE_ASSERT(floe_log_view(r->log, &tp, &p) == FLOE_VIEW_SERVING);
+    return floe_partition_high_watermark(p);
+}
+
+bool rig_view_reaches(struct rig *r, struct floe_tp tp, int64_t hw, uint64_t us)
+{
+    struct floe_partition *p;
+    for (uint64_t t = 0; t < us; t += 10000) {
+        if (floe_log_view(r->log, &tp, &p) == FLOE_VIEW_SERVING && floe_partition_high_watermark(p) >= hw)
+            return floe_partition_high_watermark(p) == hw;
+        rig_run(r->w, 10000);
+    }
+    return false;
+}
+
 /* ---- appends -------------------------------------------------------------------------------------- */
 
 static void on_append(struct floe_log_append *a)
@@ -495,6 +553,7 @@ uint32_t rig_read_all(struct rig *r, struct floe_tp tp, int64_t from, uint32_t m
                                    .offset = from,
                                    .max_bytes = max_bytes,
                                    .min_one = true,
+                                   .view = r->view,
                                    .done = on_read,
                                    .user = &done};
         if (!floe_log_read(r->log, &rd))

@@ -8,6 +8,7 @@
 
 #define RIG_TPS 6000u
 #define RIG_SPANS 8u
+#define RIG_NODES 8u
 
 struct rig_lease {
     struct floe_tp tp;
@@ -25,7 +26,8 @@ struct rig_world {
     uint32_t lease_count;
     uint32_t puts, gets, nodes;
     uint64_t get_bytes;
-    uint64_t order; /* of answers */
+    uint64_t order;                           /* of answers */
+    struct floe_node_info records[RIG_NODES]; /* by node id - 1, as rig_record wrote them */
 };
 struct rig {
     struct rig_world *w;
@@ -36,6 +38,7 @@ struct rig {
     struct floe_session_name session;
     struct floe_budget pending, cache;
     bool alive;
+    bool view; /* rig_read_all and rig_value read views */
     uint32_t adopted, failed, published, lost, fatal, noted, aside;
     bool hold_recheck, recheck_says;
     struct floe_error last; /* of adopted, lost, fatal */
@@ -89,6 +92,13 @@ uint64_t rig_seal(struct rig_world *w, const struct floe_session_name *s);
 void rig_take(struct rig *r, const struct floe_session_name *from, uint64_t end);
 void rig_adopt(struct rig *r); /* asks the log to adopt every lease that names it */
 void rig_await_serving(struct rig *r, struct floe_tp tp);
+
+/* Writes the session's record: so many keys are committed. */
+void rig_record(struct rig *r, uint64_t committed);
+/* Asks for a view until it is there; its high watermark. */
+int64_t rig_view(struct rig *r, struct floe_tp tp);
+/* Runs until the view's high watermark is `hw`, asking for it now and then; false after `us`. */
+bool rig_view_reaches(struct rig *r, struct floe_tp tp, int64_t hw, uint64_t us);
 
 /* Appends. pid -1: no producer. One record "value" a batch unless `count`. */
 struct rig_op *rig_append(struct rig *r, struct floe_tp tp, int8_t acks, const char *value);
