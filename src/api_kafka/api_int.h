@@ -28,6 +28,7 @@ struct api_racks {
 struct floe_api {
     struct floe_api_config cfg;
     struct api_racks racks;
+    struct floe_list produces;  /* those that the log has not let go of (produce.c) */
     struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)
@@ -42,6 +43,7 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_find_coordinator, api_offset_for_leader_epoch, api_describe_configs, api_peer_heartbeat,
     api_peer_lease_changed, api_peer_topic_deleted, api_peer_topic_changed;
 bool api_produce_prepare(struct floe_request *rq);
+void api_produce_fini(struct floe_api *api);
 
 /* FLOE_E… as Kafka's code. */
 int16_t api_error(enum floe_err e);

@@ -29,6 +29,7 @@ struct item {
 };
 /* Lives until the log has answered every append, which may be long after the request timed out. */
 struct produce {
+    struct floe_list link;
     struct floe_api *api;
     struct floe_request *rq; /* null once answered */
     struct floe_timer timer, retry;
@@ -71,7 +72,14 @@ static void produce_free(struct produce *p)
         return;
     floe_timer_stop(&p->timer);
     floe_timer_stop(&p->retry);
+    floe_list_remove(&p->link);
     free(p);
+}
+
+void api_produce_fini(struct floe_api *api)
+{
+    for (struct floe_list *l; (l = floe_list_pop_front(&api->produces));)
+        free(FLOE_LIST_ENTRY(l, struct produce, link));
 }
 
 /* KIP-951: who leads, where this broker does not. */
@@ -413,12 +421,14 @@ void api_produce(struct floe_request *rq)
         return;
     }
     *p = (struct produce){.api = api_of(rq), .rq = rq, .n = n, .open = n, .wants = wants};
+    floe_list_push_back(&p->api->produces, &p->link);
     floe_timer_init(&p->timer, timed_out, p);
     floe_timer_init(&p->retry, retried, p);
     floe_kafka_defaults(&floe_kafka_ProduceResponse_desc, rs);
     rq->state = rs;
     rq->prepared = p;
     if (!fill(p, in, rs, prep) || !refuse_repeated(p, (uint32_t)topics)) {
+        floe_list_remove(&p->link);
         free(p);
         api_give_up(rq);
     } else if (p->open == 0) {

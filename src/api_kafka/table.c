@@ -59,6 +59,7 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
     if (!a)
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
     a->cfg = *cfg;
+    floe_list_init(&a->produces);
     floe_budget_init(&a->answers, cfg->answers_max ? (size_t)cfg->answers_max : (size_t)64 << 20);
     *out = a;
     return FLOE_OK;
@@ -66,8 +67,10 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
 
 void floe_api_destroy(struct floe_api **api)
 {
-    if (*api)
+    if (*api) {
         free((*api)->racks.nodes);
+        api_produce_fini(*api);
+    }
     free(*api);
     *api = NULL;
 }

@@ -90,6 +90,8 @@ static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const s
     struct floe_core *c = user;
     if (err->code)
         floe_log_error("log", "a partition could not be rebuilt (others go on): %s", err->msg);
+    else if (c->cfg.serves)
+        c->cfg.serves(c->cfg.user, tp, epoch);
     floe_lease_adopted(c->lease, tp, epoch, err);
 }
 
@@ -181,15 +183,19 @@ static bool sealed(void *user, const struct floe_session_name *s)
 }
 
 struct take_id {
+    struct floe_list link;
     void (*done)(void *user2, const struct floe_error *err, int64_t id, int16_t epoch);
     void *user2;
 };
 
 static void id_taken(void *user, const struct floe_error *err, int64_t id)
 {
-    struct take_id t = *(struct take_id *)user;
-    free(user);
-    t.done(t.user2, err, id, 0);
+    struct take_id *t = user;
+    void (*done)(void *, const struct floe_error *, int64_t, int16_t) = t->done;
+    void *user2 = t->user2;
+    floe_list_remove(&t->link);
+    free(t);
+    done(user2, err, id, 0);
 }
 
 static void reappend_producer_id(void *user,
@@ -205,7 +211,8 @@ static void reappend_producer_id(void *user,
         done(user2, &err, -1, -1);
         return;
     }
-    *t = (struct take_id){done, user2};
+    *t = (struct take_id){.done = done, .user2 = user2};
+    floe_list_push_back(&c->take_ids, &t->link);
     floe_catalog_producer_id(c->catalog, id_taken, t);
 }
 
@@ -297,6 +304,8 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
     c->cfg = *cfg;
     floe_list_init(&c->rechecks);
+    floe_list_init(&c->take_ids);
+    floe_list_init(&c->remotes);
     snprintf(c->aside_dir, sizeof c->aside_dir, "%s", cfg->aside_dir ? cfg->aside_dir : "");
     enum floe_err rc = create_lease(c, err);
     if (!rc)
@@ -368,13 +377,16 @@ void floe_core_destroy(struct floe_core **cp)
     if (!c)
         return;
     *cp = NULL;
-    floe_api_destroy(&c->api);
     floe_catalog_destroy(&c->catalog);
     floe_log_destroy(&c->log);
     floe_lease_destroy(&c->lease);
+    floe_api_destroy(&c->api); /* the log knew its appends */
+    floe_core_reappend_fini(c);
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->rechecks)))
         free(FLOE_LIST_ENTRY(l, struct recheck, link));
+    while ((l = floe_list_pop_front(&c->take_ids)))
+        free(FLOE_LIST_ENTRY(l, struct take_id, link));
     free(c);
 }
 

@@ -31,6 +31,8 @@ struct floe_core_config {
     bool log_append_time;
     /* The process must not go on. */
     void (*fatal)(void *user, const struct floe_error *err);
+    /* A partition is served from now on. May be null. */
+    void (*serves)(void *user, const struct floe_tp *tp, int32_t epoch);
     void *user;
 };
 struct floe_core;
@@ -41,7 +43,8 @@ void floe_core_start(struct floe_core *c, void (*started)(void *user, const stru
                      void *user);
 /* Clean end: flush, checkpoints, own seal, session ended. */
 void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct floe_error *err), void *user);
-/* The drivers call back no more. */
+/* After the drivers were closed, or forgot this node (simulated kill): they call back no more. Requests that
+ * are not answered stay the caller's. */
 void floe_core_destroy(struct floe_core **c);
 struct floe_api *floe_core_api(struct floe_core *c);
 struct floe_log *floe_core_log(struct floe_core *c);

@@ -10,6 +10,8 @@ struct floe_core {
     struct floe_catalog *catalog;
     struct floe_api *api;
     struct floe_list rechecks; /* struct recheck: waiting for their shard */
+    struct floe_list take_ids; /* struct take_id: waiting for a producer id */
+    struct floe_list remotes;  /* struct remote: calls to partitions' holders */
     void (*started)(void *user, const struct floe_error *err);
     void *started_user;
     void (*ended)(void *user, const struct floe_error *err);
@@ -18,6 +20,7 @@ struct floe_core {
 };
 
 /* reappend.c: the log's hooks that reach other brokers. */
+void floe_core_reappend_fini(struct floe_core *c);
 void floe_core_reappend_epoch_end(void *user, const struct floe_tp *tp, int32_t epoch,
                                   void (*done)(void *user2, const struct floe_error *err, int64_t end),
                                   void *user2);

@@ -12,10 +12,13 @@
 
 #define KEY_PRODUCE 0
 #define KEY_EPOCH_END 23
-#define TIMEOUT_MS 30000
+/* Of a call: a lost one costs no more, and a repeated one changes nothing. */
+#define TIMEOUT_MS 10000
+#define ASK_TIMEOUT_MS 3000
 #define EPOCH_AT 12 /* of a batch's leader epoch */
 
 struct remote {
+    struct floe_list link;
     struct floe_core *c;
     struct floe_peer_call call;
     struct floe_arena arena;
@@ -36,6 +39,7 @@ static void remote_free(struct remote *r)
     floe_kafka_out_fini(&r->out);
     floe_arena_fini(&r->arena);
     floe_buf_unref(r->call.frame);
+    floe_list_remove(&r->link);
     free(r);
 }
 
@@ -112,7 +116,7 @@ static void remote_call(struct remote *r, int16_t key, int16_t version, const vo
                                       .flexible = floe_kafka_flexible(api, version),
                                       .body = r->slices,
                                       .body_count = r->count,
-                                      .timeout_us = TIMEOUT_MS * 1000ull,
+                                      .timeout_us = (r->end_done ? ASK_TIMEOUT_MS : TIMEOUT_MS) * 1000ull,
                                       .done = answered,
                                       .user = r};
     memcpy(r->call.addr, n.peer_addr, sizeof r->call.addr);
@@ -128,6 +132,7 @@ static struct remote *remote_new(struct floe_core *c, const struct floe_tp *tp, 
     r->tp = *tp;
     r->user2 = user2;
     floe_arena_init(&r->arena, 1 << 20);
+    floe_list_push_back(&c->remotes, &r->link);
     return r;
 }
 
@@ -203,6 +208,16 @@ enum floe_reappend_topic floe_core_reappend_topic(void *user, const struct floe_
             return FLOE_REAPPEND_ASIDE;
     }
     return FLOE_REAPPEND_SEND;
+}
+
+void floe_core_reappend_fini(struct floe_core *c)
+{
+    while (!floe_list_empty(&c->remotes)) {
+        struct remote *r = FLOE_LIST_ENTRY(c->remotes.next, struct remote, link);
+        if (c->cfg.peers)
+            c->cfg.peers->ops->cancel(c->cfg.peers, &r->call);
+        remote_free(r);
+    }
 }
 
 /* DATA/aside/<topic id>-<partition>-<leader epoch>-<offset>.batch: the batch as it came, to be looked at and

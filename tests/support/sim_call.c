@@ -2,10 +2,10 @@
 #include <stdlib.h>
 
 #include <floe/base/assert.h>
-#include <floe/kafka/codec.h>
 
 #include "simcluster_int.h"
 
+/* One way between a client and a broker. */
 static uint64_t leg(struct simcluster *c)
 {
     return 100 + floe_rng_below(&c->rng, 800);
@@ -23,7 +23,7 @@ static void leave_proc(struct simcall *k)
 }
 static bool held(const struct simcall *k)
 {
-    return k->appending || k->reading || k->waiting || k->deliver.heap_at;
+    return k->appending || k->waiting || k->inside || k->deliver.heap_at;
 }
 static void call_free(struct simcall *k)
 {
@@ -32,9 +32,11 @@ static void call_free(struct simcall *k)
     floe_sim_unschedule(k->c->sim, &k->timeout);
     floe_list_remove(&k->link);
     floe_list_remove(&k->at_proc);
+    if (k->conn)
+        simconn_unref(k->conn);
     free(k->batch);
+    free(k->frame);
     free(k->data);
-    free(k->extra);
     free(k);
 }
 static void finish(struct simcall *k)
@@ -46,6 +48,9 @@ static void finish(struct simcall *k)
     }
     floe_sim_unschedule(k->c->sim, &k->timeout);
     floe_sim_unschedule(k->c->sim, &k->answer);
+    if (k->conn && !k->lane) { /* hangs up */
+        simconn_close(simconn_ref(k->conn), leg(k->c));
+    }
     if (!held(k)) /* a request on its way arrives although nobody waits for its answer */
         call_free(k);
 }
@@ -62,7 +67,7 @@ static void on_answer(struct floe_sim_event *e)
     finish(FLOE_CONTAINER(e, struct simcall, answer));
 }
 /* The broker has answered; the answer may get lost. */
-static void answer(struct simcall *k, enum floe_err err)
+void simcall_answer(struct simcall *k, enum floe_err err)
 {
     k->err = err;
     k->answered = true;
@@ -84,130 +89,47 @@ static void answer(struct simcall *k, enum floe_err err)
     floe_sim_at(k->c->sim, &k->answer, at);
 }
 
-/* Produce, at the broker. */
-static void on_reappended(struct floe_log_append *a)
+/* ---- at the broker ---- */
+
+/* A broker promises that the batch stays at this offset. */
+void simcall_acked(struct simcall *k, int64_t base_offset)
 {
-    struct simcall *k = a->user;
-    k->appending = false;
-    k->kafka_error = a->kafka_error;
-    answer(k, a->err.code);
-}
-/* As the handler of Produce does. */
-static void note_refused(struct simcall *k)
-{
-    struct floe_tp tp = simcluster_tp(k->c, k->part);
-    if (k->kafka_error != FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
-        k->kafka_error != FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER)
-        floe_log_refused(k->proc->log, &tp, &k->append.batch);
-}
-static void on_appended(struct floe_log_append *a)
-{
-    struct simcall *k = a->user;
-    struct simproc *p = k->proc;
     struct simcluster *c = k->c;
-    struct simsent *s = &c->sent[k->sent];
-    k->appending = false;
-    k->kafka_error = a->kafka_error;
-    k->result = a->base_offset;
-    k->maybe = a->maybe_applied;
-    floe_sim_note(c->sim, p->node, "sending %u (acks %d) to %u: %s at %lld%s", k->sent, a->acks, k->part,
-                  floe_err_name(a->err.code), (long long)a->base_offset, k->maybe ? ", perhaps applied" : "");
-    if (a->err.code == FLOE_OK && a->acks == -1) {
-        /* Alive when it was decided; a stall may lie between that and this turn. */
-        if (!floe_lease_alive(p->lease) && floe_sim_now_us(c->sim) > p->stalled_until + 10000)
-            simcluster_violation(c, 8, "node %s acknowledges while it is not alive",
-                                 floe_sim_node_name(p->node));
-        if (s->state == SENT_REFUSED)
-            simcluster_violation(c, 5, "sending %u was refused, and is acknowledged now", k->sent);
-        for (uint32_t i = 0; i < s->count; i++)
-            simledger_note(c, k->part, a->base_offset + i, simledger_value(k->sent, i), "acknowledged");
-        struct simledger *l = &c->ledger[k->part];
-        l->acked_end = FLOE_MAX(l->acked_end, a->base_offset + s->count);
-        if (c->healed && k->started_us >= c->healed_us && !l->writable) {
-            l->writable = true;
-            c->out->writable_us = floe_sim_now_us(c->sim) - c->healed_us;
-        }
-        if (s->state != SENT_ACKED)
-            c->out->acked += s->count;
-        s->state = SENT_ACKED;
-        s->base_offset = a->base_offset;
-        s->acked_us = floe_sim_now_us(c->sim);
-    } else if (a->err.code == FLOE_OK && a->acks == 1) {
-        s->state = SENT_ACKED;
-        s->disk = c->machine[p->machine].disk;
-    }
-    if (a->err.code != FLOE_OK)
-        note_refused(k);
-    answer(k, a->err.code);
-}
-static void serve_produce(struct simcall *k);
-static void on_serving(struct floe_log_waiter *w)
-{
-    struct simcall *k = w->user;
-    k->waiting = false;
-    if (k->proc)
-        serve_produce(k);
-    else if (!k->done)
-        call_free(k);
-}
-/* A broker starts no request of a connection while an earlier one of it waits. */
-static bool behind_another(const struct simcall *k)
-{
-    FLOE_LIST_EACH(it, &k->proc->calls)
-    {
-        const struct simcall *other = FLOE_LIST_ENTRY(it, struct simcall, at_proc);
-        if (other != k && other->lane == k->lane && other->waiting)
-            return true;
-    }
-    return false;
-}
-static void serve_produce(struct simcall *k)
-{
     struct simproc *p = k->proc;
+    struct simsent *s = &c->sent[k->sent];
+    struct simledger *l = &c->ledger[k->part];
+    /* Alive when it was decided; a stall may lie between that and this turn. */
+    if (!floe_lease_alive(p->lease) && floe_sim_now_us(c->sim) > p->stalled_until + 10000)
+        simcluster_violation(c, 8, "node %s acknowledges while it is not alive", floe_sim_node_name(p->node));
+    if (s->state == SENT_REFUSED)
+        simcluster_violation(c, 5, "sending %u was refused, and is acknowledged now", k->sent);
+    for (uint32_t i = 0; i < s->count; i++)
+        simledger_note(c, k->part, base_offset + i, simledger_value(k->sent, i), "acknowledged");
+    l->acked_end = FLOE_MAX(l->acked_end, base_offset + s->count);
+    if (c->healed && k->started_us >= c->healed_us && !l->writable) {
+        l->writable = true;
+        c->out->writable_us = floe_sim_now_us(c->sim) - c->healed_us;
+    }
+    if (s->state != SENT_ACKED)
+        c->out->acked += s->count;
+    s->state = SENT_ACKED;
+    s->base_offset = base_offset;
+    s->acked_us = floe_sim_now_us(c->sim);
+}
+void simcall_acked_by_disk(struct simcall *k)
+{
+    struct simsent *s = &k->c->sent[k->sent];
+    s->state = SENT_ACKED;
+    s->disk = k->c->machine[k->proc->machine].disk;
+}
+/* The leader epoch under which this broker serves the partition; -1: it does not. */
+static int32_t served_epoch(const struct simcall *k)
+{
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     struct floe_partition *part;
-    if (!k->waited &&
-        ((k->lane && behind_another(k)) || floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_REBUILDING)) {
-        k->waited = k->waiting = true;
-        k->waiter = (struct floe_log_waiter){.fn = on_serving, .user = k};
-        floe_log_wait_serving(p->log, &tp, &k->waiter);
-        return;
-    }
-    struct floe_buf *b = floe_buf_create(k->batch_n, &p->pending);
-    if (!b) {
-        FLOE_ASSERT(floe_batch_parse(floe_slice(k->batch, k->batch_n), &k->append.batch, NULL) == FLOE_OK);
-        if (k->kind == CALL_PRODUCE)
-            note_refused(k);
-        floe_sim_note(k->c->sim, p->node, "no memory for sending %u", k->sent);
-        answer(k, FLOE_EAGAIN);
-        return;
-    }
-    memcpy(b->data, k->batch, k->batch_n);
-    b->n = k->batch_n;
-    k->append = (struct floe_log_append){
-        .tp = tp,
-        .bytes = {b, b->data, b->n},
-        .topic_name = "topic",
-        .acks = k->acks,
-        .done = k->kind == CALL_REAPPEND ? on_reappended : on_appended,
-        .user = k,
-    };
-    FLOE_ASSERT(floe_batch_parse(floe_slice(b->data, b->n), &k->append.batch, NULL) == FLOE_OK);
-    enum floe_err e = floe_log_append(p->log, &k->append);
-    floe_buf_unref(b);
-    if (e == FLOE_OK) {
-        k->appending = true;
-    } else {
-        floe_sim_note(k->c->sim, p->node, "sending %u to %u refused: %s", k->sent, k->part,
-                      k->append.err.msg);
-        k->kafka_error = k->append.kafka_error;
-        if (k->kind == CALL_PRODUCE)
-            note_refused(k);
-        answer(k, e);
-    }
+    return floe_log_find(k->proc->log, &tp, &part) == FLOE_PARTITION_SERVING ? floe_partition_epoch(part)
+                                                                             : -1;
 }
-
-/* Fetch, at the broker. */
 /* A deposed broker may be behind; the newest that served may not. */
 static void note_watermark(struct simcall *k)
 {
@@ -217,119 +139,75 @@ static void note_watermark(struct simcall *k)
                              k->part, k->epoch, (long long)k->result, (long long)k->served_hw_at_start);
     l->served_hw = FLOE_MAX(l->served_hw, k->result);
 }
-static void answer_fetch(struct simcall *k)
+static void judge(struct simcall *k)
 {
-    struct floe_log_read *r = &k->read;
-    if (r->err.code == FLOE_OK) {
-        k->result = r->high_watermark;
-        note_watermark(k);
-        k->data = malloc(r->bytes ? r->bytes : 1);
-        FLOE_ASSERT(k->data);
-        for (uint32_t i = 0; i < r->slice_count; i++) {
-            memcpy(k->data + k->data_n, r->slices[i].p, r->slices[i].n);
-            k->data_n += r->slices[i].n;
-        }
-    }
-    enum floe_err e = r->err.code;
-    if (e)
-        floe_sim_note(k->c->sim, k->proc ? k->proc->node : NULL, "fetch of %u at %lld: %s", k->part,
-                      (long long)k->offset, r->err.msg);
-    floe_log_read_fini(r);
-    answer(k, e);
-}
-static void on_read(struct floe_log_read *r)
-{
-    struct simcall *k = r->user;
-    k->reading = false;
-    answer_fetch(k);
-}
-static void serve_fetch(struct simcall *k)
-{
-    struct simproc *p = k->proc;
-    struct floe_tp tp = simcluster_tp(k->c, k->part);
-    struct floe_partition *part;
-    if (floe_log_find(p->log, &tp, &part) != FLOE_PARTITION_SERVING) {
-        answer(k, FLOE_ENOTHOLDER);
-        return;
-    }
-    k->epoch = floe_partition_epoch(part);
-    k->served_hw_at_start = k->c->ledger[k->part].served_hw;
-    k->read = (struct floe_log_read){
-        .tp = tp,
-        .offset = k->offset,
-        .max_bytes = k->c->healed ? 8192 : 400,
-        .min_one = true,
-        .done = on_read,
-        .user = k,
-    };
-    k->reading = true;
-    if (floe_log_read(p->log, &k->read)) {
-        k->reading = false;
-        answer_fetch(k);
+    struct simcluster *c = k->c;
+    if (k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION ||
+        k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_ID)
+        simcluster_violation(c, 0, "partition %u: node %s does not know its topic", k->part,
+                             floe_sim_node_name(k->proc->node));
+    switch (k->kind) {
+    case CALL_PRODUCE:
+        floe_sim_note(c->sim, k->proc->node, "sending %u (acks %d) to %u: %s at %lld", k->sent, k->acks,
+                      k->part, floe_kafka_error_name(k->kafka_error), (long long)k->result);
+        if (k->err == FLOE_OK && k->acks == -1)
+            simcall_acked(k, k->result);
+        else if (k->err == FLOE_OK && k->acks == 1)
+            simcall_acked_by_disk(k);
+        break;
+    case CALL_FETCH:
+    case CALL_LATEST:
+        if (k->err)
+            floe_sim_note(c->sim, k->proc->node, "%s of %u at %lld: %s",
+                          k->kind == CALL_FETCH ? "fetch" : "latest", k->part, (long long)k->offset,
+                          floe_kafka_error_name(k->kafka_error));
+        /* As long as it has served at one epoch: else it is not known which of them answers. */
+        k->epoch = k->broker_epoch == served_epoch(k) ? k->broker_epoch : -1;
+        k->misled = floe_sim_now_us(c->sim) < k->proc->misled_until;
+        if (k->err == FLOE_OK && k->result >= 0)
+            note_watermark(k);
+        break;
+    case CALL_META:
+        if (k->err == FLOE_OK)
+            simwatch_check_leader(c, k->part, k->node, k->epoch);
+        break;
+    case CALL_CREATE:
+    case CALL_INIT_ID:
+        break;
     }
 }
-static void serve_latest(struct simcall *k)
+void simcall_left_door(struct simcall *k)
 {
-    struct floe_tp tp = simcluster_tp(k->c, k->part);
-    struct floe_partition *part;
-    if (floe_log_find(k->proc->log, &tp, &part) != FLOE_PARTITION_SERVING ||
-        !floe_lease_alive(k->proc->lease)) {
-        answer(k, FLOE_ENOTHOLDER);
-        return;
-    }
-    k->epoch = floe_partition_epoch(part);
-    k->served_hw_at_start = k->c->ledger[k->part].served_hw;
-    k->result = floe_partition_high_watermark(part);
-    k->misled = floe_sim_now_us(k->c->sim) < k->proc->misled_until;
-    note_watermark(k);
-    answer(k, FLOE_OK);
+    k->inside = false;
+    if (!k->done && !held(k))
+        call_free(k);
 }
-static void serve_epoch_end(struct simcall *k)
+void simcall_answered(struct simcall *k, const uint8_t *frame, size_t n, bool closes)
 {
-    struct floe_tp tp = simcluster_tp(k->c, k->part);
-    struct floe_partition *part;
-    if (floe_log_find(k->proc->log, &tp, &part) != FLOE_PARTITION_SERVING ||
-        floe_partition_epoch(part) <= k->epoch) {
-        answer(k, FLOE_ENOTHOLDER);
-        return;
+    k->inside = false;
+    if (frame) {
+        simwire_decode(k, frame, n);
+        k->maybe = k->err != FLOE_OK; /* most errors say nothing of what was stored */
+        judge(k);
+    } else if (closes) {
+        k->err = FLOE_ECLOSED;
+        k->maybe = true;
+        if (k->lane)
+            k->lane->cut = true;
     }
-    if (floe_partition_epoch_end(part, k->epoch, &k->result) < 0)
-        k->result = 0;
-    answer(k, FLOE_OK);
-}
-static void serve_meta(struct simcall *k)
-{
-    struct floe_tp tp = simcluster_tp(k->c, k->part);
-    struct floe_lease_entry e;
-    if (k->proc->state != PROC_UP || !floe_lease_lookup(k->proc->lease, &tp, &e)) {
-        answer(k, FLOE_ENOTFOUND);
-        return;
-    }
-    k->node = e.holder.node;
-    k->epoch = e.epoch;
-    answer(k, FLOE_OK);
+    simcall_answer(k, k->err);
 }
 static void on_deliver(struct floe_sim_event *e)
 {
     struct simcall *k = FLOE_CONTAINER(e, struct simcall, deliver);
-    switch (k->kind) {
-    case CALL_META:
-        serve_meta(k);
-        break;
-    case CALL_PRODUCE:
-    case CALL_REAPPEND:
-        serve_produce(k);
-        break;
-    case CALL_EPOCH_END:
-        serve_epoch_end(k);
-        break;
-    case CALL_FETCH:
-        serve_fetch(k);
-        break;
-    case CALL_LATEST:
-        serve_latest(k);
-        break;
+    if (k->direct) {
+        simdirect_produce(k);
+        return;
     }
+    k->served_hw_at_start = k->c->ledger[k->part].served_hw;
+    k->broker_epoch = served_epoch(k);
+    k->inside = true;
+    simdoor_arrive(k->conn, k, k->frame + 4, k->frame_n - 4);
 }
 
 struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
@@ -347,15 +225,23 @@ struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32
     floe_list_push_back(&c->calls, &k->link);
     return k;
 }
-void *simcall_extra(struct simcall *k, size_t n)
+/* A lane keeps its connection; everything else has one of its own, which its end closes. */
+static struct simconn *connect_to(struct simlane *l, struct simproc *to)
 {
-    k->extra = calloc(1, n);
-    FLOE_ASSERT(k->extra);
-    return k->extra;
+    if (!l)
+        return simconn_open(to);
+    if (l->conn && !simconn_is_open(l->conn, to))
+        simlane_disconnect(l);
+    if (!l->conn)
+        l->conn = simconn_open(to);
+    return simconn_ref(l->conn);
 }
-void simcall_from(struct simcall *k, struct floe_sim_node *node)
+void simlane_disconnect(struct simlane *l)
 {
-    k->timeout.node = k->answer.node = node;
+    if (l->conn)
+        simconn_close(l->conn,
+                      floe_rng_below(&l->p->c->rng, floe_rng_below(&l->p->c->rng, 3) ? 2000 : 3000000));
+    l->conn = NULL;
 }
 void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us)
 {
@@ -376,6 +262,10 @@ void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us)
         l->cut = true;
     if (l ? l->cut : lost(c))
         return;
+    if (!k->direct) {
+        k->conn = connect_to(l, to);
+        simwire_encode(k);
+    }
     uint64_t at = k->started_us + leg(c);
     if (l)
         at = l->arrives_us = FLOE_MAX(at, l->arrives_us + 1);
@@ -404,7 +294,7 @@ void simcalls_reap(struct simproc *p)
     while (!floe_list_empty(&p->calls)) {
         struct simcall *k = FLOE_LIST_ENTRY(p->calls.next, struct simcall, at_proc);
         leave_proc(k);
-        k->appending = k->reading = k->waiting = false;
+        k->appending = k->waiting = k->inside = false;
         if (!k->done)
             call_free(k);
     }

@@ -13,8 +13,10 @@ static void tick(struct simcursor *u, uint64_t us)
 static void on_meta(struct simcall *k)
 {
     struct simcursor *u = k->user;
-    if (k->err == FLOE_OK)
-        u->node = k->node;
+    if (k->err == FLOE_OK) {
+        u->machine = k->machine;
+        u->epoch = k->epoch;
+    }
     tick(u, k->err == FLOE_OK ? 0 : 100000);
 }
 static void on_fetched(struct simcall *k)
@@ -24,7 +26,7 @@ static void on_fetched(struct simcall *k)
     struct simledger *l = &c->ledger[k->part];
     if (k->err == FLOE_OK) {
         int64_t next = simledger_read(c, k->part, u->position, k->data, k->data_n, "read");
-        if (next > k->result)
+        if (next > u->position && next > k->result)
             simcluster_violation(c, 3, "partition %u: read up to %lld past the high watermark %lld", k->part,
                                  (long long)next, (long long)k->result);
         if (next >= 0)
@@ -35,7 +37,7 @@ static void on_fetched(struct simcall *k)
             k->part, k->epoch, (long long)u->position);
     }
     if (k->err) {
-        u->node = -1;
+        u->machine = -1;
         tick(u, 50000 + floe_rng_below(&c->rng, 100000));
     } else {
         tick(u, k->data_n ? 500 : 20000 + floe_rng_below(&c->rng, 50000));
@@ -57,7 +59,7 @@ static void on_tick(struct floe_sim_event *e)
     struct simcursor *u = FLOE_CONTAINER(e, struct simcursor, tick);
     struct simcluster *c = u->owner->c;
     struct simcall *k;
-    if (u->node < 0) {
+    if (u->machine < 0) {
         struct simproc *any = simproc_any(c);
         if (any)
             simcall_send(simcall_new(c, CALL_META, u->part, on_meta, u), any, 1000000);
@@ -70,8 +72,9 @@ static void on_tick(struct floe_sim_event *e)
     } else {
         k = simcall_new(c, CALL_FETCH, u->part, on_fetched, u);
         k->offset = u->position;
+        k->epoch = floe_rng_below(&c->rng, 2) ? u->epoch : -1;
     }
-    simcall_send(k, simproc_by_node(c, u->node), 1000000);
+    simcall_send(k, simproc_at(c, u->machine), 1000000);
 }
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id)
 {
@@ -80,7 +83,7 @@ void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id)
         struct simcursor *u = &s->cur[i];
         u->owner = s;
         u->part = i;
-        u->node = -1;
+        u->machine = -1;
         u->tick.fn = on_tick;
         tick(u, floe_rng_below(&c->rng, 300000));
     }

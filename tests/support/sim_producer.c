@@ -101,8 +101,9 @@ static void on_produced(struct simcall *k)
     } else if (l->p->idempotent) {
         l->failed = true;
         l->known = false; /* the oldest goes alone until it has passed, as Kafka's clients do */
-        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual, as is NOT_LEADER_OR_FOLLOWER. */
-        if (k->kafka_error && k->kafka_error != 45 && k->kafka_error != 6)
+        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual. */
+        if (k->kafka_error && k->kafka_error != FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
+            !floe_kafka_error_retriable(k->kafka_error))
             simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,
                                  k->kafka_error);
     } else {
@@ -112,7 +113,7 @@ static void on_produced(struct simcall *k)
         take_out(l, slot);
     }
     if (!ok)
-        l->node = -1;
+        l->machine = -1;
     if (l->p->pause_us)
         tick_soon(l, l->p->pause_us);
     else
@@ -122,7 +123,7 @@ static void on_meta(struct simcall *k)
 {
     struct simlane *l = k->user;
     if (k->err == FLOE_OK)
-        l->node = k->node;
+        l->machine = k->machine;
     tick_soon(l, k->err == FLOE_OK ? 0 : l->p->pause_us ? l->p->pause_us : 50000);
 }
 static void send_slot(struct simlane *l, uint32_t slot)
@@ -130,6 +131,7 @@ static void send_slot(struct simlane *l, uint32_t slot)
     struct simcluster *c = l->p->c;
     struct simcall *k = simcall_new(c, CALL_PRODUCE, l->part, on_produced, l);
     k->lane = l;
+    k->direct = l->p->direct;
     k->acks = l->p->acks;
     k->sent = l->queue[slot];
     k->batch = malloc(l->bytes_n[slot]);
@@ -139,7 +141,7 @@ static void send_slot(struct simlane *l, uint32_t slot)
     l->flying[slot] = true;
     l->in_flight++;
     uint64_t timeout = l->p->timeout_us ? l->p->timeout_us : 1000000 + floe_rng_below(&c->rng, 3000000);
-    simcall_send(k, simproc_by_node(c, l->node), timeout);
+    simcall_send(k, simproc_at(c, l->machine), timeout);
 }
 static void pump(struct simlane *l)
 {
@@ -147,8 +149,10 @@ static void pump(struct simlane *l)
     struct simcluster *c = p->c;
     if ((l->failed || l->cut) && l->in_flight) /* all come back first, or the order would be lost */
         return;
+    if (l->cut)
+        simlane_disconnect(l);
     l->failed = l->cut = false;
-    if (l->node < 0) {
+    if (l->machine < 0) {
         if (l->n || !c->stopping) {
             struct simproc *any = simproc_any(c);
             if (any)
@@ -171,19 +175,47 @@ static void on_tick(struct floe_sim_event *e)
 {
     pump(FLOE_CONTAINER(e, struct simlane, tick));
 }
-static void start(struct simproducer *p)
+static void start_lanes(struct simproducer *p)
 {
     struct simcluster *c = p->c;
-    p->producer_id = c->next_producer_id++;
     for (uint32_t i = 0; i < c->shape.partitions; i++) {
         struct simlane *l = &p->lane[i];
         l->p = p;
         l->part = i;
-        l->node = -1;
+        l->machine = -1;
         l->known = true; /* clients do not wait for their first answer */
         l->tick.fn = on_tick;
         tick_soon(l, floe_rng_below(&c->rng, p->pause_us ? p->pause_us : 200000));
     }
+}
+static void on_id(struct simcall *k)
+{
+    struct simproducer *p = k->user;
+    struct simcluster *c = k->c;
+    if (k->err) {
+        floe_sim_after(c->sim, &p->start, 100000);
+        return;
+    }
+    simcluster_note_id(c, k->result, "given to a client");
+    p->producer_id = k->result;
+    start_lanes(p);
+}
+static void on_start(struct floe_sim_event *e)
+{
+    struct simproducer *p = FLOE_CONTAINER(e, struct simproducer, start);
+    struct simproc *any = simproc_any(p->c);
+    if (any)
+        simcall_send(simcall_new(p->c, CALL_INIT_ID, 0, on_id, p), any, 2000000);
+    else
+        floe_sim_after(p->c->sim, &p->start, 100000);
+}
+static void start(struct simproducer *p)
+{
+    p->start.fn = on_start;
+    if (p->idempotent)
+        on_start(&p->start);
+    else
+        start_lanes(p);
 }
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id)
 {
@@ -192,6 +224,7 @@ void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id)
     p->idempotent = kind < 4;
     p->acks = kind < 6 ? -1 : kind == 6 ? 1 : 0;
     p->window = 1 + (uint32_t)floe_rng_below(&c->rng, 5);
+    p->direct = floe_rng_below(&c->rng, 4) == 0;
     start(p);
 }
 void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id)
@@ -202,10 +235,14 @@ void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id)
 }
 void simproducer_fini(struct simproducer *p)
 {
+    if (p->c)
+        floe_sim_unschedule(p->c->sim, &p->start);
     for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++) {
         struct simlane *l = &p->lane[i];
         if (p->c)
             floe_sim_unschedule(p->c->sim, &l->tick);
+        if (l->conn)
+            simconn_unref(l->conn);
         for (uint32_t j = 0; j < l->n; j++)
             free(l->bytes[j]);
     }

@@ -7,9 +7,12 @@
 
 #include "simcluster_int.h"
 
+#define EPOCHS_MAX 4096
+
 struct lease_seen {
     int32_t epoch;
     char holder[FLOE_SESSION_NAME_MAX];
+    uint16_t node[EPOCHS_MAX]; /* of each epoch's holder; 0: none */
 };
 struct simwatch {
     struct simcluster *c;
@@ -30,6 +33,8 @@ static void check_entry(struct simwatch *w, const char *key, int part, json_t *e
     if (epoch != seen->epoch)
         floe_sim_note(w->c->sim, NULL, "lease of %d: %s at epoch %d", part, holder ? holder : "(none)",
                       epoch);
+    if (epoch >= 0 && epoch < EPOCHS_MAX && holder)
+        seen->node[epoch] = (uint16_t)atoi(holder);
     seen->epoch = epoch;
     snprintf(seen->holder, sizeof seen->holder, "%s", holder ? holder : "");
 }
@@ -65,6 +70,14 @@ static void check_node(struct simwatch *w, const char *key, json_t *value)
     w->node_epoch[id] = epoch;
     snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");
 }
+/* The topic's id is known before its creation is answered: leases are written by then. */
+static void learn_topic(struct simwatch *w, const char *name, json_t *value)
+{
+    const char *hex = json_string_value(json_object_get(value, "id"));
+    if (strcmp(name, w->c->topic_name) == 0 && hex && strlen(hex) == 32 &&
+        !floe_hex_decode(w->c->topic.b, hex, sizeof w->c->topic.b))
+        simcluster_violation(w->c, 6, "topic %s has no id", name);
+}
 static void check_table(struct simwatch *w, const struct floe_sim_store_event *e)
 {
     if (e->cond == FLOE_PUT_ANY)
@@ -79,6 +92,8 @@ static void check_table(struct simwatch *w, const struct floe_sim_store_event *e
         check_shard(w, e->key, value);
     else if (strncmp(e->key, "table/node/", 11) == 0)
         check_node(w, e->key, value);
+    else if (strncmp(e->key, "table/topic/", 12) == 0)
+        learn_topic(w, e->key + 12, value);
     json_decref(root);
 }
 static void on_event(void *user, const struct floe_sim_store_event *e)
@@ -93,6 +108,14 @@ static void on_event(void *user, const struct floe_sim_store_event *e)
         simcluster_violation(w->c, 7, "%s is written without create-only", e->key);
     if (table && e->result == FLOE_OK)
         check_table(w, e);
+}
+void simwatch_check_leader(struct simcluster *c, uint32_t part, int32_t node, int32_t epoch)
+{
+    const struct lease_seen *seen = &c->watch->lease[part];
+    if (epoch < 0 || epoch >= EPOCHS_MAX || node <= 0 || seen->node[epoch] != node)
+        simcluster_violation(c, 6,
+                             "partition %u: node %d is named as leader of epoch %d, which no lease does",
+                             part, node, epoch);
 }
 void simwatch_start(struct simcluster *c)
 {

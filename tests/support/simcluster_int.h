@@ -2,8 +2,8 @@
 #ifndef FLOE_TEST_SIMCLUSTER_INT_H
 #define FLOE_TEST_SIMCLUSTER_INT_H
 
-#include <floe/lease.h>
-#include <floe/log.h>
+#include "broker/core.h"
+#include <floe/kafka/codec.h>
 #include <floe/sim.h>
 
 #include "simcluster.h"
@@ -39,7 +39,7 @@ struct simledger {
 };
 
 /* ---- calls: requests of clients to brokers ---- */
-enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST, CALL_EPOCH_END, CALL_REAPPEND };
+enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST, CALL_INIT_ID, CALL_CREATE };
 struct simcall {
     struct floe_list link;
     struct simcluster *c;
@@ -48,43 +48,70 @@ struct simcall {
     uint32_t part;
     uint64_t started_us;
     void (*done)(struct simcall *k);
-    void *user, *extra;
+    void *user;
     struct floe_sim_event deliver, answer, timeout;
+    struct simconn *conn;
+    const struct floe_kafka_api *api;
+    int16_t version;
+    uint8_t *frame; /* with its length */
+    size_t frame_n;
     /* produce */
     struct simlane *lane;
     uint8_t *batch;
     size_t batch_n;
     int8_t acks;
+    bool direct; /* past the front door */
     uint32_t sent;
     /* fetch */
     int64_t offset;
     /* broker's side, from delivery to answer */
     struct floe_list at_proc;
     struct floe_log_append append;
-    struct floe_log_read read;
     struct floe_log_waiter waiter;
-    bool appending, reading, waiting, waited;
+    bool appending, waiting, waited, inside;
+    int32_t broker_epoch; /* under which it served the partition when the request came; -1: not */
     /* out */
     enum floe_err err;
     int16_t kafka_error;
-    bool maybe;          /* produce: may have been stored */
-    int64_t result;      /* produce: base offset; latest, fetch: high watermark */
-    int32_t node, epoch; /* meta: leader; fetch: epoch of the answering broker */
-    uint8_t *data;       /* fetch */
+    bool maybe;                   /* produce: may have been stored */
+    int64_t result;               /* produce: base offset; latest, fetch: high watermark; init: producer id */
+    int32_t node, epoch, machine; /* meta: leader and where it is; fetch: epoch of the answering broker */
+    struct floe_uuid topic;       /* create */
+    uint8_t *data;                /* fetch */
     size_t data_n;
     bool answered, misled;
     int64_t acked_end_at_start, served_hw_at_start;
 };
 struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
                             void (*done)(struct simcall *k), void *user);
-/* Memory that goes with the call. */
-void *simcall_extra(struct simcall *k, size_t n);
-/* The client is a broker: its stalls and its death are the call's. */
-void simcall_from(struct simcall *k, struct floe_sim_node *node);
 void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us);
 void simcalls_broken(struct simproc *p); /* the process is dead */
 void simcalls_reap(struct simproc *p);   /* its log is destroyed: nothing points to the calls' structs */
 void simcalls_fini(struct simcluster *c);
+/* For the broker's side. */
+void simcall_answer(struct simcall *k, enum floe_err err);
+void simcall_answered(struct simcall *k, const uint8_t *frame, size_t n, bool closes); /* null: no answer */
+void simcall_left_door(struct simcall *k); /* will not be answered */
+void simcall_acked(struct simcall *k, int64_t base_offset);
+void simcall_acked_by_disk(struct simcall *k);
+void simdirect_produce(struct simcall *k);
+/* Kafka's bytes: of the request into `frame`; what the answer says into the call. */
+void simwire_encode(struct simcall *k);
+void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n);
+
+/* A client's connection to a broker, counted: a call that is on its way holds it too. */
+struct simconn;
+struct simconn *simconn_open(struct simproc *p);
+struct simconn *simconn_ref(struct simconn *n);
+void simconn_unref(struct simconn *n);
+void simconn_close(struct simconn *n,
+                   uint64_t after_us); /* the broker hears of it then; drops the reference */
+bool simconn_is_open(const struct simconn *n, const struct simproc *p);
+void simdoor_arrive(struct simconn *n, struct simcall *call, const uint8_t *frame, size_t bytes);
+void simdoor_peer(void *user, int16_t api_key, int16_t api_version, struct floe_slice body,
+                  struct floe_sim_reply *reply);
+void simdoor_init(struct simproc *p);
+void simdoor_reap(struct simproc *p);
 
 /* ---- brokers ---- */
 enum simproc_state { PROC_STARTING, PROC_UP, PROC_ENDING, PROC_DEAD };
@@ -97,15 +124,17 @@ struct simproc {
     struct floe_tier *tier;
     struct floe_peers *peers;
     struct floe_table *table;
-    struct floe_lease *lease;
+    struct floe_core *core;
+    struct floe_lease *lease; /* of the core */
     struct floe_log *log;
     struct floe_budget pending, cache;
-    struct floe_list calls; /* simcall.at_proc */
+    struct floe_list calls;                     /* simcall.at_proc */
+    struct floe_list conns, requests, answered; /* sim_door.c */
+    struct floe_sim_event sweep;
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
     uint64_t started_us, stalled_until, ending_us;
     uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
-    struct floe_list rechecks;
 };
 struct simmachine {
     struct simcluster *c;
@@ -117,9 +146,9 @@ struct simmachine {
     bool keep_down;
 };
 void simproc_start(struct simcluster *c, uint32_t machine);
-void simproc_end(struct simproc *p); /* as SIGTERM */
-struct simproc *simproc_by_node(struct simcluster *c, int32_t node_id);
-struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
+void simproc_end(struct simproc *p);                               /* as SIGTERM */
+struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serves there, or null */
+struct simproc *simproc_any(struct simcluster *c);                 /* a random one that is up, or null */
 
 /* ---- clients ---- */
 struct simproducer {
@@ -129,12 +158,15 @@ struct simproducer {
     int8_t acks;
     uint64_t timeout_us, pause_us; /* longest; 0: as others */
     uint32_t window;               /* batches in flight a partition */
-    int64_t producer_id;
+    bool direct;                   /* past the front door */
+    int64_t producer_id;           /* -1: not known yet */
+    struct floe_sim_event start;
     struct simlane {
         struct simproducer *p;
         uint32_t part;
-        int32_t node; /* leader as last heard, -1: unknown */
+        int32_t machine; /* of the leader as last heard, -1: unknown */
         int32_t next_sequence;
+        struct simconn *conn;
         uint32_t queue[8]; /* sent numbers not yet decided, oldest first */
         uint8_t *bytes[8];
         size_t bytes_n[8];
@@ -153,7 +185,7 @@ struct simconsumer {
     struct simcursor {
         struct simconsumer *owner;
         uint32_t part;
-        int32_t node;
+        int32_t machine, epoch; /* of the leader as last heard */
         int64_t position;
         uint64_t outstanding;
         struct floe_sim_event tick;
@@ -164,13 +196,14 @@ void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id)
 void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 void simproducer_fini(struct simproducer *p);
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id);
+void simlane_disconnect(struct simlane *l);
 bool simproducers_idle(struct simcluster *c);
 
 /* ---- the cluster ---- */
 struct simshape { /* drawn from the seed */
     uint32_t nodes, partitions, producers, consumers, lease_ms;
     uint32_t client_loss_ppm, puts_in_flight, segment_bytes, linger_us;
-    uint64_t pending_bytes, cache_bytes, tier_bytes;
+    uint64_t pending_bytes, cache_bytes, tier_bytes, answers_bytes;
     double put_rate;
     bool spill_all;
     uint64_t fault_every_us;
@@ -185,6 +218,8 @@ struct simcluster {
     struct floe_sim_net *net;
     struct floe_cluster_info info;
     struct floe_uuid topic;
+    const char *topic_name;
+    bool topic_made;
     struct simmachine machine[SIM_NODES_MAX];
     struct simproducer producer[SIM_PRODUCERS_MAX];
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
@@ -192,7 +227,8 @@ struct simcluster {
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
     struct floe_list calls;
-    int64_t next_producer_id;
+    int64_t *ids; /* producer ids that were given out */
+    uint32_t ids_n;
     uint32_t producers;    /* started */
     bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
@@ -203,6 +239,8 @@ struct simcluster {
 struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
 /* Names the broken invariant; the run goes on. */
 void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, ...) FLOE_PRINTF(3, 4);
+/* A producer id was given out: never twice. */
+void simcluster_note_id(struct simcluster *c, int64_t id, const char *who);
 void simcluster_machine_init(struct simcluster *c, uint32_t i);
 void simcluster_nemesis_start(struct simcluster *c);
 void simcluster_heal(struct simcluster *c);
@@ -221,5 +259,7 @@ uint64_t simtruth_longest_chain(struct simcluster *c);     /* segments */
 int64_t simtruth_end(struct simcluster *c, uint32_t part); /* of the last check */
 void simwatch_start(struct simcluster *c);
 void simwatch_fini(struct simcluster *c);
+/* Brokers name only leaders that a lease has named. */
+void simwatch_check_leader(struct simcluster *c, uint32_t part, int32_t node, int32_t epoch);
 
 #endif

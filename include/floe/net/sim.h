@@ -21,6 +21,15 @@ void floe_sim_net_listen(struct floe_sim_net *net, struct floe_sim_node *n, cons
                          bool (*serve)(void *user, int16_t api_key, int16_t api_version,
                                        struct floe_slice body, struct floe_writer *response),
                          void *user);
+/* The same for who answers later: each request brings its reply, which must be given back by
+ * floe_sim_net_reply, once, even when the node has died (it then goes nowhere). Null bytes close the
+ * connection without an answer. */
+struct floe_sim_reply;
+void floe_sim_net_listen_later(struct floe_sim_net *net, struct floe_sim_node *n, const char *addr,
+                               void (*serve)(void *user, int16_t api_key, int16_t api_version,
+                                             struct floe_slice body, struct floe_sim_reply *reply),
+                               void *user);
+void floe_sim_net_reply(struct floe_sim_reply *reply, const void *p, size_t n);
 void floe_sim_net_unlisten(struct floe_sim_net *net, const char *addr);
 /* Nodes are named by their story names, so that a cut outlives a restart. */
 void floe_sim_net_cut(struct floe_sim_net *net, const char *from, const char *to, bool cut);

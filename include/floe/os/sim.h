@@ -28,6 +28,8 @@ struct floe_sim *floe_sim_create(uint64_t seed);
 void floe_sim_destroy(struct floe_sim **sim);
 uint64_t floe_sim_now_us(const struct floe_sim *sim); /* true time; starts at 1 s */
 struct floe_rng *floe_sim_rng(struct floe_sim *sim);
+/* The node on which something runs right now; null: none. */
+struct floe_sim_node *floe_sim_running(const struct floe_sim *sim);
 /* Runs the next event; false when there is none. */
 bool floe_sim_step(struct floe_sim *sim);
 /* Runs everything due until now + us, then sets the clock there. */

@@ -13,6 +13,8 @@ struct listener {
     struct floe_sim_node *node;
     bool (*serve)(void *user, int16_t api_key, int16_t api_version, struct floe_slice body,
                   struct floe_writer *response);
+    void (*serve_later)(void *user, int16_t api_key, int16_t api_version, struct floe_slice body,
+                        struct floe_sim_reply *reply);
     void *user;
 };
 struct cut {
@@ -50,6 +52,10 @@ struct call {
     size_t body_n;
     enum floe_err result;
     struct floe_buf *frame;
+    struct floe_sim_reply *reply;
+};
+struct floe_sim_reply {
+    struct call *k; /* null: nobody waits any more */
 };
 
 static void *alloc(size_t n)
@@ -102,6 +108,8 @@ static void call_free(struct call *k)
     floe_list_remove(&k->link);
     if (k->c)
         k->c->driver = NULL;
+    if (k->reply)
+        k->reply->k = NULL;
     floe_buf_unref(k->frame);
     free(k->body);
     free(k);
@@ -136,31 +144,50 @@ static void answer(struct call *k, enum floe_err code)
     k->result = code;
     floe_sim_after(k->front->net->sim, &k->answer, leg(k->front->net));
 }
+void floe_sim_net_reply(struct floe_sim_reply *reply, const void *p, size_t n)
+{
+    struct call *k = reply->k;
+    free(reply);
+    if (!k)
+        return;
+    struct floe_sim_net *net = k->front->net;
+    const char *here = floe_sim_node_name(k->server), *there = floe_sim_node_name(k->front->node);
+    k->reply = NULL;
+    k->server = NULL;
+    if (p) {
+        k->frame = floe_buf_create_forced(n ? n : 1, NULL);
+        FLOE_ASSERT(k->frame);
+        if (n)
+            memcpy(k->frame->data, p, n);
+        k->frame->n = n;
+    }
+    if (passes(net, here, there))
+        answer(k, k->frame ? FLOE_OK : FLOE_ECLOSED);
+}
 /* Runs on the server's node: deferred while that one is stalled, dropped when it dies. */
 static void on_request(struct floe_sim_event *e)
 {
     struct call *k = FLOE_CONTAINER(e, struct call, request);
     struct floe_sim_net *net = k->front->net;
     struct listener *l = find(net, k->c->addr);
-    k->server = NULL;
     if (!l || floe_sim_node_dead(l->node)) {
+        k->server = NULL;
         answer(k, FLOE_ECLOSED);
+        return;
+    }
+    k->server = l->node;
+    k->reply = alloc(sizeof *k->reply);
+    k->reply->k = k;
+    struct floe_sim_reply *reply = k->reply; /* the call may be gone when the server has run */
+    if (l->serve_later) {
+        l->serve_later(l->user, k->api_key, k->api_version, floe_slice(k->body, k->body_n), reply);
         return;
     }
     struct floe_writer w;
     floe_writer_init(&w, RESPONSE_MAX);
     bool ok = l->serve(l->user, k->api_key, k->api_version, floe_slice(k->body, k->body_n), &w) && !w.bad;
-    const char *here = floe_sim_node_name(l->node), *there = floe_sim_node_name(k->front->node);
-    if (ok && !floe_sim_node_dead(l->node)) {
-        k->frame = floe_buf_create_forced(w.n ? w.n : 1, NULL);
-        FLOE_ASSERT(k->frame);
-        if (w.n)
-            memcpy(k->frame->data, w.p, w.n);
-        k->frame->n = w.n;
-    }
+    floe_sim_net_reply(reply, ok ? w.n ? w.p : (const uint8_t *)"" : NULL, w.n);
     floe_writer_fini(&w);
-    if (passes(net, here, there))
-        answer(k, k->frame ? FLOE_OK : FLOE_ECLOSED);
 }
 static void op_call(struct floe_peers *p, struct floe_peer_call *c)
 {
@@ -244,6 +271,9 @@ static void on_killed(struct floe_sim_driver *d)
             if (k->server != f->node)
                 continue;
             k->server = NULL;
+            if (k->reply)
+                k->reply->k = NULL;
+            k->reply = NULL;
             floe_sim_unschedule(f->net->sim, &k->request);
             answer(k, FLOE_ECLOSED);
         }
@@ -292,19 +322,33 @@ struct floe_sim_net *floe_sim_net_create(struct floe_sim *sim)
     floe_sim_own(sim, net, net_destroy);
     return net;
 }
-void floe_sim_net_listen(struct floe_sim_net *net, struct floe_sim_node *n, const char *addr,
-                         bool (*serve)(void *user, int16_t api_key, int16_t api_version,
-                                       struct floe_slice body, struct floe_writer *response),
-                         void *user)
+static struct listener *listen_at(struct floe_sim_net *net, struct floe_sim_node *n, const char *addr,
+                                  void *user)
 {
     floe_sim_net_unlisten(net, addr);
     struct listener *l = alloc(sizeof *l);
     FLOE_ASSERT(strlen(addr) < sizeof l->addr);
     memcpy(l->addr, addr, strlen(addr));
     l->node = n;
-    l->serve = serve;
     l->user = user;
     floe_list_push_back(&net->listeners, &l->link);
+    return l;
+}
+void floe_sim_net_listen(struct floe_sim_net *net, struct floe_sim_node *n, const char *addr,
+                         bool (*serve)(void *user, int16_t api_key, int16_t api_version,
+                                       struct floe_slice body, struct floe_writer *response),
+                         void *user)
+{
+    struct listener *l = listen_at(net, n, addr, user);
+    l->serve = serve;
+}
+void floe_sim_net_listen_later(struct floe_sim_net *net, struct floe_sim_node *n, const char *addr,
+                               void (*serve)(void *user, int16_t api_key, int16_t api_version,
+                                             struct floe_slice body, struct floe_sim_reply *reply),
+                               void *user)
+{
+    struct listener *l = listen_at(net, n, addr, user);
+    l->serve_later = serve;
 }
 void floe_sim_net_unlisten(struct floe_sim_net *net, const char *addr)
 {

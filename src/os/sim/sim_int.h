@@ -15,6 +15,7 @@ struct owned {
 struct floe_sim {
     struct floe_rng rng;
     uint64_t now, order;
+    struct floe_sim_node *running;
     struct floe_sim_event **heap; /* heap[0] is unused */
     size_t n, cap;
     struct owned *own;

@@ -52,6 +52,10 @@ uint64_t floe_sim_now_us(const struct floe_sim *sim)
 {
     return sim->now;
 }
+struct floe_sim_node *floe_sim_running(const struct floe_sim *sim)
+{
+    return sim->running;
+}
 struct floe_rng *floe_sim_rng(struct floe_sim *sim)
 {
     return &sim->rng;
@@ -132,7 +136,9 @@ static bool step(struct floe_sim *sim, uint64_t until)
             insert(sim, e);
             continue;
         }
+        sim->running = e->node;
         e->fn(e);
+        sim->running = NULL;
         return true;
     }
     return false;

@@ -1,0 +1,265 @@
+/* What clients say and hear: Kafka requests and answers, encoded as clients encode them. */
+#include <stdlib.h>
+
+#include <floe/base/assert.h>
+#include <floe/base/str.h>
+
+#include "simcluster_int.h"
+
+enum {
+    KEY_PRODUCE = 0,
+    KEY_FETCH = 1,
+    KEY_LIST_OFFSETS = 2,
+    KEY_METADATA = 3,
+    KEY_CREATE = 19,
+    KEY_INIT_ID = 22
+};
+#define LATEST (-1)
+
+static struct floe_kstr topic_name(const struct simcall *k)
+{
+    return floe_kstr(k->c->topic_name);
+}
+static int16_t draw(struct simcall *k, int16_t from, int16_t to)
+{
+    return (int16_t)(from + (int16_t)floe_rng_below(&k->c->rng, (uint64_t)(to - from + 1)));
+}
+static void encode(struct simcall *k, int16_t key, int16_t version, const void *body)
+{
+    struct floe_writer w;
+    struct floe_error err;
+    k->api = floe_kafka_api_find(key);
+    k->version = version;
+    floe_writer_init(&w, 4 << 20);
+    if (floe_kafka_request_frame(k->api, version, (int32_t)k->sent, floe_kstr("sim"), body, &w, &err))
+        FLOE_ASSERT(false);
+    k->frame = w.p; /* behind its length */
+    k->frame_n = w.n;
+}
+
+static void produce(struct simcall *k)
+{
+    struct floe_kafka_ProduceRequest rq;
+    struct floe_kafka_ProduceRequest_TopicProduceData t;
+    struct floe_kafka_ProduceRequest_PartitionProduceData p;
+    floe_kafka_defaults(&floe_kafka_ProduceRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_TopicProduceData_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_PartitionProduceData_desc, &p);
+    struct floe_tp tp = simcluster_tp(k->c, k->part);
+    rq.Acks = k->acks;
+    rq.TimeoutMs = (int32_t)(500 + floe_rng_below(&k->c->rng, 4000));
+    rq.TopicData = &t;
+    rq.TopicData_n = 1;
+    t.Name = topic_name(k);
+    t.TopicId = tp.topic;
+    t.PartitionData = &p;
+    t.PartitionData_n = 1;
+    p.Index = tp.index;
+    p.Records = (struct floe_krecords){.p = k->batch, .n = (int32_t)k->batch_n};
+    encode(k, KEY_PRODUCE, draw(k, 9, 13), &rq);
+}
+static void fetch(struct simcall *k)
+{
+    struct floe_kafka_FetchRequest rq;
+    struct floe_kafka_FetchRequest_FetchTopic t;
+    struct floe_kafka_FetchRequest_FetchPartition p;
+    floe_kafka_defaults(&floe_kafka_FetchRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_FetchRequest_FetchTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_FetchRequest_FetchPartition_desc, &p);
+    struct floe_tp tp = simcluster_tp(k->c, k->part);
+    rq.MaxWaitMs = (int32_t)floe_rng_below(&k->c->rng, 400);
+    rq.MinBytes = 1;
+    rq.MaxBytes = k->c->healed ? 65536 : 4096;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Topic = topic_name(k);
+    t.TopicId = tp.topic;
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    p.Partition = tp.index;
+    p.FetchOffset = k->offset;
+    p.CurrentLeaderEpoch = k->epoch;
+    p.PartitionMaxBytes = k->c->healed ? 8192 : 400;
+    encode(k, KEY_FETCH, draw(k, 11, 16), &rq);
+}
+static void latest(struct simcall *k)
+{
+    struct floe_kafka_ListOffsetsRequest rq;
+    struct floe_kafka_ListOffsetsRequest_ListOffsetsTopic t;
+    struct floe_kafka_ListOffsetsRequest_ListOffsetsPartition p;
+    floe_kafka_defaults(&floe_kafka_ListOffsetsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_ListOffsetsRequest_ListOffsetsTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_ListOffsetsRequest_ListOffsetsPartition_desc, &p);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    p.PartitionIndex = simcluster_tp(k->c, k->part).index;
+    p.Timestamp = LATEST;
+    encode(k, KEY_LIST_OFFSETS, draw(k, 5, 9), &rq);
+}
+static void metadata(struct simcall *k)
+{
+    struct floe_kafka_MetadataRequest rq;
+    struct floe_kafka_MetadataRequest_MetadataRequestTopic t;
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_MetadataRequest_MetadataRequestTopic_desc, &t);
+    rq.AllowAutoTopicCreation = false;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    encode(k, KEY_METADATA, draw(k, 9, 12), &rq);
+}
+static void create(struct simcall *k)
+{
+    struct floe_kafka_CreateTopicsRequest rq;
+    struct floe_kafka_CreateTopicsRequest_CreatableTopic t;
+    floe_kafka_defaults(&floe_kafka_CreateTopicsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_CreateTopicsRequest_CreatableTopic_desc, &t);
+    rq.timeoutMs = 10000;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    t.NumPartitions = (int32_t)k->c->shape.partitions;
+    t.ReplicationFactor = 1;
+    encode(k, KEY_CREATE, 7, &rq);
+}
+static void init_id(struct simcall *k)
+{
+    struct floe_kafka_InitProducerIdRequest rq;
+    floe_kafka_defaults(&floe_kafka_InitProducerIdRequest_desc, &rq);
+    rq.TransactionalId = (struct floe_kstr){NULL, -1};
+    rq.TransactionTimeoutMs = 60000;
+    encode(k, KEY_INIT_ID, draw(k, 3, 5), &rq);
+}
+void simwire_encode(struct simcall *k)
+{
+    switch (k->kind) {
+    case CALL_PRODUCE:
+        produce(k);
+        break;
+    case CALL_FETCH:
+        fetch(k);
+        break;
+    case CALL_LATEST:
+        latest(k);
+        break;
+    case CALL_META:
+        metadata(k);
+        break;
+    case CALL_CREATE:
+        create(k);
+        break;
+    case CALL_INIT_ID:
+        init_id(k);
+        break;
+    }
+}
+
+/* ---- answers ---- */
+
+static void answer_produce(struct simcall *k, const struct floe_kafka_ProduceResponse *rs)
+{
+    FLOE_ASSERT(rs->Responses_n == 1 && rs->Responses[0].PartitionResponses_n == 1);
+    const struct floe_kafka_ProduceResponse_PartitionProduceResponse *p =
+        &rs->Responses[0].PartitionResponses[0];
+    k->kafka_error = p->ErrorCode;
+    k->result = p->BaseOffset;
+}
+static void answer_fetch(struct simcall *k, const struct floe_kafka_FetchResponse *rs)
+{
+    FLOE_ASSERT(rs->ErrorCode || (rs->Responses_n == 1 && rs->Responses[0].Partitions_n == 1));
+    k->kafka_error = rs->ErrorCode;
+    if (k->kafka_error)
+        return;
+    const struct floe_kafka_FetchResponse_PartitionData *p = &rs->Responses[0].Partitions[0];
+    k->kafka_error = p->ErrorCode;
+    k->result = p->HighWatermark;
+    if (k->kafka_error || p->Records.n <= 0)
+        return;
+    k->data_n = (size_t)p->Records.n;
+    k->data = malloc(k->data_n);
+    FLOE_ASSERT(k->data);
+    memcpy(k->data, p->Records.p, k->data_n);
+}
+static void answer_latest(struct simcall *k, const struct floe_kafka_ListOffsetsResponse *rs)
+{
+    FLOE_ASSERT(rs->Topics_n == 1 && rs->Topics[0].Partitions_n == 1);
+    k->kafka_error = rs->Topics[0].Partitions[0].ErrorCode;
+    k->result = rs->Topics[0].Partitions[0].Offset;
+    k->epoch = rs->Topics[0].Partitions[0].LeaderEpoch;
+}
+/* The machine that an address names: the client connects to whatever runs there. */
+static int32_t machine_at(struct floe_kstr host)
+{
+    return host.n == 2 && host.p[0] == 'n' ? host.p[1] - '1' : -1;
+}
+static void answer_metadata(struct simcall *k, const struct floe_kafka_MetadataResponse *rs)
+{
+    FLOE_ASSERT(rs->Topics_n == 1);
+    const struct floe_kafka_MetadataResponse_MetadataResponseTopic *t = &rs->Topics[0];
+    struct floe_tp tp = simcluster_tp(k->c, k->part);
+    k->kafka_error = t->ErrorCode;
+    k->machine = -1;
+    for (int32_t i = 0; i < t->Partitions_n && !k->kafka_error; i++) {
+        if (t->Partitions[i].PartitionIndex != tp.index)
+            continue;
+        k->kafka_error = t->Partitions[i].ErrorCode;
+        k->node = t->Partitions[i].LeaderId;
+        k->epoch = t->Partitions[i].LeaderEpoch;
+    }
+    for (int32_t i = 0; i < rs->Brokers_n; i++)
+        if (rs->Brokers[i].NodeId == k->node)
+            k->machine = machine_at(rs->Brokers[i].Host);
+}
+static void answer_create(struct simcall *k, const struct floe_kafka_CreateTopicsResponse *rs)
+{
+    FLOE_ASSERT(rs->Topics_n == 1);
+    k->kafka_error = rs->Topics[0].ErrorCode;
+    k->topic = rs->Topics[0].TopicId;
+}
+static void answer_init_id(struct simcall *k, const struct floe_kafka_InitProducerIdResponse *rs)
+{
+    k->kafka_error = rs->ErrorCode;
+    k->result = rs->ProducerId;
+}
+void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
+{
+    struct floe_arena arena;
+    struct floe_slice body;
+    struct floe_error err;
+    int32_t id;
+    void *rs;
+    floe_arena_init(&arena, 64 << 20);
+    if (floe_kafka_read_response_header(k->api, k->version, floe_slice(frame + 4, n - 4), &id, &body, &err) ||
+        floe_kafka_decode(k->api->response, k->version, body, &arena, &rs, &err))
+        FLOE_ASSERT(false); /* an answer that its clients cannot read */
+    FLOE_ASSERT(id == (int32_t)k->sent);
+    switch (k->kind) {
+    case CALL_PRODUCE:
+        answer_produce(k, rs);
+        break;
+    case CALL_FETCH:
+        answer_fetch(k, rs);
+        break;
+    case CALL_LATEST:
+        answer_latest(k, rs);
+        break;
+    case CALL_META:
+        answer_metadata(k, rs);
+        break;
+    case CALL_CREATE:
+        answer_create(k, rs);
+        break;
+    case CALL_INIT_ID:
+        answer_init_id(k, rs);
+        break;
+    }
+    floe_arena_fini(&arena);
+    k->err = !k->kafka_error                                      ? FLOE_OK
+             : k->kafka_error == FLOE_KERR_OFFSET_OUT_OF_RANGE    ? FLOE_EINVAL
+             : k->kafka_error == FLOE_KERR_NOT_LEADER_OR_FOLLOWER ? FLOE_ENOTHOLDER
+             : k->kafka_error == FLOE_KERR_TOPIC_ALREADY_EXISTS   ? FLOE_EEXISTS
+                                                                  : FLOE_EUNAVAILABLE;
+}
