@@ -61,6 +61,9 @@ struct floe_catalog_config {
     bool default_log_append_time;
     /* Does the log still serve (or rebuild) a partition of this topic? */
     bool (*topic_served)(void *user, const struct floe_uuid *topic, int32_t partitions);
+    /* A topic is deleted for good: its record is a tombstone, or another topic's by now. May be null; runs
+     * from driver answers. */
+    void (*topic_gone)(void *user);
     void *user;
 };
 enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_catalog_config *cfg,
@@ -80,6 +83,12 @@ const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct
 /* True only when the topic of this id is known to be deleted, or on its way: so says its record, or all
  * records were read and none is of it (a topic that is made anew takes over the record of its name). */
 bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id);
+/* What is certain of a topic: ABSENT means that no record that was read is of it, which tells nothing before
+ * all records were read (floe_catalog_complete) in a read begun after the topic was. */
+enum floe_catalog_certain { FLOE_CATALOG_ABSENT, FLOE_CATALOG_KEPT, FLOE_CATALOG_TOMBSTONE };
+enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const struct floe_uuid *id);
+/* Was every record read, and could all be? */
+bool floe_catalog_complete(const struct floe_catalog *c);
 /* Live topics in order of their names. Fills at most `max`, returns how many there are. */
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
 

@@ -80,6 +80,7 @@ struct floe_node_info {
     char rack[FLOE_RACK_MAX];
     uint32_t lease_ms;
     uint64_t committed; /* as of its last renewal: keys below are committed */
+    uint64_t floor;     /* the durable floor as of then: below it keys may be gone, and none is needed */
     uint64_t end;       /* sealed, ended: key of the seal */
 };
 
@@ -109,6 +110,8 @@ struct floe_lease_hooks {
     /* Something worth a log line: a peer fenced, a chain sealed, a record that cannot be read. May be null.
      */
     void (*note)(void *user, enum floe_log_level level, const char *msg);
+    /* The durable floor of this session's chain, for its renewals. May be null: 0. */
+    uint64_t (*floor)(void *user, const struct floe_session_name *s);
 };
 
 struct floe_lease_config {
@@ -184,6 +187,18 @@ void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic
 /* Live nodes and nodes that a lease still names, by ascending id. Returns how many; fills at most `max`. */
 uint32_t floe_lease_nodes(struct floe_lease *l, struct floe_node_info *out, uint32_t max);
 bool floe_lease_node(struct floe_lease *l, int32_t node, struct floe_node_info *out);
+
+/* Chains. Where a session's chain has ended, as far as this broker knows. */
+bool floe_lease_end_of(struct floe_lease *l, const struct floe_session_name *s, uint64_t *end);
+/* What the last renewal that is known to be applied said of the own chain: a fencer starts at `committed`. */
+void floe_lease_durable(struct floe_lease *l, uint64_t *committed, uint64_t *floor);
+/* Reads the durable floor of any session's chain, from record `floor/<session>`: keys below it may be gone,
+ * and nobody needs one that is. */
+void floe_lease_read_floor(struct floe_lease *l, const struct floe_session_name *s,
+                           void (*done)(void *user, const struct floe_error *err, uint64_t floor),
+                           void *user);
+/* Does any cached lease name that session: as holder, in a span, as where a checkpoint lies? */
+bool floe_lease_names_session(struct floe_lease *l, const struct floe_session_name *s);
 
 /* Raises the catalog version (conditional, repeated until it is higher) and tells live peers. `shards` as a
  * hint of what changed. */

@@ -50,6 +50,11 @@ struct floe_log_hooks {
 
     /* Any of the following may be null. */
 
+    /* The durable floor of a session's chain (floe_lease_read_floor). Below it a key that is missing, or
+     * holds a stray seal, held nothing that is wanted; null: no chain has one. */
+    void (*floor)(void *user, const struct floe_session_name *s,
+                  void (*done)(void *user2, const struct floe_error *err, uint64_t floor), void *user2);
+
     /* The topic's name for the footer's dictionary, where neither an append nor a footer has told it yet
      * (checkpoints of untouched partitions); null or unknown (a null result): its id in hex stands in.
      * Copied.

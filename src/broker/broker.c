@@ -122,9 +122,10 @@ static void started(void *user, const struct floe_error *err)
     floe_timer_stop(&b->start_limit);
     floe_server_open(b->server);
     b->ready = true;
-    floe_log_info("broker",
-                  "node %d of cluster with store %s serves; there is no retention yet: nothing is deleted",
-                  floe_lease_node_id(floe_core_lease(b->core)), b->cfg->store.text);
+    floe_log_info(
+        "broker",
+        "node %d of cluster with store %s serves; retention and compaction of topics are not obeyed yet",
+        floe_lease_node_id(floe_core_lease(b->core)), b->cfg->store.text);
     for (uint32_t i = 0; i < b->cfg->listener_count; i++) {
         char addr[FLOE_STR_ADDR];
         size_t n = strlen(line);
@@ -169,6 +170,7 @@ static void start_core(struct broker *b)
                 .fetch_max = (uint32_t)FLOE_MIN(mem.fetch_max, cfg->fetch_bytes_max),
                 .answers_max = mem.answers},
         .log_append_time = cfg->log_append_time,
+        .garbage_age_us = (uint64_t)cfg->garbage_age_ms * 1000,
         .fatal = fatal,
         .user = b,
     };

@@ -59,6 +59,12 @@ static uint64_t committed(void *user)
     return floe_log_committed(c->log);
 }
 
+static uint64_t own_floor(void *user, const struct floe_session_name *s)
+{
+    struct floe_core *c = user;
+    return floe_retain_floor(c->retain, s);
+}
+
 static void changed(void *user)
 {
     struct floe_core *c = user; /* Metadata is answered from the lease module's cache */
@@ -228,7 +234,62 @@ static bool topic_served(void *user, const struct floe_uuid *topic, int32_t part
     return false;
 }
 
+static void chain_floor(void *user, const struct floe_session_name *s,
+                        void (*done)(void *user2, const struct floe_error *err, uint64_t floor), void *user2)
+{
+    struct floe_core *c = user;
+    floe_lease_read_floor(c->lease, s, done, user2);
+}
+
+/* ---- catalog → garbage ---- */
+
+static void topic_gone(void *user)
+{
+    struct floe_core *c = user;
+    floe_retain_topic_gone(c->retain);
+}
+
+static enum floe_retain_topic retain_topic(void *user, const struct floe_uuid *id)
+{
+    static const enum floe_retain_topic of[] = {[FLOE_CATALOG_ABSENT] = FLOE_RETAIN_TOPIC_UNKNOWN,
+                                                [FLOE_CATALOG_KEPT] = FLOE_RETAIN_TOPIC_LIVE,
+                                                [FLOE_CATALOG_TOMBSTONE] = FLOE_RETAIN_TOPIC_GONE};
+    struct floe_core *c = user;
+    return of[floe_catalog_certain_of(c->catalog, id)];
+}
+
+static void all_topics_read(struct floe_catalog_wait *w)
+{
+    struct floe_core *c = w->user;
+    c->all_topics_done(c->all_topics_user, !w->err.code && floe_catalog_complete(c->catalog));
+}
+
+static void read_topics(void *user, void (*done)(void *user2, bool complete), void *user2)
+{
+    struct floe_core *c = user;
+    c->all_topics_done = done;
+    c->all_topics_user = user2;
+    c->all_topics = (struct floe_catalog_wait){.all = true, .done = all_topics_read, .user = c};
+    floe_catalog_resolve(c->catalog, &c->all_topics);
+}
+
 /* ---- life ---- */
+
+static enum floe_err create_retain(struct floe_core *c, struct floe_error *err)
+{
+    struct floe_retain_config cfg = {.loop = c->cfg.loop,
+                                     .store = c->cfg.store,
+                                     .table = c->cfg.table,
+                                     .lease = c->lease,
+                                     .cluster = c->cfg.cluster.id,
+                                     .age_us = c->cfg.garbage_age_us ? c->cfg.garbage_age_us
+                                                                     : FLOE_RETAIN_AGE_US_DEFAULT,
+                                     .user = c,
+                                     .topic = retain_topic,
+                                     .read_topics = read_topics};
+    cfg.age_us = FLOE_MAX(cfg.age_us, (uint64_t)c->cfg.lease_ms * 1000 * FLOE_RETAIN_AGE_LEASES_MIN);
+    return floe_retain_create(&c->retain, &cfg, err);
+}
 
 static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
 {
@@ -255,6 +316,7 @@ static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
                   .committed = committed,
                   .changed = changed,
                   .note = lease_note,
+                  .floor = own_floor,
                   .fatal = fatal},
     };
     return floe_lease_create(&c->lease, &cfg, err);
@@ -286,6 +348,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
                   .topic_name = topic_name,
                   .lease = lease_of,
                   .node = node_of,
+                  .floor = chain_floor,
                   .sealed = sealed,
                   .reappend_producer_id = reappend_producer_id,
                   .reappend_topic = floe_core_reappend_topic,
@@ -310,6 +373,8 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
     enum floe_err rc = create_lease(c, err);
     if (!rc)
         rc = create_log(c, err);
+    if (!rc)
+        rc = create_retain(c, err);
     if (!rc) {
         struct floe_catalog_config cat = {.loop = cfg->loop,
                                           .table = cfg->table,
@@ -319,6 +384,7 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
                                           .default_max_message_bytes = cfg->api.message_max,
                                           .default_log_append_time = cfg->log_append_time,
                                           .topic_served = topic_served,
+                                          .topic_gone = topic_gone,
                                           .user = c};
         rc = floe_catalog_create(&c->catalog, &cat, err);
     }
@@ -342,8 +408,10 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
 static void lease_started(void *user, const struct floe_error *err)
 {
     struct floe_core *c = user;
-    if (!err->code)
+    if (!err->code) {
         floe_catalog_start(c->catalog);
+        floe_retain_start(c->retain);
+    }
     c->started(c->started_user, err);
 }
 
@@ -378,6 +446,7 @@ void floe_core_destroy(struct floe_core **cp)
         return;
     *cp = NULL;
     floe_catalog_destroy(&c->catalog);
+    floe_retain_destroy(&c->retain);
     floe_log_destroy(&c->log);
     floe_lease_destroy(&c->lease);
     floe_api_destroy(&c->api); /* the log knew its appends */
@@ -401,4 +470,8 @@ struct floe_log *floe_core_log(struct floe_core *c)
 struct floe_lease *floe_core_lease(struct floe_core *c)
 {
     return c->lease;
+}
+struct floe_retain *floe_core_retain(struct floe_core *c)
+{
+    return c->retain;
 }

@@ -10,6 +10,7 @@
 #include <floe/catalog.h>
 #include <floe/lease.h>
 #include <floe/log.h>
+#include <floe/retain.h>
 
 struct floe_core_config {
     struct floe_loop *loop;
@@ -29,6 +30,7 @@ struct floe_core_config {
     bool spill_all;
     struct floe_api_config api; /* the fields that are settings; the rest is filled in */
     bool log_append_time;
+    uint64_t garbage_age_us; /* 0: the default; at least ten lease times are waited */
     /* The process must not go on. */
     void (*fatal)(void *user, const struct floe_error *err);
     /* A partition is served from now on. May be null. */
@@ -49,5 +51,6 @@ void floe_core_destroy(struct floe_core **c);
 struct floe_api *floe_core_api(struct floe_core *c);
 struct floe_log *floe_core_log(struct floe_core *c);
 struct floe_lease *floe_core_lease(struct floe_core *c);
+struct floe_retain *floe_core_retain(struct floe_core *c);
 
 #endif

@@ -69,6 +69,19 @@ bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
     return c->loaded && !c->round && !c->unreadable; /* its name is another topic's by now */
 }
 
+enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const struct floe_uuid *id)
+{
+    const struct floe_topic *t = floe_catalog_find_id(c, id);
+    if (!t)
+        return FLOE_CATALOG_ABSENT;
+    return t->state == FLOE_TOPIC_DELETED ? FLOE_CATALOG_TOMBSTONE : FLOE_CATALOG_KEPT;
+}
+
+bool floe_catalog_complete(const struct floe_catalog *c)
+{
+    return c->loaded && !c->unreadable;
+}
+
 static int by_topic_name(const void *a, const void *b)
 {
     const struct floe_topic *x = *(const struct floe_topic *const *)a,
@@ -121,6 +134,9 @@ struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic 
     }
     derive(c, t);
     t->seen_us = floe_loop_now_us(c->cfg.loop);
+    if (c->cfg.topic_gone && (t->state == FLOE_TOPIC_DELETED ||
+                              (old && old->state != FLOE_TOPIC_DELETED && !floe_uuid_eq(&old->id, &t->id))))
+        c->cfg.topic_gone(c->cfg.user);
     if (old) {
         c->live -= old->state == FLOE_TOPIC_LIVE;
         if (old->state != FLOE_TOPIC_DELETED &&

@@ -11,7 +11,9 @@
 enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, DESCRIBE_CONFIGS = 32, TIMEOUT_MS = 30000 };
 enum { RESOURCE_TOPIC = 2, SOURCE_TOPIC = 1 }; /* of DescribeConfigs */
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
-#define NOT_DELETED "nothing is deleted yet: retention and compaction are stored, but not obeyed"
+#define NOT_DELETED                                                                                          \
+    "retention and compaction are stored, but not obeyed yet; a deleted topic's bytes go after the garbage " \
+    "age"
 
 static enum floe_err client_of(const struct floe_cli_args *a, struct floe_client **out,
                                struct floe_error *err)

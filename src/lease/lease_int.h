@@ -60,6 +60,9 @@ void lease_ops_cancel_all(struct floe_lease *l);
 
 /* ---- session.c: the own session -------------------------------------------------------------------- */
 
+struct lease_marks { /* of the own chain, as a renewal says them */
+    uint64_t committed, floor;
+};
 enum lease_own_state { OWN_NONE, OWN_OPENING, OWN_LIVE, OWN_LAPSED, OWN_OVER, OWN_ENDING, OWN_ENDED };
 struct lease_own {
     enum lease_own_state state;
@@ -70,9 +73,11 @@ struct lease_own {
     uint64_t alive_since_us; /* when it last became alive: observers count from there */
     struct {
         uint64_t beat, sent_us;
+        struct lease_marks marks;
     } tries[LEASE_TRIES_MAX];
     uint32_t try_count;
-    struct lease_op *op; /* the one request on the own record */
+    struct lease_marks durable; /* as the last renewal that is known to be applied said */
+    struct lease_op *op;        /* the one request on the own record */
     struct floe_timer renew, lapse;
     bool told_alive, tell_over, tell_open;
     bool tell_lapse;                 /* it had lapsed before the renewal that counted was known of */
@@ -166,6 +171,12 @@ void lease_seal_fenced(struct floe_lease *l, const struct floe_session_name *s, 
 void lease_seal_superseded(struct floe_lease *l, const struct floe_session_name *s);
 /* Records the end of the own chain, which is sealed at `end`. */
 void lease_seal_own(struct floe_lease *l, const struct floe_session_name *s, uint64_t end);
+/* Reads where the durable floor of a chain is; 0 where none was ever set. FLOE_OK, or why it cannot be told.
+ */
+enum floe_err lease_floor_read(const struct lease_op *op, uint64_t *floor,
+                               struct floe_error *err) FLOE_MUST_USE;
+struct lease_op *lease_op_floor(struct floe_lease *l, const struct floe_session_name *s,
+                                void (*fn)(struct lease_op *), void *ctx);
 void lease_seals_tick(struct floe_lease *l);
 void lease_seals_drop(struct floe_lease *l);
 

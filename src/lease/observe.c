@@ -268,6 +268,12 @@ void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *wh
     lease_note(l, FLOE_LOG_WARN, "fencing session %s: %s", name, why);
 }
 
+/* Where the search for the gap begins: keys below are known to be committed, and some of them may be gone. */
+static uint64_t search_from(const struct lease_node *n)
+{
+    return FLOE_MAX(n->rec.info.committed, n->rec.info.floor);
+}
+
 static void judge_life(struct floe_lease *l, struct lease_node *n)
 {
     uint64_t now = lease_now(l), theirs = (uint64_t)n->rec.info.lease_ms * 1000;
@@ -278,7 +284,7 @@ static void judge_life(struct floe_lease *l, struct lease_node *n)
         /* Nobody writes in its chain any more: the seal need not wait for the fence, only the claim does. */
         lease_node_fence(l, n, "it is this data directory's former session");
         if (!lease_end_find(l, &n->rec.info.session, &end, &since))
-            lease_seal_fenced(l, &n->rec.info.session, n->rec.info.committed);
+            lease_seal_fenced(l, &n->rec.info.session, search_from(n));
         return;
     }
     if (!floe_lease_alive(l) || l->own.state != OWN_LIVE)
@@ -341,7 +347,7 @@ static void mind_seal(struct floe_lease *l, struct lease_node *n)
     if (!ours && (!floe_lease_alive(l) || lease_now(l) - n->fenced_us < lease_poll_us(l)))
         return;
     if (!lease_end_find(l, s, &end, &since))
-        lease_seal_fenced(l, s, n->rec.info.committed);
+        lease_seal_fenced(l, s, search_from(n));
     else if (!(former && l->own.state == OWN_OPENING && n->id == l->own.preferred))
         mark_sealed(l, n, end);
 }

@@ -80,7 +80,7 @@ char *lease_node_encode(const struct lease_node_record *r)
     bad |= json_object_set_new(o, "lease_ms", json_integer(i->lease_ms));
     bad |= json_object_set_new(o, "beat", json_integer((json_int_t)r->beat));
     bad |= json_object_set_new(o, "committed", json_integer((json_int_t)i->committed));
-    bad |= json_object_set_new(o, "floor", json_integer((json_int_t)r->floor));
+    bad |= json_object_set_new(o, "floor", json_integer((json_int_t)i->floor));
     if (i->state == FLOE_NODE_SEALED || i->state == FLOE_NODE_ENDED)
         bad |= json_object_set_new(o, "end", json_integer((json_int_t)i->end));
     for (uint32_t k = 0; k < i->addr_count; k++)
@@ -145,7 +145,7 @@ enum floe_err lease_node_decode(const char *key, const char *json, size_t n, str
     i->lease_ms = (uint32_t)lease_json_int(&j, o, "lease_ms", 1, 3600 * 1000);
     r.beat = (uint64_t)lease_json_int(&j, o, "beat", 0, INT64_MAX - 1);
     i->committed = (uint64_t)lease_json_int(&j, o, "committed", 0, INT64_MAX - 1);
-    r.floor = (uint64_t)lease_json_int(&j, o, "floor", 0, INT64_MAX - 1);
+    i->floor = (uint64_t)lease_json_int(&j, o, "floor", 0, INT64_MAX - 1);
     if (i->state == FLOE_NODE_SEALED || i->state == FLOE_NODE_ENDED)
         i->end = (uint64_t)lease_json_int(&j, o, "end", 0, INT64_MAX - 1);
     decode_addrs(&j, o, i);
@@ -189,6 +189,28 @@ enum floe_err lease_ended_decode(const char *key, const char *json, size_t n, st
     if (j.bad)
         return FLOE_ECORRUPT;
     *out = r;
+    return FLOE_OK;
+}
+
+void lease_floor_key(char out[FLOE_TABLE_KEY_MAX], const struct floe_session_name *s)
+{
+    char text[FLOE_SESSION_NAME_MAX];
+    floe_session_format(text, s);
+    snprintf(out, FLOE_TABLE_KEY_MAX, "floor/%s", text);
+}
+
+enum floe_err lease_floor_decode(const char *key, const char *json, size_t n, uint64_t *floor,
+                                 struct floe_error *err)
+{
+    struct lease_json j = {.key = key, .err = err};
+    json_t *o = lease_json_load(&j, json, n);
+    if (o == NULL)
+        return FLOE_ECORRUPT;
+    uint64_t v = (uint64_t)lease_json_int(&j, o, "floor", 0, INT64_MAX - 1);
+    json_decref(o);
+    if (j.bad)
+        return FLOE_ECORRUPT;
+    *floor = v;
     return FLOE_OK;
 }
 

@@ -16,7 +16,7 @@
 /* node/<id> */
 struct lease_node_record {
     struct floe_node_info info; /* info.session.node comes from the key */
-    uint64_t beat, floor;
+    uint64_t beat;
     int32_t format;
     char version[LEASE_VERSION_MAX];
     struct floe_session_name by; /* who fenced it; none while live */
@@ -37,6 +37,11 @@ struct lease_ended_record {
 void lease_ended_key(char out[FLOE_TABLE_KEY_MAX], const struct floe_session_name *s);
 char *lease_ended_encode(const struct lease_ended_record *r);
 enum floe_err lease_ended_decode(const char *key, const char *json, size_t n, struct lease_ended_record *out,
+                                 struct floe_error *err) FLOE_MUST_USE;
+
+/* floor/<session>: what this module reads of it (floe/retain.h writes it) */
+void lease_floor_key(char out[FLOE_TABLE_KEY_MAX], const struct floe_session_name *s);
+enum floe_err lease_floor_decode(const char *key, const char *json, size_t n, uint64_t *floor,
                                  struct floe_error *err) FLOE_MUST_USE;
 
 /* catalog */

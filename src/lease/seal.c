@@ -6,11 +6,15 @@
  * earlier fencer may have sealed and died, and segments that were in flight may lie behind its seal: no
  * fencer passes a seal. The end is then recorded (expect absent; a record that is there must agree).
  *
- *   ASK ──► LIST ◄──► CHECK (an object of a seal's length)
- *             ▼  ▲
- *            PUT ─► READ (whatever the answer left open) ──► RECORD ──► RECORD_READ ──► learned
+ *   ASK ──► FLOOR ──► LIST ◄──► CHECK (an object of a seal's length)
+ *                       ▼  ▲
+ *                      PUT ─► READ (whatever the answer left open) ──► RECORD ──► RECORD_READ ──► learned
+ *                                                                                     ▼  ▲
+ *                                                                                    STRAY
  *
- * Every step can be repeated; a failure is tried again after a back-off. */
+ * Below the durable floor keys may be gone (floe/retain.h): the search starts at it, and a seal that a
+ * stalled fencer put into such a gap is a stray one: the end that is recorded stands. Every step can be
+ * repeated; a failure is tried again after a back-off. */
 #include "lease_int.h"
 
 #include <floe/base/crc32c.h>
@@ -19,15 +23,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum step { STEP_ASK, STEP_LIST, STEP_CHECK, STEP_PUT, STEP_READ, STEP_RECORD, STEP_RECORD_READ };
+enum step {
+    STEP_ASK,
+    STEP_FLOOR,
+    STEP_LIST,
+    STEP_CHECK,
+    STEP_PUT,
+    STEP_READ,
+    STEP_RECORD,
+    STEP_RECORD_READ,
+    STEP_STRAY
+};
 
 struct lease_seal {
     struct floe_list link;
     struct floe_session_name session;
     enum step step;
-    uint64_t next; /* keys below it are segments */
-    uint64_t end;
-    uint64_t bytes_for; /* the key that `bytes` are made for */
+    uint64_t next;          /* keys below it are segments */
+    uint64_t end, recorded; /* where the seal was found; where the record says it is, where that is another */
+    uint64_t bytes_for;     /* the key that `bytes` are made for */
     uint8_t bytes[FLOE_SEAL_BYTES];
     struct floe_uuid nonce;
     struct lease_op *op;
@@ -265,6 +279,39 @@ static void record(struct floe_lease *l, struct lease_seal *s)
     s->op = lease_op_put(l, key, "", lease_ended_encode(&rec), lease_step_us(l), on_record, s);
 }
 
+static void two_ends(struct floe_lease *l, struct lease_seal *s)
+{
+    char key[FLOE_TABLE_KEY_MAX];
+    struct floe_error err = {0};
+    lease_ended_key(key, &s->session);
+    lease_fatal(l, FLOE_ECORRUPT,
+                "table record \"%s\" says that the chain ends at %llu, but its seal is at %llu: the store "
+                "or table is broken",
+                key, (unsigned long long)s->recorded, (unsigned long long)s->end);
+    later(l, s, &err);
+}
+
+/* FLOOR: the search begins there. STRAY: is the seal that was found below it? */
+static void on_floor(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_seal *s = op->ctx;
+    struct floe_error err = {0};
+    uint64_t floor;
+    s->op = NULL;
+    if (lease_floor_read(op, &floor, &err) != FLOE_OK) {
+        later(l, s, &err);
+    } else if (s->step == STEP_FLOOR) {
+        s->next = FLOE_MAX(s->next, floor);
+        go(l, s, STEP_LIST);
+    } else if (s->end < floor && floor <= s->recorded) {
+        s->end = s->recorded;
+        finish(l, s);
+    } else {
+        two_ends(l, s);
+    }
+}
+
 static void on_recorded(struct lease_op *op)
 {
     struct floe_lease *l = op->l;
@@ -276,19 +323,17 @@ static void on_recorded(struct lease_op *op)
     s->op = NULL;
     if (err.code == FLOE_OK && lease_ended_decode(r->key, r->got, r->got_n, &rec, &err) == FLOE_OK) {
         lease_table_ok(l);
-        if (!asked && rec.end != s->end) {
-            lease_fatal(
-                l, FLOE_ECORRUPT,
-                "table record \"%s\" says that the chain ends at %llu, but its seal is at %llu: the store "
-                "or table is broken",
-                r->key, (unsigned long long)rec.end, (unsigned long long)s->end);
-            later(l, s, &err);
-            return;
+        s->recorded = rec.end;
+        if (!asked && rec.end > s->end) {
+            go(l, s, STEP_STRAY);
+        } else if (!asked && rec.end < s->end) {
+            two_ends(l, s);
+        } else {
+            s->end = rec.end;
+            finish(l, s);
         }
-        s->end = rec.end;
-        finish(l, s);
     } else if (err.code == FLOE_ENOTFOUND) {
-        go(l, s, asked ? STEP_LIST : STEP_RECORD);
+        go(l, s, asked ? STEP_FLOOR : STEP_RECORD);
     } else {
         later(l, s, &err);
     }
@@ -308,6 +353,10 @@ static void run(struct floe_lease *l, struct lease_seal *s)
     case STEP_ASK:
     case STEP_RECORD_READ:
         ask(l, s);
+        break;
+    case STEP_FLOOR:
+    case STEP_STRAY:
+        s->op = lease_op_floor(l, &s->session, on_floor, s);
         break;
     case STEP_LIST:
         list(l, s);

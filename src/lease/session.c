@@ -56,6 +56,18 @@ bool floe_lease_alive(struct floe_lease *l)
 
 static void read_back(struct floe_lease *l);
 
+/* What a renewal says of the own chain; of a session that the log does not know of yet: nothing. */
+static struct lease_marks own_marks(struct floe_lease *l)
+{
+    const struct floe_lease_hooks *h = &l->cfg.hooks;
+    struct lease_marks m = {0};
+    if (lease_own_open(l) && !l->own.tell_open) {
+        m.committed = h->committed(h->user);
+        m.floor = h->floor != NULL ? h->floor(h->user, &l->own.name) : 0;
+    }
+    return m;
+}
+
 static char *own_record(struct floe_lease *l, const struct floe_session_name *name, uint64_t beat)
 {
     struct lease_node_record r = {.beat = beat, .format = LEASE_FORMAT};
@@ -67,8 +79,10 @@ static char *own_record(struct floe_lease *l, const struct floe_session_name *na
     memcpy(r.info.peer_addr, l->peer_addr, sizeof r.info.peer_addr);
     memcpy(r.info.rack, l->rack, sizeof r.info.rack);
     snprintf(r.version, sizeof r.version, "%s", FLOE_VERSION);
-    if (lease_own_is(l, name) && !l->own.tell_open)
-        r.info.committed = l->cfg.hooks.committed(l->cfg.hooks.user);
+    if (lease_own_is(l, name)) {
+        r.info.committed = own_marks(l).committed;
+        r.info.floor = own_marks(l).floor;
+    }
     return lease_node_encode(&r);
 }
 
@@ -77,10 +91,11 @@ static void renew_in(struct floe_lease *l, uint64_t us)
     floe_timer_start(l->loop, &l->own.renew, us);
 }
 
-/* A renewal that was first sent at `sent` is known to be applied. */
-static void renewed(struct floe_lease *l, uint64_t sent_us, const char *version)
+/* A renewal that was first sent at `sent` and said `marks` is known to be applied. */
+static void renewed(struct floe_lease *l, uint64_t sent_us, struct lease_marks marks, const char *version)
 {
     struct lease_own *o = &l->own;
+    o->durable = marks;
     uint64_t now = lease_now(l);
     /* Whoever asked in between was told that nothing counts, and waits to hear that it does again. */
     o->tell_lapse |= o->told_alive && now - o->alive_from_us >= l->lease_us;
@@ -101,7 +116,8 @@ static void on_renewed(struct lease_op *op)
     if (!lease_own_open(l))
         return;
     if (r->err.code == FLOE_OK) {
-        renewed(l, r->first_sent_us != 0 ? r->first_sent_us : op->started_us, r->version);
+        renewed(l, r->first_sent_us != 0 ? r->first_sent_us : op->started_us,
+                l->own.tries[l->own.try_count - 1].marks, r->version);
     } else if (r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EEXISTS ||
                r->err.code == FLOE_EINDETERMINATE) {
         read_back(l);
@@ -122,6 +138,7 @@ static void renew(struct floe_lease *l)
         o->try_count--;
     }
     o->tries[o->try_count].beat = o->beat;
+    o->tries[o->try_count].marks = own_marks(l);
     o->tries[o->try_count++].sent_us = lease_now(l);
     lease_node_key(key, o->name.node);
     o->op = lease_op_put(l, key, o->version, own_record(l, &o->name, o->beat), lease_step_us(l), on_renewed,
@@ -160,7 +177,7 @@ static void judge(struct floe_lease *l, const struct lease_node_record *rec, con
     }
     for (uint32_t i = 0; i < o->try_count; i++) {
         if (o->tries[i].beat == rec->beat) {
-            renewed(l, o->tries[i].sent_us, version);
+            renewed(l, o->tries[i].sent_us, o->tries[i].marks, version);
             return;
         }
     }
@@ -334,7 +351,7 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     o->committed = 0;
     o->tell_open = true;
     set_state(l, OWN_LIVE);
-    renewed(l, sent_us, version);
+    renewed(l, sent_us, (struct lease_marks){0}, version);
     if (l->cfg.tier != NULL) {
         l->meta_puts++;
         l->cfg.tier->ops->meta_put(l->cfg.tier, META_NODE, floe_slice(text, (size_t)n), on_meta_node, l);

@@ -92,6 +92,16 @@ static void passed(struct follow_chain *c)
     c->log->stats.footers_read++;
 }
 
+/* A segment was there: it is not needed any more by what leases list now. */
+static void miss(struct follow_chain *c, const struct follow_get *g)
+{
+    struct floe_error err;
+    floe_error_set(&err, FLOE_ENOTFOUND, "%s has gone", g->req.key);
+    c->proven = c->known;
+    back_off(c);
+    follow_missed(c, &err);
+}
+
 /* False when the front cannot be passed now. */
 static bool take_front(struct follow_chain *c, struct follow_get *g)
 {
@@ -102,6 +112,10 @@ static bool take_front(struct follow_chain *c, struct follow_get *g)
     uint64_t need = 0;
     if (err.code == FLOE_OK &&
         floe_rebuild_open(c->log, &g->req, &c->session, g->seq, &footer, &need, &err)) {
+        if (footer.id.seal && c->proven < c->known) {
+            miss(c, g); /* a stray one, in a gap below the floor */
+            return false;
+        }
         if (footer.id.seal) {
             c->ended = true;
             c->behind_us = 0;
@@ -121,11 +135,7 @@ static bool take_front(struct follow_chain *c, struct follow_get *g)
         }
     }
     if (err.code == FLOE_ENOTFOUND && c->proven < c->known) {
-        /* It was there: it is not needed any more by what leases list now. */
-        floe_error_set(&err, FLOE_ENOTFOUND, "%s has gone", g->req.key);
-        c->proven = c->known;
-        back_off(c);
-        follow_missed(c, &err);
+        miss(c, g);
         return false;
     }
     if (err.code == FLOE_ENOTFOUND) {

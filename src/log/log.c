@@ -163,7 +163,7 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
                                  &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
                                  &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
-                                 &log->sought,       &log->reappends};
+                                 &log->floor_asks,   &log->sought,    &log->reappends};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_timer_init(&log->turn, on_turn, log);

@@ -385,7 +385,7 @@ struct floe_log {
     uint64_t staging;              /* bytes of puts in the tier that are under way */
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
-    struct floe_list rebuilds, rechecks;
+    struct floe_list rebuilds, rechecks, floor_asks;
     bool detached; /* being destroyed: drivers are not called any more */
     struct floe_reappend *reappend;
     struct floe_list reappends; /* stopped ones that wait for call-backs */

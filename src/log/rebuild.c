@@ -97,6 +97,8 @@ void floe_rebuild_fini(struct floe_log *log)
         free_group(FLOE_LIST_ENTRY(log->rebuilds.next, struct floe_rebuild, link));
     while (!floe_list_empty(&log->rechecks))
         free_part(FLOE_LIST_ENTRY(log->rechecks.next, struct floe_rebuild_part, link));
+    while (!floe_list_empty(&log->floor_asks))
+        free(FLOE_LIST_ENTRY(floe_list_pop_front(&log->floor_asks), struct floe_rebuild_ask, link));
 }
 
 /* ---- serving -------------------------------------------------------------------------------------- */
@@ -369,12 +371,33 @@ static void fail_all(struct floe_rebuild_source *src, uint64_t seq, const struct
     }
 }
 
+/* Whoever looked for its checkpoint at that key, and did not find it. */
+static void fail_without_checkpoint(struct floe_rebuild_source *src, uint64_t seq)
+{
+    FLOE_LIST_EACH_SAFE(it, &src->group->parts)
+    {
+        struct floe_rebuild_part *rp = FLOE_LIST_ENTRY(it, struct floe_rebuild_part, link);
+        if (!rp->ckpt_wait || rp->ckpt_found || rp->ckpt.seq != seq ||
+            !floe_session_name_eq(&rp->ckpt.session, &src->session))
+            continue;
+        char key[FLOE_CHAIN_KEY_MAX];
+        struct floe_error missing;
+        floe_chain_key(key, &src->session, seq);
+        floe_error_set(&missing, FLOE_ECORRUPT,
+                       "%s holds no checkpoint of the partition, though its lease says so", key);
+        floe_rebuild_fail(rp, &missing);
+    }
+}
+
 void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq, const struct floe_rebuild_tail *tail,
                           const struct floe_error *err)
 {
     const struct floe_segment_footer *footer = tail->footer;
     if (!footer) {
-        fail_all(src, seq, err);
+        if (err->code != FLOE_OK)
+            fail_all(src, seq, err);
+        else
+            fail_without_checkpoint(src, seq);
         return;
     }
     struct floe_segment_cursor c;
@@ -384,21 +407,10 @@ void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq, const s
         take_block(src, seq, &b, &c);
     take_checkpoints(src, seq, tail, &c);
     const struct floe_error *bad = floe_segment_cursor_err(&c);
-    if (bad->code != FLOE_OK) {
+    if (bad->code != FLOE_OK)
         fail_all(src, seq, bad);
-        return;
-    }
-    FLOE_LIST_EACH_SAFE(it, &src->group->parts)
-    {
-        struct floe_rebuild_part *rp = FLOE_LIST_ENTRY(it, struct floe_rebuild_part, link);
-        if (!rp->ckpt_wait || rp->ckpt_found || rp->ckpt.seq != seq ||
-            !floe_session_name_eq(&rp->ckpt.session, &src->session))
-            continue;
-        struct floe_error missing;
-        floe_error_set(&missing, FLOE_ECORRUPT,
-                       "%s holds no checkpoint of the partition, though its lease says so", footer->key);
-        floe_rebuild_fail(rp, &missing);
-    }
+    else
+        fail_without_checkpoint(src, seq);
 }
 
 void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice bytes, const char *key)

@@ -127,16 +127,13 @@ static bool open_footer(struct floe_rebuild_get *get, struct floe_segment_footer
                         struct floe_error *err)
 {
     struct floe_rebuild_source *src = get->source;
-    if (!floe_rebuild_open(src->group->log, &get->req, &src->session, get->seq, footer, need, err))
-        return false;
-    if (!footer->id.seal)
-        return true;
-    floe_error_set(err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", get->req.key);
-    return false;
+    return floe_rebuild_open(src->group->log, &get->req, &src->session, get->seq, footer, need, err);
 }
 
 static void free_get(struct floe_rebuild_get *get)
 {
+    if (get->ask)
+        get->ask->get = NULL;
     floe_store_req_fini(&get->req);
     free(get);
 }
@@ -153,8 +150,10 @@ static void deliver_ready(struct floe_rebuild_source *src)
         struct floe_segment_footer footer;
         struct floe_error err = get->err;
         uint64_t need;
-        bool ok = err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
+        bool ok = !get->below && err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
         src->group->log->stats.footers_read++;
+        if (get->below)
+            err = (struct floe_error){0};
         struct floe_rebuild_tail tail = {.footer = ok ? &footer : NULL};
         if (ok) {
             tail.bytes = floe_slice(get->req.data->data, get->req.data->n);
@@ -172,33 +171,83 @@ static void deliver_ready(struct floe_rebuild_source *src)
     }
 }
 
+/* The GET is over, whatever came. */
+static void settled(struct floe_rebuild_get *get)
+{
+    struct floe_rebuild_source *src = get->source;
+    struct floe_rebuild *g = src->group;
+    get->ready = true;
+    g->gets--;
+    deliver_ready(src);
+    floe_rebuild_fetch(g);
+}
+
+static void on_floor(void *user, const struct floe_error *err, uint64_t floor)
+{
+    struct floe_rebuild_ask *ask = user;
+    struct floe_rebuild_get *get = ask->get;
+    floe_list_remove(&ask->link);
+    free(ask);
+    if (!get)
+        return;
+    get->ask = NULL;
+    if (err->code != FLOE_OK) {
+        get->err = *err;
+        floe_error_prefix(&get->err, "the floor of the chain of %s", get->req.key);
+    } else {
+        get->source->floor = FLOE_MAX(get->source->floor, floor);
+        get->below = get->seq < floor;
+    }
+    settled(get);
+}
+
+/* No segment lies at a listed key, as get->err says. */
+static void ask_floor(struct floe_rebuild_get *get)
+{
+    struct floe_log *log = get->source->group->log;
+    get->below = get->seq < get->source->floor;
+    struct floe_rebuild_ask *ask = log->cfg.hooks.floor && !get->below ? calloc(1, sizeof *ask) : NULL;
+    if (!ask) {
+        settled(get);
+        return;
+    }
+    ask->get = get;
+    get->ask = ask;
+    floe_list_push_back(&log->floor_asks, &ask->link);
+    log->cfg.hooks.floor(log->cfg.hooks.user, &get->source->session, on_floor, ask);
+}
+
 static void on_tail(struct floe_store_req *r)
 {
     struct floe_rebuild_get *get = r->user;
-    struct floe_rebuild_source *src = get->source;
-    struct floe_rebuild *g = src->group;
-    if (anew(g->store, r, &get->windows))
+    if (anew(get->source->group->store, r, &get->windows))
         return;
     get->active = false;
     get->err = r->err;
-    if (r->err.code == FLOE_ENOTFOUND)
+    if (r->err.code == FLOE_ENOTFOUND) {
         floe_error_set(&get->err, FLOE_ECORRUPT, "%s is missing, though a lease lists it", r->key);
-    else if (r->err.code != FLOE_OK)
+        ask_floor(get);
+        return;
+    }
+    if (r->err.code != FLOE_OK)
         floe_error_prefix(&get->err, "%s", r->key);
     if (get->err.code == FLOE_OK) {
         struct floe_segment_footer footer;
         uint64_t need;
-        if (!open_footer(get, &footer, &need, &get->err) && need) {
+        bool ok = open_footer(get, &footer, &need, &get->err);
+        if (!ok && need) {
             floe_store_req_fini(r);
             get->err.code = FLOE_OK;
             get_tail(get, need);
             return;
         }
+        if (ok && footer.id.seal) {
+            floe_error_set(&get->err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", r->key);
+            ask_floor(get);
+            return;
+        }
     }
-    get->ready = true;
-    g->gets--;
-    deliver_ready(src);
-    floe_rebuild_fetch(g);
+    settled(get);
 }
 
 static bool fetch_next(struct floe_rebuild_source *src)

@@ -43,8 +43,15 @@ struct floe_rebuild_get {
     struct floe_rebuild_source *source;
     uint64_t seq;
     bool active, ready;
+    bool below; /* nothing of a segment lies there, and the chain's floor is above: it held nothing wanted */
     uint32_t windows; /* that ended without an answer */
     struct floe_error err;
+    struct floe_rebuild_ask *ask;
+};
+/* The question where a chain's floor is, of a key without a segment. It outlives its GET. */
+struct floe_rebuild_ask {
+    struct floe_list link; /* log's floor_asks */
+    struct floe_rebuild_get *get;
 };
 struct floe_key_range {
     uint64_t from, to;
@@ -58,6 +65,7 @@ struct floe_rebuild_source {
     uint32_t range_count, range_cap;
     uint32_t fetch_range, deliver_range;
     uint64_t fetch_at, deliver_at;                          /* next keys */
+    uint64_t floor;                                         /* of the chain, as far as it was asked */
     struct floe_rebuild_get *window[FLOE_REBUILD_GETS_MAX]; /* by key modulo */
     bool finished;
 };
@@ -100,7 +108,7 @@ bool floe_rebuild_open(const struct floe_log *log, const struct floe_store_req *
                        struct floe_segment_footer *footer, uint64_t *need, struct floe_error *err);
 bool floe_rebuild_passed(const struct floe_rebuild_source *src,
                          uint64_t end); /* keys below end are delivered */
-/* rebuild.c: what came. `footer` null: `err` tells why. */
+/* rebuild.c: what came. `footer` null: `err` tells why, or that the key holds nothing wanted (FLOE_OK). */
 struct floe_rebuild_tail {
     const struct floe_segment_footer *footer;
     struct floe_slice bytes; /* the object's last ones, from `at` on: short checkpoints lie in them */

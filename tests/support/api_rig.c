@@ -83,6 +83,7 @@ struct api_node *api_rig_add(struct api_rig *r)
                                    .segment_bytes = 1 << 20,
                                    .linger_us = 5000,
                                    .puts_in_flight = 4,
+                                   .garbage_age_us = API_GARBAGE_AGE_US,
                                    .api = r->api,
                                    .fatal = fatal,
                                    .user = n};

@@ -6,7 +6,8 @@
 #include "broker/core.h"
 #include <floe/sim.h>
 
-#define API_NODES 3
+#define API_NODES 5
+#define API_GARBAGE_AGE_US 30000000u /* ten lease times */
 struct api_rig;
 struct api_node {
     struct api_rig *rig;

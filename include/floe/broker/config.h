@@ -54,7 +54,7 @@ struct floe_config {
     uint32_t listener_count;
     uint32_t peer_listener; /* index of the one that brokers use */
     char rack[256];         /* empty: none */
-    uint32_t lease_ms;
+    uint32_t lease_ms, garbage_age_ms;
 
     char s3_endpoint[512]; /* empty: AWS */
     char s3_region[64];    /* empty: AWS's variables and files, else us-east-1 */

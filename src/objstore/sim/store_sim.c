@@ -257,11 +257,12 @@ static enum floe_err apply(struct front *f, struct wire *w)
         e = apply_list(f, c, w);
         break;
     case FLOE_STORE_DELETE:
-        watched(f, c, w, FLOE_OK);
-        for (uint32_t i = 0; i < c->key_count; i++)
-            floe_sim_bucket_delete(f->bucket, c->keys[i]);
-        if (!c->key_count)
+        for (uint32_t i = 0; i < FLOE_MAX(c->key_count, 1u); i++) {
+            if (c->key_count)
+                snprintf(c->key, sizeof c->key, "%s", c->keys[i]);
+            watched(f, c, w, FLOE_OK);
             floe_sim_bucket_delete(f->bucket, c->key);
+        }
         return FLOE_OK;
     }
     watched(f, c, w, e);

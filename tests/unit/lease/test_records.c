@@ -11,7 +11,7 @@ static const struct floe_session_name A = {1, 7, 0x0123456789abcdefull}, B = {2,
 
 static struct lease_node_record sample_node(enum floe_node_state state)
 {
-    struct lease_node_record r = {.beat = 12, .floor = 3, .format = 1, .version = "0.1.0"};
+    struct lease_node_record r = {.beat = 12, .info.floor = 3, .format = 1, .version = "0.1.0"};
     r.info = (struct floe_node_info){.session = A,
                                      .state = state,
                                      .addr_count = 2,
