@@ -214,7 +214,12 @@ void floe_lease_heard(struct floe_lease *l, const struct floe_kafka_PeerHeartbea
                       struct floe_kafka_PeerHeartbeatResponse *rs);
 void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChangedRequest *rq);
 
-/* Pure: the node of `nodes` (ids, any order, n > 0) that rendezvous hashing gives the partition. */
+/* The node that placement (floe/lease/placement.h) gives a leased partition among the live ones; 0 while that
+ * is not known. */
+int32_t floe_lease_placed(struct floe_lease *l, const struct floe_tp *tp);
+/* Of what the placement was made from; 0 while it is not known, or being made for other partitions. */
+uint64_t floe_lease_placed_hash(struct floe_lease *l);
+/* Pure: the node of `nodes` (ids, any order, n > 0) that plain rendezvous hashing gives a single job. */
 int32_t floe_placement_owner(const struct floe_tp *tp, const int32_t *nodes, uint32_t n);
 
 /* Start-up of a cluster on a bucket: reads or creates PREFIX/cluster and table `cluster`, checks that they

@@ -169,15 +169,12 @@ void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic
                              void (*done)(void *user, const struct floe_error *err), void *user)
 {
     struct lease_group *g = group(l, done, user);
-    lease_live_nodes(l);
-    if (l->live_count == 0) {
+    int32_t *owners = lease_alloc(FLOE_MAX((size_t)(to - from), 1) * sizeof *owners);
+    if (!lease_placed_new(l, topic, from, to, owners))
         floe_error_set(&g->err, FLOE_ELAPSED, "no live broker is known");
-        return;
-    }
-    for (int32_t i = from; i < to; i++) {
+    for (int32_t i = from; i < to && g->err.code == FLOE_OK; i++) {
         struct floe_tp tp = {.topic = *topic, .index = i};
-        int32_t owner = floe_placement_owner(&tp, l->live, l->live_count);
-        const struct lease_node *n = lease_node_find(l, owner);
+        const struct lease_node *n = lease_node_find(l, owners[i - from]);
         struct lease_edit *e = lease_edit_add(l, EDIT_CREATE, &tp);
         /* A key not above the holder's next unused one: what its record says is committed, or the log knows,
          * which speaks of the former session until it has been told of this one. */
@@ -187,6 +184,7 @@ void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic
         e->group = g;
         g->left++;
     }
+    free(owners);
 }
 
 void floe_lease_delete_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t partitions,

@@ -103,9 +103,9 @@ static void on_kick(struct floe_task *t)
 {
     struct floe_lease *l = t->user;
     static void (*const steps[])(struct floe_lease *) = {
-        lease_own_tell,      lease_own_step,    lease_observe,      lease_seals_tick,
-        lease_reconcile,     lease_shards_step, lease_catalog_step, lease_ending_step,
-        lease_groups_answer, lease_peers_tick,  check_start,
+        lease_own_tell,    lease_own_step,      lease_observe,     lease_seals_tick,
+        lease_placed_step, lease_reconcile,     lease_shards_step, lease_catalog_step,
+        lease_ending_step, lease_groups_answer, lease_peers_tick,  check_start,
     };
     l->kicked = false;
     for (size_t i = 0; i < FLOE_COUNTOF(steps) && active(l); i++)
@@ -180,6 +180,7 @@ enum floe_err floe_lease_create(struct floe_lease **out, const struct floe_lease
     floe_map_init(&l->served);
     floe_map_init(&l->forgotten);
     lease_shards_init(l);
+    lease_placed_init(l);
     lease_own_init(l);
     *out = l;
     return FLOE_OK;
@@ -232,7 +233,7 @@ void floe_lease_destroy(struct floe_lease **lp)
     for (uint32_t i = 0; i < l->node_count; i++)
         free(l->nodes[i]);
     free(l->nodes);
-    free(l->live);
+    lease_placed_fini(l);
     free(l->adopt);
     free(l);
 }

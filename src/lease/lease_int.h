@@ -12,6 +12,7 @@
 #include <floe/base/assert.h>
 #include <floe/base/list.h>
 #include <floe/base/map.h>
+#include <floe/lease/placement.h>
 
 #define LEASE_FORMERS_MAX 8                 /* ids of own sessions that the tier remembers */
 #define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
@@ -247,13 +248,37 @@ struct lease_served {
     uint64_t retry_us;
 };
 void lease_reconcile(struct floe_lease *l);
-void lease_live_nodes(struct floe_lease *l);      /* remakes l->live */
 void lease_reconcile_all(struct floe_lease *l);   /* marks every shard */
 void lease_reconcile_reset(struct floe_lease *l); /* the session is over: nothing is served */
 void lease_take_done(struct floe_lease *l, const struct floe_tp *tp);
 struct lease_served *lease_served_find(struct floe_lease *l, const struct floe_tp *tp);
 void lease_forgotten_drop(struct floe_lease *l);
 bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic);
+
+/* ---- placed.c: the placement of all leased partitions on the live nodes ------------------------------ */
+
+struct lease_placed {
+    struct floe_placement *now;        /* null: not known for these nodes yet */
+    struct floe_placement *next;       /* being made */
+    struct floe_placement_node *nodes; /* that it is made for, by id */
+    struct floe_placement_node *live;  /* that are live now, by id */
+    struct lease_placed_state {
+        uint32_t load; /* partitions that it holds */
+        bool fresh;    /* has newly come, and not been seen with its share since */
+    } * state;         /* of each of `nodes` */
+    uint32_t node_count, live_count, cap;
+    bool stale;   /* partitions came or went since it was begun */
+    bool counted; /* loads are those of the cached shards, and of the moves answered since */
+};
+void lease_placed_init(struct floe_lease *l);
+void lease_placed_fini(struct floe_lease *l);
+void lease_placed_step(struct floe_lease *l);
+/* Nodes for new partitions of a topic; false when no live node is known. */
+bool lease_placed_new(struct floe_lease *l, const struct floe_uuid *topic, int32_t from, int32_t to,
+                      int32_t *owners);
+/* The node to which its live holder should move the partition now; 0: it stays where it is. What it answers
+ * counts as moved until a shard changes. */
+int32_t lease_placed_move(struct floe_lease *l, const struct floe_lease_entry *e);
 
 /* ---- version.c: the catalog's version record --------------------------------------------------------- */
 
@@ -309,8 +334,7 @@ struct floe_lease {
     struct floe_list groups; /* answered by the kick once none of their edits is left */
 
     struct floe_map served, forgotten;
-    int32_t *live; /* nodes that partitions are placed on; remade by each reconcile */
-    uint32_t live_count, live_cap;
+    struct lease_placed placed;
     uint64_t reconcile_us;
     struct floe_lease_entry *adopt;
     uint32_t adopt_count, adopt_cap;

@@ -81,23 +81,6 @@ void lease_reconcile_all(struct floe_lease *l)
         l->shards[i].dirty = true;
 }
 
-void lease_live_nodes(struct floe_lease *l)
-{
-    l->live_count = 0;
-    if (l->live_cap < l->node_count) {
-        l->live_cap = l->node_cap;
-        l->live = realloc(l->live, l->live_cap * sizeof *l->live);
-        FLOE_ASSERT(l->live != NULL);
-    }
-    for (uint32_t i = 0; i < l->node_count; i++) {
-        const struct lease_node *n = l->nodes[i];
-        bool own = n->id == l->own.name.node;
-        if (own ? lease_own_open(l) && l->own.state != OWN_ENDING
-                : n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && !n->gone)
-            l->live[l->live_count++] = n->id;
-    }
-}
-
 /* ---- one entry ------------------------------------------------------------------------------------- */
 
 static void release(struct floe_lease *l, struct lease_served *v)
@@ -187,11 +170,10 @@ static void visit_other(struct floe_lease *l, struct lease_shard *s, const struc
         release(l, v);
     if (lease_own_open(l) && e->holder.node == l->own.name.node && e->holder.epoch >= l->own.name.epoch)
         return; /* the own record has moved on, which the renewal will find out */
-    if (!holder_end(l, &e->holder, &end, &since) || l->own.state != OWN_LIVE || l->live_count == 0 ||
-        !floe_lease_alive(l) || lease_topic_forgotten(l, &e->tp.topic))
+    if (!holder_end(l, &e->holder, &end, &since) || l->own.state != OWN_LIVE || !floe_lease_alive(l) ||
+        lease_topic_forgotten(l, &e->tp.topic))
         return;
-    if (floe_placement_owner(&e->tp, l->live, l->live_count) != l->own.name.node &&
-        now < since + l->lease_us) {
+    if (floe_lease_placed(l, &e->tp) != l->own.name.node && now < since + l->lease_us) {
         wake_at(s, since + l->lease_us);
         return;
     }
@@ -256,7 +238,6 @@ void lease_reconcile(struct floe_lease *l)
     }
     if (!lease_own_open(l) || l->own.tell_open)
         return;
-    lease_live_nodes(l);
     l->adopt_count = 0;
     for (uint32_t i = 0; i < l->shard_count; i++) {
         struct lease_shard *s = &l->shards[i];

@@ -166,9 +166,21 @@ void lease_groups_answer(struct floe_lease *l)
 
 /* ---- the document ----------------------------------------------------------------------------------- */
 
+static bool same_partitions(const struct lease_doc *a, const struct lease_doc *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++)
+        if (!floe_tp_eq(&a->entries[i].e.tp, &b->entries[i].e.tp))
+            return false;
+    return true;
+}
+
 /* Makes `doc` the cached one. */
 static void publish(struct floe_lease *l, struct lease_shard *s, struct lease_doc *doc, const char *version)
 {
+    l->placed.counted = false;
+    l->placed.stale |= !same_partitions(&s->doc, doc);
     lease_doc_fini(&s->doc);
     s->doc = *doc;
     *doc = (struct lease_doc){0};

@@ -40,20 +40,28 @@ static void creation_is_idempotent_and_placed(void **state)
         lrig_write(&r, 1);
     lrig_run_ms(&r, 800); /* a renewal tells of them */
     assert_int_equal(lrig_create(&r, 0, TOPIC, 10), FLOE_OK);
-    int32_t nodes[] = {1, 2};
     bool other = false;
+    int of_first = 0;
     for (int32_t i = 0; i < 10; i++) {
-        struct floe_tp tp = lrig_tp(TOPIC, i);
         struct floe_lease_entry e = lookup(&r, 0, i);
-        assert_int_equal(e.holder.node, floe_placement_owner(&tp, nodes, 2));
+        assert_in_range(e.holder.node, 1, 2);
+        of_first += e.holder.node == 1;
         assert_int_equal(e.epoch, 0);
         assert_int_equal(e.span_count, 1);
         assert_true(e.spans[0].first <= (e.holder.node == 2 ? 4 : 0));
         other |= e.holder.node == 2 && e.spans[0].first == 4;
         assert_false(e.checkpoint.present);
     }
+    assert_int_equal(of_first, 5);
     assert_true(other); /* not the whole chain of the other broker has to be looked through */
     lrig_run_ms(&r, 300);
+    assert_int_not_equal(floe_lease_placed_hash(r.b[0].lease), 0);
+    assert_int_equal(floe_lease_placed_hash(r.b[0].lease), floe_lease_placed_hash(r.b[1].lease));
+    for (int32_t i = 0; i < 10; i++) {
+        struct floe_tp tp = lrig_tp(TOPIC, i);
+        assert_in_range(floe_lease_placed(r.b[0].lease, &tp), 1, 2);
+        assert_int_equal(floe_lease_placed(r.b[1].lease, &tp), floe_lease_placed(r.b[0].lease, &tp));
+    }
     lrig_count_reset(&r);
     assert_int_equal(lrig_create(&r, 1, TOPIC, 10), FLOE_OK);
     assert_int_equal(r.lease_puts, 0); /* nothing changes: nothing is written */
