@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes C of Kafka's tables: gen.py SOURCE_FOLDER OUTPUT_FOLDER.
 
-messages.txt and peer-messages.txt (grammar: the comment that opens messages.txt) become one struct a message and descriptor
+messages.txt, peer-messages.txt and coordinator-records.txt (grammar: the comment that opens messages.txt) become one struct a message and descriptor
 tables for the interpreter in codec_*.c; errors.txt becomes an enum and its names; configs.txt becomes a table of checks.
 A line that it does not understand stops the build with file and line.
 """
@@ -322,7 +322,7 @@ def write_configs(path, out):
 def main():
     source, out = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
-    messages = parse_messages(f"{source}/messages.txt") + parse_messages(f"{source}/peer-messages.txt")
+    messages = [m for f in ("messages.txt", "peer-messages.txt", "coordinator-records.txt") for m in parse_messages(f"{source}/{f}")]
     write_messages(messages, out)
     write_errors(f"{source}/errors.txt", out)
     write_configs(f"{source}/configs.txt", out)

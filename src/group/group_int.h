@@ -1,0 +1,235 @@
+/* What the files of the group module share.
+ *
+ *   groups.c    the object, shards by partition, groups by name, finding the one a request is for
+ *   journal.c   records gathered into batches, appended, and who waits for their commit
+ *   load.c      a shard's state from its journal; snapshots that keep the journal short
+ *   records.c   keys and values in bytes, and whom a record belongs to
+ *   offsets.c   committed offsets: commit, fetch, delete, expiry
+ *   classic*.c  groups whose members divide the work themselves (JoinGroup, SyncGroup)
+ *   consumer*.c groups whose coordinator divides it (KIP-848)
+ */
+#ifndef FLOE_GROUP_INT_H
+#define FLOE_GROUP_INT_H
+
+#include <floe/base/assert.h>
+#include <floe/base/list.h>
+#include <floe/base/map.h>
+#include <floe/group.h>
+#include <floe/kafka/batch.h>
+
+#define GROUP_NAME_MAX 32767              /* bytes, as Kafka's strings */
+#define GROUP_BATCH_BYTES (256u << 10)    /* a batch that is longer is appended at once */
+#define GROUP_OP_BYTES_MAX (8u << 20)     /* records of one operation */
+#define GROUP_SNAPSHOT_MIN (1u << 20)     /* a journal shorter than this is not rewritten */
+#define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
+#define GROUP_RETRY_US 50000u             /* an append that the log put off; a load that failed */
+
+enum group_record_type {
+    GROUP_REC_OFFSET_OLD = 0,
+    GROUP_REC_OFFSET = 1,
+    GROUP_REC_CLASSIC = 2,
+    GROUP_REC_CONSUMER = 3,
+    GROUP_REC_MEMBER = 5,
+    GROUP_REC_TARGET = 6,
+    GROUP_REC_TARGET_MEMBER = 7,
+    GROUP_REC_CURRENT = 8,
+    GROUP_REC_REGEX = 16,
+};
+
+struct classic;                                                 /* classic_int.h */
+struct consumer;                                                /* consumer_int.h */
+enum group_kind { GROUP_EMPTY, GROUP_CLASSIC, GROUP_CONSUMER }; /* empty: offsets only, if at all */
+
+/* ---- offsets ------------------------------------------------------------------------------------------- */
+
+/* Of one partition of one topic, by topic name and id: a name made again has another id, and no offset. */
+struct group_offset {
+    struct floe_map_node node; /* group_topic.partitions */
+    int32_t partition;
+    int64_t offset;
+    int32_t leader_epoch;
+    int64_t commit_ms, expire_ms; /* expire_ms -1: by the setting */
+    char *metadata;               /* never null */
+};
+struct group_topic {
+    struct floe_map_node node; /* group.topics, by name */
+    struct floe_uuid id;
+    char *name;
+    struct floe_map partitions;
+    uint32_t count;
+};
+
+/* ---- groups, shards ------------------------------------------------------------------------------------ */
+
+struct group {
+    struct floe_map_node node; /* shard.groups */
+    struct floe_list link;     /* shard.order */
+    struct group_shard *shard;
+    char *name;
+    enum group_kind kind;
+    uint32_t snapshot; /* the last one that has it, or that it was made in */
+    struct floe_map topics;
+    uint32_t offset_count;
+    int64_t empty_since_ms; /* wall clock: since when it has no member; -1: it has some */
+    struct classic *classic;
+    struct consumer *consumer;
+};
+
+struct group_wait {
+    struct floe_list link;
+    int64_t seq;
+    void (*fn)(struct group_wait *w, bool committed);
+};
+
+enum group_shard_state { SHARD_LOADING, SHARD_ACTIVE, SHARD_DEAD };
+struct group_append; /* journal.c: a batch on its way */
+struct group_load;   /* load.c */
+struct group_shard {
+    struct floe_map_node node; /* groups.shards */
+    struct floe_list link;     /* groups.list */
+    struct floe_groups *g;
+    struct floe_tp tp;
+    int32_t epoch;
+    enum group_shard_state state;
+    struct floe_map groups;
+    struct floe_list order; /* group.link: those that the running snapshot has come last */
+    uint32_t group_count;
+    /* journal */
+    struct floe_batch_builder open;
+    bool op;                /* between journal_begin and journal_end */
+    bool op_failed;         /* a record did not fit */
+    struct floe_list queue; /* group_append: finished batches that are not committed, oldest first */
+    size_t op_bytes;        /* of `open` before the operation, and its records, to take it back */
+    struct floe_batch op_head;
+    struct floe_list waits;  /* group_wait, by seq */
+    int64_t seq, committed;  /* operations so far; of them committed */
+    struct floe_timer retry; /* the log has put an append off; the load failed */
+    bool gathering;          /* the open batch waits for the gather timer */
+    /* load and snapshots */
+    struct group_load *load;
+    uint64_t journal_bytes;           /* since the last snapshot began */
+    uint64_t snapshot_bytes;          /* of the last one */
+    uint32_t snapshot;                /* number of the running or last one */
+    bool snapshotting, snapshot_last; /* last: every group has been written */
+    int64_t snapshot_from;
+    uint64_t snapshot_start; /* journal_bytes when it began */
+    struct group_wait snapshot_wait;
+    struct floe_table_req record; /* coordinator/<topic>/<partition> */
+    bool recording;
+    char record_value[128];
+};
+struct floe_groups {
+    struct floe_groups_config cfg;
+    struct floe_map shards; /* by partition */
+    struct floe_list list;
+    struct floe_timer gather, sweep;
+    uint64_t flushed_us;           /* when gathered records were last appended */
+    bool closing;                  /* being destroyed: nobody is answered, the log is gone */
+    struct floe_list orphans;      /* group_append of shards that are gone: the log still holds them */
+    struct floe_writer key, value; /* of the record being put */
+    struct floe_group_stats stats;
+};
+
+/* groups.c */
+/* Topic of __consumer_offsets; null while it is not known to exist. */
+const struct floe_topic *groups_topic(const struct floe_groups *g);
+/* The shard that coordinates the group, or Kafka's code why not: INVALID_GROUP_ID (empty or null name, where
+ * that is not allowed), COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS, NOT_COORDINATOR. */
+int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok, struct group_shard **out);
+struct group *group_find(struct group_shard *s, struct floe_kstr name);
+struct group *group_make(struct group_shard *s, struct floe_kstr name); /* finds or makes; null: no memory */
+/* Forgets a group that has neither members nor offsets (state only; records are the caller's). */
+void group_free(struct group *g);
+/* Frees it if it is GROUP_EMPTY without offsets. */
+void group_drop_if_nothing(struct group *g);
+/* A zeroed response in the call's arena with its defaults; c->response. Null: the arena is full. */
+void *group_response(struct floe_group_call *c, const struct floe_kafka_msg *m);
+/* Answers now. */
+void group_answer(struct floe_group_call *c);
+/* Answers once everything that the shard's journal was given so far is committed; where the shard is dropped
+ * before, `failed` fills the response with NOT_COORDINATOR first. Invariant 2. */
+void group_answer_committed(struct group_shard *s, struct floe_group_call *c,
+                            void (*failed)(struct floe_group_call *c, int16_t error));
+int64_t group_wall_ms(const struct floe_groups *g);
+uint64_t group_now_us(const struct floe_groups *g);
+char *group_strdup(struct floe_kstr s); /* null: no memory (or a null string) */
+struct floe_kstr group_arena_str(struct floe_arena *a, const char *s); /* a copy; null stays null */
+uint64_t group_hash(const void *p, size_t n);
+
+/* journal.c */
+void journal_init(struct group_shard *s);
+void journal_fini(struct group_shard *s); /* drops what waits: their calls are failed by groups.c first */
+/* One operation's records. journal_put encodes now: key and value may go afterwards; a null value deletes.
+ * `version` is the value's. journal_end makes them part of the journal, or takes all of them back and returns
+ * false (too large, no memory): then the operation must not change anything, so end it before you do.
+ * `urgent`: append in this turn; otherwise with what else comes within the gathering time. */
+void journal_begin(struct group_shard *s);
+void journal_put(struct group_shard *s, int16_t type, const struct floe_kafka_msg *key_desc, const void *key,
+                 const struct floe_kafka_msg *value_desc, int16_t version, const void *value);
+bool journal_end(struct group_shard *s, bool urgent) FLOE_MUST_USE;
+/* `fn` runs once everything given so far is committed (perhaps inside the call), or the shard is dropped. */
+void journal_wait(struct group_shard *s, struct group_wait *w);
+/* Has everything given so far been committed? */
+bool journal_idle(const struct group_shard *s);
+void journal_flush(struct group_shard *s); /* appends what is gathered */
+void journal_fail_all(struct group_shard *s);
+void journal_gather_due(struct floe_groups *g);
+void journal_orphans_free(struct floe_groups *g);
+
+/* load.c */
+void load_start(struct group_shard *s);
+void load_stop(struct group_shard *s);
+void snapshot_consider(struct group_shard *s); /* after appends and commits */
+void snapshot_stop(struct group_shard *s);
+
+/* records.c: replays one record onto the state. FLOE_EUNSUPPORTED: a type of later versions, skipped. */
+enum floe_err records_replay(struct group_shard *s, struct floe_kbytes key, struct floe_kbytes value,
+                             struct floe_arena *scratch, struct floe_error *err) FLOE_MUST_USE;
+/* Writes every record that makes the group what it is once more, in operations of its own: any part of them
+ * says nothing new. */
+void records_snapshot(struct group *g);
+
+/* offsets.c, offsets_fetch.c */
+struct group_topic *offsets_topic(const struct group *g, struct floe_kstr name); /* null: none */
+struct group_offset *offsets_at(const struct group_topic *t, int32_t partition);
+/* A live topic by name, or from version 10 of the offset APIs on by id. */
+const struct floe_topic *offsets_known(struct floe_groups *g, int16_t version, struct floe_kstr name,
+                                       const struct floe_uuid *id);
+void offsets_replay(struct group_shard *s, const struct floe_kafka_OffsetCommitKey *k,
+                    const struct floe_kafka_OffsetCommitValue *v);
+void offsets_snapshot(struct group *g);
+void offsets_free(struct group *g);
+/* Inside an operation: tombstones for all of them. */
+void offsets_put_tombstones(struct group *g);
+/* Expired and deleted topics' offsets of one shard; groups that are left with nothing go. */
+void offsets_sweep(struct group_shard *s);
+
+/* classic.c */
+void classic_replay(struct group_shard *s, const struct floe_kafka_GroupMetadataKey *k,
+                    const struct floe_kafka_GroupMetadataValue *v);
+void classic_snapshot(struct group *g);
+void classic_loaded(struct group *g);         /* the shard is active: timers start */
+void classic_free(struct group *g);           /* state goes; calls that wait are answered NOT_COORDINATOR */
+void classic_put_tombstones(struct group *g); /* inside an operation */
+/* May this member commit (or fetch) now? Kafka's code. `generation` -1 with an empty member: a simple
+ * consumer. */
+int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
+                                int32_t generation);
+bool classic_has_members(const struct group *g);
+/* Does a member subscribe to the topic? Offsets of such topics are neither deleted nor expired. True for all
+ * topics where that is not known (another protocol type than "consumer"). */
+bool classic_subscribed(const struct group *g, struct floe_kstr topic);
+
+/* consumer.c */
+void consumer_replay(struct group_shard *s, int16_t type, const void *key, const void *value);
+void consumer_snapshot(struct group *g);
+void consumer_loaded(struct group *g);
+void consumer_free(struct group *g);
+void consumer_put_tombstones(struct group *g);
+int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
+                                 int32_t member_epoch, int16_t version);
+int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch);
+bool consumer_has_members(const struct group *g);
+bool consumer_subscribed(const struct group *g, struct floe_kstr topic);
+
+#endif
