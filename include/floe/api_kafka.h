@@ -12,6 +12,7 @@
 #define FLOE_API_KAFKA_H
 
 #include <floe/catalog.h>
+#include <floe/group.h>
 #include <floe/lease.h>
 #include <floe/log.h>
 #include <floe/net/request.h>
@@ -22,6 +23,8 @@ struct floe_api_config {
     struct floe_lease *lease;
     struct floe_catalog *catalog;
     struct floe_log *log;
+    struct floe_groups *groups;
+    int32_t offsets_partitions; /* offsets.topic.num.partitions */
     struct floe_uuid cluster;
     const char *rack;                      /* this broker's; null or empty: none */
     char listeners[FLOE_LISTENER_MAX][32]; /* names, by the index in struct floe_client */

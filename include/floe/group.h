@@ -58,7 +58,7 @@ struct floe_groups_config {
 };
 enum floe_err floe_groups_create(struct floe_groups **out, const struct floe_groups_config *cfg,
                                  struct floe_error *err) FLOE_MUST_USE;
-/* After the log was destroyed, before catalog and lease are: no call-back may come any more. What waits is
+/* After the log was destroyed, before the lease is: no call-back may come any more. What waits is
  * not answered. */
 void floe_groups_destroy(struct floe_groups **g);
 
@@ -72,7 +72,7 @@ void floe_groups_over(struct floe_groups *g);
 /* Partition of __consumer_offsets that a group belongs to: abs(String.hashCode) % n, as in Kafka. */
 int32_t floe_group_partition(struct floe_kstr group, int32_t n);
 
-/* One request. All of it belongs to the caller until `done`, which may run inside the call. `request` and
+/* One request. All of it belongs to the caller until `done`, which runs later, once. `request` and
  * `response` are the generated structs of that API; strings of the answer lie in the arena or are borrowed
  * from the request. A null `response`: the arena is full. */
 struct floe_group_call {
@@ -87,8 +87,8 @@ struct floe_group_call {
     /* out */
     void *response;
     /* the module's own */
+    struct floe_groups *g;
     struct floe_list link;
-    void *state;
 };
 
 /* Offsets: OffsetCommit 2-10, OffsetFetch 1-10, OffsetDelete 0. Names and ids of topics are both filled in by

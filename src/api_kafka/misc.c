@@ -1,4 +1,4 @@
-/* ApiVersions 0–4, InitProducerId 0–5, FindCoordinator 0–6, and the brokers' own APIs. */
+/* ApiVersions 0–4, InitProducerId 0–5, and the brokers' own APIs. */
 #include "api_kafka/api_int.h"
 #include <floe/base/log.h>
 #include <stdio.h>
@@ -92,42 +92,6 @@ void api_init_producer_id(struct floe_request *rq)
     if (in->TransactionalId.n > 0)
         floe_log_warn("api", "%s asks for transactional id '%.*s': transactions are not served",
                       rq->client->addr, (int)FLOE_MIN(in->TransactionalId.n, 100), in->TransactionalId.p);
-    rq->response = rs;
-    floe_request_complete(rq);
-}
-
-void api_find_coordinator(struct floe_request *rq)
-{
-    static const char sentence[] = "Groups and transactions are not served yet.";
-    const struct floe_kafka_FindCoordinatorRequest *in = rq->body;
-    struct floe_kafka_FindCoordinatorResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
-    int32_t n = rq->head.api_version >= 4 ? FLOE_MAX(in->CoordinatorKeys_n, 0) : 0;
-    if (rs) {
-        floe_kafka_defaults(&floe_kafka_FindCoordinatorResponse_desc, rs);
-        rs->Coordinators =
-            floe_kafka_array(&floe_kafka_FindCoordinatorResponse_Coordinator_desc, n, &rq->arena);
-    }
-    if (!rs || !rs->Coordinators) {
-        api_give_up(rq);
-        return;
-    }
-    int16_t error =
-        in->KeyType < 0 || in->KeyType > 2 ? FLOE_KERR_INVALID_REQUEST : FLOE_KERR_COORDINATOR_NOT_AVAILABLE;
-    if (rq->head.api_version < 4) {
-        rs->ErrorCode = error;
-        if (rq->head.api_version >= 1)
-            rs->ErrorMessage = floe_kstr(sentence);
-        rs->NodeId = -1;
-        rs->Port = -1;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        struct floe_kafka_FindCoordinatorResponse_Coordinator *c = &rs->Coordinators[i];
-        c->Key = in->CoordinatorKeys[i];
-        c->NodeId = c->Port = -1;
-        c->ErrorCode = error;
-        c->ErrorMessage = floe_kstr(sentence);
-    }
-    rs->Coordinators_n = n;
     rq->response = rs;
     floe_request_complete(rq);
 }

@@ -9,13 +9,23 @@
     X(1, 4, 18, false, api_fetch)                                                                            \
     X(2, 1, 11, false, api_list_offsets)                                                                     \
     X(3, 0, 13, false, api_metadata)                                                                         \
+    X(8, 2, 10, false, api_offset_commit)                                                                    \
+    X(9, 1, 10, false, api_offset_fetch)                                                                     \
     X(10, 0, 6, false, api_find_coordinator)                                                                 \
+    X(11, 0, 9, false, api_join_group)                                                                       \
+    X(12, 0, 4, false, api_group_heartbeat)                                                                  \
+    X(13, 0, 5, false, api_leave_group)                                                                      \
+    X(14, 0, 5, false, api_sync_group)                                                                       \
+    X(15, 0, 6, false, api_describe_groups)                                                                  \
+    X(16, 0, 5, false, api_list_groups)                                                                      \
     X(18, 0, 4, false, api_versions)                                                                         \
     X(19, 2, 7, false, api_create_topics)                                                                    \
     X(20, 1, 6, false, api_delete_topics)                                                                    \
     X(22, 0, 5, false, api_init_producer_id)                                                                 \
     X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
     X(32, 1, 4, false, api_describe_configs)                                                                 \
+    X(42, 0, 2, false, api_delete_groups)                                                                    \
+    X(47, 0, 0, false, api_offset_delete)                                                                    \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \
     X(75, 0, 0, false, api_describe_topic_partitions)                                                        \
     X(FLOE_PEER_HEARTBEAT, 0, 0, true, api_peer_heartbeat)                                                   \

@@ -32,6 +32,7 @@ static void session_over(void *user, const char *why)
 {
     struct floe_core *c = user;
     floe_log_warn("session", "the session is over: %s; a new one opens", why);
+    floe_groups_over(c->groups);
     floe_log_session_over(c->log);
 }
 
@@ -44,6 +45,7 @@ static void adopt(void *user, const struct floe_lease_entry *entries, uint32_t n
 static void drop(void *user, const struct floe_tp *tp)
 {
     struct floe_core *c = user;
+    floe_groups_dropped(c->groups, tp);
     floe_log_drop(c->log, tp);
 }
 
@@ -96,7 +98,9 @@ static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const s
     struct floe_core *c = user;
     if (err->code)
         floe_log_error("log", "a partition could not be rebuilt (others go on): %s", err->msg);
-    else if (c->cfg.serves)
+    else
+        floe_groups_serving(c->groups, tp, epoch);
+    if (!err->code && c->cfg.serves)
         c->cfg.serves(c->cfg.user, tp, epoch);
     floe_lease_adopted(c->lease, tp, epoch, err);
 }
@@ -389,11 +393,25 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
         rc = floe_catalog_create(&c->catalog, &cat, err);
     }
     if (!rc) {
+        struct floe_groups_config groups = {.loop = cfg->loop,
+                                            .table = cfg->table,
+                                            .lease = c->lease,
+                                            .log = c->log,
+                                            .catalog = c->catalog,
+                                            .set = cfg->group};
+        if (groups.set.partitions == 0)
+            floe_group_settings_default(&groups.set);
+        rc = floe_groups_create(&c->groups, &groups, err);
+        c->cfg.group = groups.set;
+    }
+    if (!rc) {
         struct floe_api_config api = cfg->api;
         api.loop = cfg->loop;
         api.lease = c->lease;
         api.catalog = c->catalog;
         api.log = c->log;
+        api.groups = c->groups;
+        api.offsets_partitions = c->cfg.group.partitions;
         api.cluster = cfg->cluster.id;
         api.rack = cfg->rack;
         rc = floe_api_create(&c->api, &api, err);
@@ -448,6 +466,7 @@ void floe_core_destroy(struct floe_core **cp)
     floe_catalog_destroy(&c->catalog);
     floe_retain_destroy(&c->retain);
     floe_log_destroy(&c->log);
+    floe_groups_destroy(&c->groups);
     floe_lease_destroy(&c->lease);
     floe_api_destroy(&c->api); /* the log knew its appends */
     floe_core_reappend_fini(c);
@@ -474,4 +493,8 @@ struct floe_lease *floe_core_lease(struct floe_core *c)
 struct floe_retain *floe_core_retain(struct floe_core *c)
 {
     return c->retain;
+}
+struct floe_groups *floe_core_groups(struct floe_core *c)
+{
+    return c->groups;
 }

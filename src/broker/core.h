@@ -8,6 +8,7 @@
 
 #include <floe/api_kafka.h>
 #include <floe/catalog.h>
+#include <floe/group.h>
 #include <floe/lease.h>
 #include <floe/log.h>
 #include <floe/retain.h>
@@ -28,6 +29,7 @@ struct floe_core_config {
     uint32_t segment_bytes, linger_us, puts_in_flight;
     double put_rate, put_burst;
     bool spill_all;
+    struct floe_group_settings group;
     struct floe_api_config api; /* the fields that are settings; the rest is filled in */
     bool log_append_time;
     uint64_t garbage_age_us; /* 0: the default; at least ten lease times are waited */
@@ -52,5 +54,6 @@ struct floe_api *floe_core_api(struct floe_core *c);
 struct floe_log *floe_core_log(struct floe_core *c);
 struct floe_lease *floe_core_lease(struct floe_core *c);
 struct floe_retain *floe_core_retain(struct floe_core *c);
+struct floe_groups *floe_core_groups(struct floe_core *c);
 
 #endif

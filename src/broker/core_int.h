@@ -12,6 +12,7 @@ struct floe_core {
     struct floe_catalog_wait all_topics; /* for the garbage collector */
     void (*all_topics_done)(void *user2, bool complete);
     void *all_topics_user;
+    struct floe_groups *groups;
     struct floe_api *api;
     struct floe_list rechecks; /* struct recheck: waiting for their shard */
     struct floe_list take_ids; /* struct take_id: waiting for a producer id */

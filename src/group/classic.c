@@ -1,40 +1,506 @@
-/* Classic groups. */
-#include "group_int.h"
+/* Members and states of classic groups. */
+#include "classic_int.h"
 
-void classic_replay(struct group_shard *s, const struct floe_kafka_GroupMetadataKey *k,
-                    const struct floe_kafka_GroupMetadataValue *v)
+#include <stdlib.h>
+
+static void on_rebalance(struct floe_timer *t);
+static void on_session(struct floe_timer *t);
+
+static struct floe_loop *loop_of(const struct classic *c)
 {
-    (void)s, (void)k, (void)v;
+    return c->g->shard->g->cfg.loop;
 }
-void classic_snapshot(struct group *g)
+
+struct classic *classic_make(struct group *g)
 {
-    (void)g;
+    struct classic *c = g->classic;
+    if (c)
+        return c;
+    c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->g = g;
+    c->state_ms = group_wall_ms(g->shard->g);
+    floe_map_init(&c->by_id);
+    floe_list_init(&c->members);
+    floe_list_init(&c->pending);
+    floe_timer_init(&c->rebalance, on_rebalance, c);
+    g->classic = c;
+    g->kind = GROUP_CLASSIC;
+    return c;
 }
-void classic_loaded(struct group *g)
+
+/* ---- members ------------------------------------------------------------------------------------------ */
+
+static uint64_t id_hash(struct floe_kstr id)
 {
-    (void)g;
+    return group_hash(id.p, (size_t)FLOE_MAX(id.n, 0));
 }
+
+struct classic_member *classic_member_find(const struct classic *c, struct floe_kstr id)
+{
+    struct floe_map_node *m = floe_map_first(&c->by_id, id_hash(id));
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct classic_member *x = FLOE_MAP_ENTRY(m, struct classic_member, node);
+        if (floe_kstr_is(id, x->id))
+            return x;
+    }
+    return NULL;
+}
+
+struct classic_member *classic_static_find(const struct classic *c, struct floe_kstr instance)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (m->instance && floe_kstr_is(instance, m->instance))
+            return m;
+    }
+    return NULL;
+}
+
+struct classic_pending *classic_pending_find(const struct classic *c, struct floe_kstr id)
+{
+    FLOE_LIST_EACH(it, &c->pending)
+    {
+        struct classic_pending *p = FLOE_LIST_ENTRY(it, struct classic_pending, link);
+        if (floe_kstr_is(id, p->id))
+            return p;
+    }
+    return NULL;
+}
+
+void classic_set_text(char **at, struct floe_kstr s)
+{
+    char *copy = group_strdup(s);
+    FLOE_ASSERT(copy || s.n < 0); /* the state and its record cannot differ */
+    free(*at);
+    *at = copy;
+}
+
+struct classic_member *classic_member_add(struct classic *c, struct floe_kstr id, struct floe_kstr instance)
+{
+    struct classic_member *m = calloc(1, sizeof *m);
+    FLOE_ASSERT(m && floe_map_insert(&c->by_id, &m->node, id_hash(id)));
+    m->c = c;
+    classic_set_text(&m->id, id);
+    classic_set_text(&m->instance, instance);
+    floe_timer_init(&m->session, on_session, m);
+    floe_list_push_back(&c->members, &m->link);
+    c->count++;
+    c->g->empty_since_ms = -1;
+    c->g->shard->g->stats.members++;
+    if (!c->leader)
+        classic_set_text(&c->leader, id);
+    return m;
+}
+
+void classic_member_rename(struct classic_member *m, struct floe_kstr id)
+{
+    floe_map_remove(&m->c->by_id, &m->node);
+    classic_set_text(&m->id, id);
+    FLOE_ASSERT(floe_map_insert(&m->c->by_id, &m->node, id_hash(id)));
+}
+
+static void protocols_free(struct classic_member *m)
+{
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        free(m->protocols[i].name);
+        free(m->protocols[i].metadata);
+    }
+    free(m->protocols);
+    m->protocols = NULL;
+    m->protocol_count = 0;
+}
+
+static void member_free(struct classic_member *m)
+{
+    struct classic *c = m->c;
+    floe_timer_stop(&m->session);
+    floe_map_remove(&c->by_id, &m->node);
+    floe_list_remove(&m->link);
+    c->count--;
+    c->g->shard->g->stats.members--;
+    if (c->count == 0)
+        c->g->empty_since_ms = group_wall_ms(c->g->shard->g);
+    protocols_free(m);
+    free(m->assignment);
+    free(m->client_id);
+    free(m->client_host);
+    free(m->instance);
+    free(m->id);
+    free(m);
+}
+
+void classic_pending_remove(struct classic_pending *p)
+{
+    floe_timer_stop(&p->session);
+    floe_list_remove(&p->link);
+    p->c->pending_count--;
+    free(p->id);
+    free(p);
+}
+
 void classic_free(struct group *g)
 {
-    (void)g;
+    struct classic *c = g->classic;
+    bool silent = g->shard->g->closing;
+    g->classic = NULL;
+    g->kind = GROUP_EMPTY;
+    if (!c)
+        return;
+    floe_timer_stop(&c->rebalance);
+    while (!floe_list_empty(&c->members)) {
+        struct classic_member *m = FLOE_LIST_ENTRY(c->members.next, struct classic_member, link);
+        if (!silent) {
+            classic_answer_join(m, FLOE_KERR_NOT_COORDINATOR);
+            classic_answer_sync(m, FLOE_KERR_NOT_COORDINATOR);
+        }
+        member_free(m);
+    }
+    while (!floe_list_empty(&c->pending))
+        classic_pending_remove(FLOE_LIST_ENTRY(c->pending.next, struct classic_pending, link));
+    floe_map_fini(&c->by_id);
+    free(c->protocol_type);
+    free(c->protocol);
+    free(c->leader);
+    free(c);
 }
-void classic_put_tombstones(struct group *g)
-{
-    (void)g;
-}
-int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
-                                int32_t generation)
-{
-    (void)g, (void)member, (void)instance, (void)generation;
-    return FLOE_KERR_UNKNOWN_MEMBER_ID;
-}
+
 bool classic_has_members(const struct group *g)
 {
-    (void)g;
+    return g->classic && (g->classic->count > 0 || g->classic->pending_count > 0);
+}
+
+/* ---- protocols ---------------------------------------------------------------------------------------- */
+
+bool classic_set_protocols(struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in)
+{
+    int32_t n = FLOE_MAX(in->Protocols_n, 0);
+    struct classic_protocol *p = calloc((size_t)n + 1, sizeof *p);
+    bool ok = p != NULL;
+    for (int32_t i = 0; ok && i < n; i++) {
+        int32_t size = FLOE_MAX(in->Protocols[i].Metadata.n, 0);
+        p[i].name = group_strdup(in->Protocols[i].Name);
+        p[i].metadata = malloc((size_t)size + 1);
+        p[i].metadata_n = size;
+        ok = p[i].name && p[i].metadata;
+        if (ok && size > 0)
+            memcpy(p[i].metadata, in->Protocols[i].Metadata.p, (size_t)size);
+    }
+    if (!ok) {
+        for (int32_t i = 0; p && i < n; i++) {
+            free(p[i].name);
+            free(p[i].metadata);
+        }
+        free(p);
+        return false;
+    }
+    protocols_free(m);
+    m->protocols = p;
+    m->protocol_count = n;
+    return true;
+}
+
+bool classic_same_protocols(const struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in)
+{
+    if (m->protocol_count != FLOE_MAX(in->Protocols_n, 0))
+        return false;
+    for (int32_t i = 0; i < m->protocol_count; i++) {
+        const struct classic_protocol *p = &m->protocols[i];
+        if (!floe_kstr_is(in->Protocols[i].Name, p->name) ||
+            p->metadata_n != FLOE_MAX(in->Protocols[i].Metadata.n, 0) ||
+            (p->metadata_n > 0 &&
+             memcmp(p->metadata, in->Protocols[i].Metadata.p, (size_t)p->metadata_n) != 0))
+            return false;
+    }
+    return true;
+}
+
+const struct classic_protocol *classic_protocol_of(const struct classic_member *m, const char *name)
+{
+    for (int32_t i = 0; name && i < m->protocol_count; i++)
+        if (strcmp(m->protocols[i].name, name) == 0)
+            return &m->protocols[i];
+    return NULL;
+}
+
+static bool all_support(const struct classic *c, const char *name)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        if (!classic_protocol_of(FLOE_LIST_ENTRY(it, struct classic_member, link), name))
+            return false;
+    }
+    return true;
+}
+
+static const char *vote(const struct classic *c, const struct classic_member *m)
+{
+    for (int32_t i = 0; i < m->protocol_count; i++)
+        if (all_support(c, m->protocols[i].name))
+            return m->protocols[i].name;
+    return NULL;
+}
+
+const char *classic_select(const struct classic *c)
+{
+    const char *best = NULL;
+    uint32_t best_votes = 0;
+    if (floe_list_empty(&c->members))
+        return NULL;
+    const struct classic_member *first = FLOE_LIST_ENTRY(c->members.next, struct classic_member, link);
+    for (int32_t i = 0; i < first->protocol_count; i++) { /* what all support, the first one does */
+        const char *name = first->protocols[i].name;
+        uint32_t votes = 0;
+        if (!all_support(c, name))
+            continue;
+        FLOE_LIST_EACH(it, &c->members)
+        {
+            const char *v = vote(c, FLOE_LIST_ENTRY(it, struct classic_member, link));
+            votes += v && strcmp(v, name) == 0;
+        }
+        if (votes > best_votes) {
+            best = name;
+            best_votes = votes;
+        }
+    }
+    return best;
+}
+
+bool classic_supports(const struct classic *c, const struct floe_kafka_JoinGroupRequest *in)
+{
+    if (!c || c->state == CLASSIC_EMPTY || c->count == 0)
+        return in->ProtocolType.n > 0 && in->Protocols_n > 0;
+    if (!c->protocol_type || !floe_kstr_is(in->ProtocolType, c->protocol_type))
+        return false;
+    for (int32_t i = 0; i < in->Protocols_n; i++) {
+        char *name = group_strdup(in->Protocols[i].Name);
+        bool ok = name && all_support(c, name);
+        free(name);
+        if (ok)
+            return true;
+    }
     return false;
 }
-bool classic_subscribed(const struct group *g, struct floe_kstr topic)
+
+bool classic_is_leader(const struct classic *c, const struct classic_member *m)
 {
-    (void)g, (void)topic;
-    return false;
+    return c->leader && strcmp(c->leader, m->id) == 0;
+}
+
+/* ---- sessions ----------------------------------------------------------------------------------------- */
+
+void classic_member_touch(struct classic_member *m)
+{
+    uint64_t us = m->is_new ? CLASSIC_NEW_MEMBER_US : m->session_ms * 1000ull;
+    floe_timer_start(loop_of(m->c), &m->session, us);
+}
+
+static void on_session(struct floe_timer *t)
+{
+    struct classic_member *m = t->user;
+    if (!floe_lease_alive(m->c->g->shard->g->cfg.lease)) {
+        classic_member_touch(m); /* nobody was answered: that is not the member's fault */
+        return;
+    }
+    /* Who waits for the group is there. Its session starts again when it is answered. */
+    if (!m->is_new && (m->joining || m->syncing))
+        return;
+    classic_member_remove(m, FLOE_KERR_UNKNOWN_MEMBER_ID);
+}
+
+static void on_pending(struct floe_timer *t)
+{
+    struct classic_pending *p = t->user;
+    struct classic *c = p->c;
+    classic_pending_remove(p);
+    classic_check_joined(c);
+}
+
+void classic_pending_add(struct classic *c, struct floe_kstr id, uint32_t session_ms)
+{
+    struct classic_pending *p = calloc(1, sizeof *p);
+    FLOE_ASSERT(p);
+    p->c = c;
+    classic_set_text(&p->id, id);
+    floe_list_push_back(&c->pending, &p->link);
+    c->pending_count++;
+    floe_timer_init(&p->session, on_pending, p);
+    floe_timer_start(loop_of(c), &p->session, session_ms * 1000ull);
+}
+
+void classic_member_remove(struct classic_member *m, int16_t error)
+{
+    struct classic *c = m->c;
+    bool led = classic_is_leader(c, m);
+    classic_answer_join(m, error);
+    classic_answer_sync(m, error);
+    member_free(m);
+    if (led) {
+        free(c->leader);
+        c->leader = NULL;
+        if (c->count > 0)
+            classic_set_text(&c->leader,
+                             floe_kstr(FLOE_LIST_ENTRY(c->members.next, struct classic_member, link)->id));
+    }
+    if (c->state == CLASSIC_PREPARING)
+        classic_check_joined(c);
+    else
+        classic_prepare(c);
+}
+
+/* ---- rebalances --------------------------------------------------------------------------------------- */
+
+static uint32_t rebalance_ms(const struct classic *c)
+{
+    uint32_t ms = 0;
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        ms = FLOE_MAX(ms, FLOE_LIST_ENTRY(it, struct classic_member, link)->rebalance_ms);
+    }
+    return ms;
+}
+
+void classic_prepare(struct classic *c)
+{
+    if (c->state == CLASSIC_PREPARING)
+        return;
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (m->syncing) {
+            classic_answer_sync(m, FLOE_KERR_REBALANCE_IN_PROGRESS);
+            classic_member_touch(m);
+        }
+    }
+    c->initial = c->state == CLASSIC_EMPTY;
+    c->joined_since = false;
+    c->state = CLASSIC_PREPARING;
+    c->g->shard->g->stats.rebalances++;
+    uint64_t ms = rebalance_ms(c);
+    if (c->initial) {
+        uint64_t delay = c->g->shard->g->cfg.set.initial_rebalance_delay_ms;
+        c->initial_left_ms = ms > delay ? ms - delay : 0;
+        ms = delay;
+    }
+    floe_timer_start(loop_of(c), &c->rebalance, ms * 1000);
+    classic_check_joined(c);
+}
+
+/* Members that did not come in time go; static ones stay until their session ends. */
+static void drop_absent(struct classic *c)
+{
+    FLOE_LIST_EACH_SAFE(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (!m->joining && !m->instance)
+            member_free(m);
+    }
+}
+
+static struct classic_member *elect(struct classic *c)
+{
+    struct classic_member *leader = c->leader ? classic_member_find(c, floe_kstr(c->leader)) : NULL;
+    if (leader && leader->joining)
+        return leader;
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (m->joining) {
+            classic_set_text(&c->leader, floe_kstr(m->id));
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static void become_empty(struct classic *c)
+{
+    c->state = CLASSIC_EMPTY;
+    c->generation++;
+    classic_set_text(&c->protocol, floe_kstr(NULL));
+    classic_set_text(&c->leader, floe_kstr(NULL));
+    (void)!classic_record(c, true); /* a few bytes: always fits */
+}
+
+static void complete_join(struct classic *c)
+{
+    drop_absent(c);
+    if (c->count == 0) {
+        floe_timer_stop(&c->rebalance);
+        become_empty(c);
+        return;
+    }
+    if (!elect(c)) { /* static members alone, none of which has come: until their sessions end */
+        floe_timer_start(loop_of(c), &c->rebalance, rebalance_ms(c) * 1000ull);
+        return;
+    }
+    c->state = CLASSIC_COMPLETING;
+    c->generation++;
+    classic_set_text(&c->protocol, floe_kstr(classic_select(c)));
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        free(m->assignment);
+        m->assignment = NULL;
+        m->assignment_n = 0;
+        m->is_new = false;
+        classic_answer_join(m, 0);
+        classic_member_touch(m);
+    }
+    floe_timer_start(loop_of(c), &c->rebalance, rebalance_ms(c) * 1000ull);
+}
+
+void classic_check_joined(struct classic *c)
+{
+    if (c->state == CLASSIC_PREPARING && !c->initial && c->pending_count == 0 && c->joining_count == c->count)
+        complete_join(c);
+}
+
+/* COMPLETING lasts too long: who has not asked for a share is out. */
+static void drop_unsynced(struct classic *c)
+{
+    bool dropped = false;
+    FLOE_LIST_EACH_SAFE(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (m->syncing)
+            continue;
+        if (classic_is_leader(c, m))
+            classic_set_text(&c->leader, floe_kstr(NULL));
+        member_free(m);
+        dropped = true;
+    }
+    if (dropped)
+        classic_prepare(c);
+}
+
+static void on_rebalance(struct floe_timer *t)
+{
+    struct classic *c = t->user;
+    uint64_t delay = c->g->shard->g->cfg.set.initial_rebalance_delay_ms;
+    if (c->state == CLASSIC_COMPLETING) {
+        drop_unsynced(c);
+    } else if (c->state == CLASSIC_PREPARING && c->initial && c->joined_since && c->initial_left_ms > 0) {
+        delay = FLOE_MIN(delay, c->initial_left_ms);
+        c->initial_left_ms -= delay;
+        c->joined_since = false;
+        floe_timer_start(loop_of(c), &c->rebalance, delay * 1000);
+    } else if (c->state == CLASSIC_PREPARING) {
+        c->initial = false;
+        complete_join(c);
+    }
+}
+
+bool classic_stable(struct classic *c)
+{
+    enum classic_state before = c->state;
+    c->state = CLASSIC_STABLE;
+    if (!classic_record(c, true)) {
+        c->state = before;
+        return false;
+    }
+    floe_timer_stop(&c->rebalance);
+    return true;
 }

@@ -42,3 +42,27 @@ bool consumer_subscribed(const struct group *g, struct floe_kstr topic)
     (void)g, (void)topic;
     return false;
 }
+void consumer_classic_join(struct group *g, struct floe_group_call *c)
+{
+    (void)g, (void)c;
+}
+bool consumer_classic_sync(struct floe_groups *g, struct floe_group_call *c)
+{
+    (void)g, (void)c;
+    return false;
+}
+bool consumer_classic_heartbeat(struct floe_groups *g, struct floe_group_call *c)
+{
+    (void)g, (void)c;
+    return false;
+}
+bool consumer_classic_leave(struct floe_groups *g, struct floe_group_call *c)
+{
+    (void)g, (void)c;
+    return false;
+}
+const char *consumer_state(const struct group *g)
+{
+    (void)g;
+    return "Empty";
+}

@@ -6,6 +6,7 @@
  *   records.c   keys and values in bytes, and whom a record belongs to
  *   offsets.c   committed offsets: commit, fetch, delete, expiry
  *   classic*.c  groups whose members divide the work themselves (JoinGroup, SyncGroup)
+ *   admin.c     describe, list, delete
  *   consumer*.c groups whose coordinator divides it (KIP-848)
  */
 #ifndef FLOE_GROUP_INT_H
@@ -123,8 +124,10 @@ struct floe_groups {
     struct floe_map shards; /* by partition */
     struct floe_list list;
     struct floe_timer gather, sweep;
-    uint64_t flushed_us;           /* when gathered records were last appended */
-    bool closing;                  /* being destroyed: nobody is answered, the log is gone */
+    uint64_t flushed_us;       /* when gathered records were last appended */
+    bool closing;              /* being destroyed: nobody is answered, the log is gone */
+    struct floe_list answered; /* floe_group_call */
+    struct floe_timer answer;
     struct floe_list orphans;      /* group_append of shards that are gone: the log still holds them */
     struct floe_writer key, value; /* of the record being put */
     struct floe_group_stats stats;
@@ -144,7 +147,7 @@ void group_free(struct group *g);
 void group_drop_if_nothing(struct group *g);
 /* A zeroed response in the call's arena with its defaults; c->response. Null: the arena is full. */
 void *group_response(struct floe_group_call *c, const struct floe_kafka_msg *m);
-/* Answers now. */
+/* Answers at the end of this turn of the loop: never inside a call, whatever is being walked. */
 void group_answer(struct floe_group_call *c);
 /* Answers once everything that the shard's journal was given so far is committed; where the shard is dropped
  * before, `failed` fills the response with NOT_COORDINATOR first. Invariant 2. */
@@ -215,6 +218,10 @@ void classic_put_tombstones(struct group *g); /* inside an operation */
  * consumer. */
 int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
                                 int32_t generation);
+const char *classic_state(const struct group *g); /* as DescribeGroups shows it */
+struct floe_kstr classic_protocol_type(const struct group *g, struct floe_arena *a);
+void classic_describe(struct group *g, struct floe_kafka_DescribeGroupsResponse_DescribedGroup *out,
+                      struct floe_arena *a);
 bool classic_has_members(const struct group *g);
 /* Does a member subscribe to the topic? Offsets of such topics are neither deleted nor expired. True for all
  * topics where that is not known (another protocol type than "consumer"). */
@@ -231,5 +238,12 @@ int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, struc
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch);
 bool consumer_has_members(const struct group *g);
 bool consumer_subscribed(const struct group *g, struct floe_kstr topic);
+/* Members of the classic protocol in a group of the new one (KIP-848, migration): false: none of this. */
+void consumer_classic_join(struct group *g, struct floe_group_call *c);
+bool consumer_classic_sync(struct floe_groups *g, struct floe_group_call *c);
+bool consumer_classic_heartbeat(struct floe_groups *g, struct floe_group_call *c);
+bool consumer_classic_leave(struct floe_groups *g, struct floe_group_call *c);
+/* State as ListGroups and ConsumerGroupDescribe show it. */
+const char *consumer_state(const struct group *g);
 
 #endif

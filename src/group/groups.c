@@ -262,9 +262,24 @@ void *group_response(struct floe_group_call *c, const struct floe_kafka_msg *m)
     return c->response;
 }
 
+static void on_answer(struct floe_timer *t)
+{
+    struct floe_groups *g = t->user;
+    struct floe_list now;
+    floe_list_init(&now);
+    while (!floe_list_empty(&g->answered))
+        floe_list_push_back(&now, floe_list_pop_front(&g->answered));
+    while (!floe_list_empty(&now)) {
+        struct floe_group_call *c = FLOE_LIST_ENTRY(floe_list_pop_front(&now), struct floe_group_call, link);
+        c->done(c);
+    }
+}
+
 void group_answer(struct floe_group_call *c)
 {
-    c->done(c);
+    floe_list_push_back(&c->g->answered, &c->link);
+    if (!floe_timer_armed(&c->g->answer))
+        floe_timer_start(c->g->cfg.loop, &c->g->answer, 0);
 }
 
 struct answer_wait {
@@ -278,7 +293,7 @@ static void on_committed(struct group_wait *w, bool committed)
     struct answer_wait *a = FLOE_CONTAINER(w, struct answer_wait, w);
     if (!committed)
         a->failed(a->c, FLOE_KERR_NOT_COORDINATOR);
-    a->c->done(a->c);
+    group_answer(a->c);
 }
 
 void group_answer_committed(struct group_shard *s, struct floe_group_call *c,
@@ -287,7 +302,7 @@ void group_answer_committed(struct group_shard *s, struct floe_group_call *c,
     struct answer_wait *a = c->response ? floe_arena_alloc(c->arena, sizeof *a) : NULL;
     if (!a) {
         c->response = NULL;
-        c->done(c);
+        group_answer(c);
         return;
     }
     *a = (struct answer_wait){.w = {.fn = on_committed}, .c = c, .failed = failed};
@@ -325,6 +340,8 @@ enum floe_err floe_groups_create(struct floe_groups **out, const struct floe_gro
     floe_list_init(&g->orphans);
     floe_writer_init(&g->key, GROUP_OP_BYTES_MAX);
     floe_writer_init(&g->value, GROUP_OP_BYTES_MAX);
+    floe_list_init(&g->answered);
+    floe_timer_init(&g->answer, on_answer, g);
     floe_timer_init(&g->gather, on_gather, g);
     floe_timer_init(&g->sweep, on_sweep, g);
     floe_timer_start(cfg->loop, &g->sweep, cfg->set.retention_check_ms * 1000);
@@ -339,6 +356,7 @@ void floe_groups_destroy(struct floe_groups **gp)
         return;
     *gp = NULL;
     g->closing = true;
+    floe_timer_stop(&g->answer);
     floe_timer_stop(&g->gather);
     floe_timer_stop(&g->sweep);
     floe_groups_over(g);

@@ -121,8 +121,9 @@ static void loaded(struct group_shard *s)
         else
             group_drop_if_nothing(g);
     }
-    floe_log_info("group", "%s-%d: %u groups loaded, epoch %d", FLOE_OFFSETS_TOPIC, (int)s->tp.index,
-                  s->group_count, (int)s->epoch);
+    floe_log(s->group_count > 0 ? FLOE_LOG_INFO : FLOE_LOG_DEBUG, "group",
+             "%s-%d: %u groups loaded, epoch %d", FLOE_OFFSETS_TOPIC, (int)s->tp.index, s->group_count,
+             (int)s->epoch);
     snapshot_consider(s);
 }
 

@@ -293,6 +293,7 @@ static void commit_each(struct floe_groups *g, struct floe_group_call *c, struct
 
 void floe_group_offset_commit(struct floe_groups *g, struct floe_group_call *c)
 {
+    c->g = g;
     const struct floe_kafka_OffsetCommitRequest *in = c->request;
     struct group_shard *s = NULL;
     if (!commit_skeleton(c)) {
@@ -394,6 +395,7 @@ static void delete_each(struct group *g, const delete_response *rs, bool apply_n
 
 void floe_group_offset_delete(struct floe_groups *g, struct floe_group_call *c)
 {
+    c->g = g;
     const struct floe_kafka_OffsetDeleteRequest *in = c->request;
     delete_response *rs = group_response(c, &floe_kafka_OffsetDeleteResponse_desc);
     struct group_shard *s;

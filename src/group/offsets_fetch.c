@@ -247,6 +247,7 @@ static void finish(struct fetch *f)
 
 void floe_group_offset_fetch(struct floe_groups *g, struct floe_group_call *c)
 {
+    c->g = g;
     const struct floe_kafka_OffsetFetchRequest *in = c->request;
     void *rs = group_response(c, &floe_kafka_OffsetFetchResponse_desc);
     struct fetch *f = floe_arena_alloc(c->arena, sizeof *f);

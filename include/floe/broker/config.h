@@ -85,6 +85,19 @@ struct floe_config {
     uint32_t fetch_bytes_max;   /* fetch.max.bytes */
     uint32_t idle_ms;           /* connections.max.idle.ms */
     uint32_t connections_max;   /* max.connections */
+    /* Groups; Kafka's but for the last */
+    uint32_t offsets_partitions;
+    uint32_t offset_metadata_max;
+    uint32_t offsets_retention_min;
+    uint32_t offsets_check_ms;
+    uint32_t group_delay_ms;
+    uint32_t group_session_min_ms;
+    uint32_t group_session_max_ms;
+    uint32_t group_size_max;
+    uint32_t consumer_session_ms;
+    uint32_t consumer_heartbeat_ms;
+    uint32_t consumer_size_max;
+    uint32_t commit_gather_ms;
 };
 
 /* argv without the program and the command's name; envp ends with null. */

@@ -111,7 +111,7 @@ static void test_find_coordinator(void **state)
     struct floe_kafka_FindCoordinatorRequest rq;
     struct floe_kstr keys[2] = {floe_kstr("g1"), floe_kstr("g2")};
     (void)state;
-    api_rig_start(&r, 4, 1);
+    api_rig_start(&r, 4, 2);
     for (int16_t v = 0; v <= 6; v++) {
         floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
         if (v < 4) {
@@ -120,22 +120,31 @@ static void test_find_coordinator(void **state)
             rq.CoordinatorKeys = keys;
             rq.CoordinatorKeys_n = 2;
         }
-        struct floe_kafka_FindCoordinatorResponse *rs = api_do(&r.nodes[0], 10, v, &rq);
-        if (v < 4) {
-            assert_int_equal(rs->ErrorCode, FLOE_KERR_COORDINATOR_NOT_AVAILABLE);
-            assert_int_equal(rs->NodeId, -1);
-            continue;
+        struct floe_kafka_FindCoordinatorResponse *rs = api_do(&r.nodes[v % 2], 10, v, &rq);
+        /* "g1".hashCode() is 3242, "g2"'s 3243; of 50 partitions those are 42 and 43. */
+        int32_t n = v < 4 ? 1 : 2, node[2], port[2];
+        for (int32_t i = 0; i < n; i++) {
+            assert_int_equal(v < 4 ? rs->ErrorCode : rs->Coordinators[i].ErrorCode, 0);
+            node[i] = v < 4 ? rs->NodeId : rs->Coordinators[i].NodeId;
+            port[i] = v < 4 ? rs->Port : rs->Coordinators[i].Port;
         }
-        assert_int_equal(rs->Coordinators_n, 2);
-        assert_true(floe_kstr_is(rs->Coordinators[1].Key, "g2"));
-        assert_int_equal(rs->Coordinators[1].ErrorCode, FLOE_KERR_COORDINATOR_NOT_AVAILABLE);
-        assert_int_equal(rs->Coordinators[1].NodeId, -1);
+        for (int32_t i = 0; i < n; i++) {
+            struct api_node *at = api_leader_of(&r, "__consumer_offsets", 42 + i);
+            assert_non_null(at);
+            assert_int_equal(node[i], floe_lease_node_id(floe_core_lease(at->core)));
+            assert_true(port[i] > 0);
+        }
     }
     rq.KeyType = 9;
     assert_int_equal(((struct floe_kafka_FindCoordinatorResponse *)api_do(&r.nodes[0], 10, 4, &rq))
                          ->Coordinators[0]
                          .ErrorCode,
                      FLOE_KERR_INVALID_REQUEST);
+    rq.KeyType = 1; /* transactions: this broker, whose InitProducerId says that they are not served */
+    assert_int_equal(((struct floe_kafka_FindCoordinatorResponse *)api_do(&r.nodes[1], 10, 4, &rq))
+                         ->Coordinators[0]
+                         .NodeId,
+                     floe_lease_node_id(floe_core_lease(r.nodes[1].core)));
     api_rig_stop(&r);
 }
 

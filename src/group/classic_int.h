@@ -1,0 +1,101 @@
+/* Classic groups: members join, the coordinator picks a protocol and a leader, the leader divides the work,
+ * everybody gets a share (JoinGroup, SyncGroup). The state machine is Apache Kafka's (KIP-62, 134, 345, 394,
+ * 814):
+ *
+ *             first join                  all have joined, or time is up            the leader's SyncGroup
+ *   EMPTY ───────────────► PREPARING ───────────────────────────────► COMPLETING ──────────────────────────►
+ * STABLE ▲                      │    ▲                                        │ │ └──────────────────────┘
+ * └────────────────────────────────────────┴────────────────────────────────────┘ nobody joined a member
+ * joins, leaves, changes, or is out of time
+ *
+ * States change in classic_prepare, classic_complete_join and classic_stable alone. In the journal are groups
+ * that are STABLE or EMPTY; what lies between is made again by its members after a failover. */
+#ifndef FLOE_GROUP_CLASSIC_INT_H
+#define FLOE_GROUP_CLASSIC_INT_H
+
+#include "group_int.h"
+
+#define CLASSIC_NEW_MEMBER_US 300000000ull /* a new member's JoinGroup waits so long at most, as in Kafka */
+#define CLASSIC_VALUE_VERSION 3
+
+enum classic_state { CLASSIC_EMPTY, CLASSIC_PREPARING, CLASSIC_COMPLETING, CLASSIC_STABLE };
+
+struct classic_protocol {
+    char *name;
+    uint8_t *metadata;
+    int32_t metadata_n;
+};
+struct classic_member {
+    struct floe_map_node node; /* classic.by_id */
+    struct floe_list link;     /* classic.members, in the order of joining */
+    struct classic *c;
+    char *id, *instance; /* instance null: a dynamic member */
+    char *client_id, *client_host;
+    uint32_t session_ms, rebalance_ms;
+    struct classic_protocol *protocols; /* by preference */
+    int32_t protocol_count;
+    uint8_t *assignment;
+    int32_t assignment_n;
+    struct floe_group_call *joining, *syncing; /* JoinGroup, SyncGroup that wait for the group */
+    bool is_new;                               /* has not been through a rebalance */
+    struct floe_timer session;
+};
+/* A member id that was handed out and has not come back yet (MEMBER_ID_REQUIRED, KIP-394). */
+struct classic_pending {
+    struct floe_list link;
+    struct classic *c;
+    char *id;
+    struct floe_timer session;
+};
+struct classic {
+    struct group *g;
+    enum classic_state state;
+    bool initial;      /* PREPARING after EMPTY: more members are waited for */
+    bool joined_since; /* a member came while they are */
+    int32_t generation;
+    int64_t state_ms;                        /* wall clock of the last change that was recorded */
+    char *protocol_type, *protocol, *leader; /* null: none */
+    struct floe_map by_id;
+    struct floe_list members, pending;
+    uint32_t count, pending_count, joining_count;
+    uint64_t initial_left_ms;    /* how much longer an initial rebalance may be put off */
+    struct floe_timer rebalance; /* PREPARING: time is up; COMPLETING: who has not synced is out */
+};
+
+/* classic.c: members and states */
+struct classic *classic_make(struct group *g); /* null: no memory */
+struct classic_member *classic_member_find(const struct classic *c, struct floe_kstr id);
+struct classic_member *classic_static_find(const struct classic *c, struct floe_kstr instance);
+struct classic_pending *classic_pending_find(const struct classic *c, struct floe_kstr id);
+struct classic_member *classic_member_add(struct classic *c, struct floe_kstr id, struct floe_kstr instance);
+/* It goes on under another id. */
+void classic_member_rename(struct classic_member *m, struct floe_kstr id);
+void classic_pending_add(struct classic *c, struct floe_kstr id, uint32_t session_ms);
+void classic_pending_remove(struct classic_pending *p);
+/* Takes it out and rebalances the others; calls of its own that wait are answered with `error`. */
+void classic_member_remove(struct classic_member *m, int16_t error);
+void classic_member_touch(struct classic_member *m);  /* its session starts again */
+void classic_set_text(char **at, struct floe_kstr s); /* replaces a copy */
+bool classic_set_protocols(struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in);
+bool classic_same_protocols(const struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in);
+const struct classic_protocol *classic_protocol_of(const struct classic_member *m, const char *name);
+bool classic_supports(const struct classic *c, const struct floe_kafka_JoinGroupRequest *in);
+/* The protocol that most members prefer of those that all know; null when there is none. */
+const char *classic_select(const struct classic *c);
+bool classic_is_leader(const struct classic *c, const struct classic_member *m);
+void classic_prepare(struct classic *c);      /* a rebalance begins, where the state allows it */
+void classic_check_joined(struct classic *c); /* and goes on once everybody is there */
+bool classic_stable(struct classic *c);       /* assignments are set: records them; false: too large */
+
+/* classic_join.c */
+void classic_answer_join(struct classic_member *m, int16_t error); /* the waiting JoinGroup */
+/* classic_sync.c */
+void classic_answer_sync(struct classic_member *m,
+                         int16_t error); /* the waiting SyncGroup; 0: once recorded */
+/* KIP-345: the member of that id and instance. 0, UNKNOWN_MEMBER_ID or FENCED_INSTANCE_ID. */
+int16_t classic_member_check(const struct classic *c, struct floe_kstr id, struct floe_kstr instance,
+                             struct classic_member **out);
+/* classic_records.c */
+bool classic_record(struct classic *c, bool urgent); /* the group as it is, in an operation of its own */
+
+#endif

@@ -1,0 +1,255 @@
+/* SyncGroup 0–5, Heartbeat 0–4, LeaveGroup 0–5, and who may commit. */
+#include "classic_int.h"
+
+#include <stdlib.h>
+
+int16_t classic_member_check(const struct classic *c, struct floe_kstr id, struct floe_kstr instance,
+                             struct classic_member **out)
+{
+    struct classic_member *m = classic_member_find(c, id);
+    if (instance.n >= 0) {
+        const struct classic_member *named = classic_static_find(c, instance);
+        if (!named)
+            return FLOE_KERR_UNKNOWN_MEMBER_ID;
+        if (named != m)
+            return FLOE_KERR_FENCED_INSTANCE_ID;
+    }
+    if (!m)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    *out = m;
+    return 0;
+}
+
+static int16_t find(struct floe_groups *g, struct floe_kstr name, struct floe_kstr id,
+                    struct floe_kstr instance, int32_t generation, struct classic_member **out)
+{
+    struct group_shard *s;
+    int16_t error = groups_shard(g, name, false, &s);
+    struct group *group = error ? NULL : group_find(s, name);
+    if (error)
+        return error;
+    if (!group || !group->classic)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    error = classic_member_check(group->classic, id, instance, out);
+    if (!error && group->classic->generation != generation)
+        error = FLOE_KERR_ILLEGAL_GENERATION;
+    return error;
+}
+
+/* ---- SyncGroup ---------------------------------------------------------------------------------------- */
+
+typedef struct floe_kafka_SyncGroupRequest sync_request;
+typedef struct floe_kafka_SyncGroupResponse sync_response;
+
+static void sync_failed(struct floe_group_call *call, int16_t error)
+{
+    sync_response *rs = call->response;
+    rs->ErrorCode = error;
+    rs->ProtocolType = rs->ProtocolName = floe_kstr(NULL);
+    rs->Assignment = (struct floe_kbytes){NULL, 0};
+}
+
+static void sync_error(struct floe_group_call *call, int16_t error)
+{
+    if (group_response(call, &floe_kafka_SyncGroupResponse_desc))
+        sync_failed(call, error);
+    group_answer(call);
+}
+
+/* The member's share, once it is in the journal. */
+static void sync_share(struct classic_member *m, struct floe_group_call *call)
+{
+    sync_response *rs = group_response(call, &floe_kafka_SyncGroupResponse_desc);
+    uint8_t *copy = floe_arena_alloc(call->arena, (size_t)m->assignment_n);
+    if (!rs || !copy) {
+        call->response = NULL;
+        group_answer(call);
+        return;
+    }
+    if (m->assignment_n > 0)
+        memcpy(copy, m->assignment, (size_t)m->assignment_n);
+    rs->Assignment = (struct floe_kbytes){copy, m->assignment_n};
+    rs->ProtocolType = group_arena_str(call->arena, m->c->protocol_type);
+    rs->ProtocolName = group_arena_str(call->arena, m->c->protocol);
+    group_answer_committed(m->c->g->shard, call, sync_failed);
+}
+
+void classic_answer_sync(struct classic_member *m, int16_t error)
+{
+    struct floe_group_call *call = m->syncing;
+    if (!call)
+        return;
+    m->syncing = NULL;
+    if (error)
+        sync_error(call, error);
+    else
+        sync_share(m, call);
+}
+
+static bool set_assignment(struct classic_member *m, struct floe_kbytes a)
+{
+    uint8_t *copy = malloc((size_t)FLOE_MAX(a.n, 0) + 1);
+    if (!copy)
+        return false;
+    if (a.n > 0)
+        memcpy(copy, a.p, (size_t)a.n);
+    free(m->assignment);
+    m->assignment = copy;
+    m->assignment_n = FLOE_MAX(a.n, 0);
+    return true;
+}
+
+/* What the leader says of members that are not (any more) in the group is ignored, as in Kafka. */
+static void take_assignments(struct classic *c, const sync_request *in)
+{
+    bool ok = true;
+    for (int32_t i = 0; i < in->Assignments_n; i++) {
+        struct classic_member *m = classic_member_find(c, in->Assignments[i].MemberId);
+        if (m)
+            ok = set_assignment(m, in->Assignments[i].Assignment) && ok;
+    }
+    bool stable = ok && classic_stable(c);
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        if (!m->syncing)
+            continue;
+        classic_answer_sync(m, stable ? 0 : FLOE_KERR_UNKNOWN_SERVER_ERROR);
+        classic_member_touch(m);
+    }
+    if (!stable)
+        classic_prepare(c);
+}
+
+void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
+{
+    call->g = g;
+    const sync_request *in = call->request;
+    struct classic_member *m = NULL;
+    if (in->GroupId.n > 0 && consumer_classic_sync(g, call))
+        return;
+    int16_t error = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
+    struct classic *c = m ? m->c : NULL;
+    if (!error &&
+        ((in->ProtocolType.n >= 0 &&
+          (!c->protocol_type || !floe_kstr_is(in->ProtocolType, c->protocol_type))) ||
+         (in->ProtocolName.n >= 0 && (!c->protocol || !floe_kstr_is(in->ProtocolName, c->protocol)))))
+        error = FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL;
+    if (!error && c->state == CLASSIC_EMPTY)
+        error = FLOE_KERR_UNKNOWN_MEMBER_ID;
+    if (!error && c->state == CLASSIC_PREPARING)
+        error = FLOE_KERR_REBALANCE_IN_PROGRESS;
+    if (error) {
+        sync_error(call, error);
+    } else if (c->state == CLASSIC_STABLE) {
+        classic_member_touch(m);
+        sync_share(m, call);
+    } else {
+        if (m->syncing)
+            classic_answer_sync(m, FLOE_KERR_REBALANCE_IN_PROGRESS);
+        m->syncing = call;
+        if (classic_is_leader(c, m))
+            take_assignments(c, in);
+    }
+}
+
+/* ---- Heartbeat ---------------------------------------------------------------------------------------- */
+
+void floe_group_heartbeat(struct floe_groups *g, struct floe_group_call *call)
+{
+    call->g = g;
+    const struct floe_kafka_HeartbeatRequest *in = call->request;
+    struct floe_kafka_HeartbeatResponse *rs = group_response(call, &floe_kafka_HeartbeatResponse_desc);
+    struct classic_member *m;
+    if (in->GroupId.n > 0 && rs && consumer_classic_heartbeat(g, call))
+        return;
+    if (rs) {
+        rs->ErrorCode = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
+        if (rs->ErrorCode == 0) {
+            classic_member_touch(m);
+            if (m->c->state == CLASSIC_PREPARING)
+                rs->ErrorCode = FLOE_KERR_REBALANCE_IN_PROGRESS;
+            else if (m->c->state == CLASSIC_EMPTY)
+                rs->ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
+        }
+    }
+    group_answer(call);
+}
+
+/* ---- LeaveGroup --------------------------------------------------------------------------------------- */
+
+static int16_t leave_one(struct classic *c, struct floe_kstr id, struct floe_kstr instance)
+{
+    struct classic_member *m = NULL;
+    struct classic_pending *p = id.n > 0 ? classic_pending_find(c, id) : NULL;
+    if (p) {
+        classic_pending_remove(p);
+        classic_check_joined(c);
+        return 0;
+    }
+    if (id.n <= 0 && instance.n >= 0) { /* by an administrator: whoever has that instance id */
+        m = classic_static_find(c, instance);
+        if (!m)
+            return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    } else {
+        int16_t error = classic_member_check(c, id, instance, &m);
+        if (error)
+            return error;
+    }
+    classic_member_remove(m, FLOE_KERR_UNKNOWN_MEMBER_ID);
+    return 0;
+}
+
+void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
+{
+    call->g = g;
+    const struct floe_kafka_LeaveGroupRequest *in = call->request;
+    struct floe_kafka_LeaveGroupResponse *rs = group_response(call, &floe_kafka_LeaveGroupResponse_desc);
+    struct group_shard *s;
+    int32_t n = call->version >= 3 ? FLOE_MAX(in->Members_n, 0) : 0;
+    if (in->GroupId.n > 0 && rs && consumer_classic_leave(g, call))
+        return;
+    if (rs)
+        rs->Members = floe_kafka_array(&floe_kafka_LeaveGroupResponse_MemberResponse_desc, n, call->arena);
+    if (!rs || !rs->Members) {
+        call->response = NULL;
+        group_answer(call);
+        return;
+    }
+    rs->ErrorCode = groups_shard(g, in->GroupId, false, &s);
+    struct group *group = rs->ErrorCode ? NULL : group_find(s, in->GroupId);
+    if (!rs->ErrorCode && (!group || !group->classic))
+        rs->ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
+    if (!rs->ErrorCode && call->version < 3)
+        rs->ErrorCode = leave_one(group->classic, in->MemberId, floe_kstr(NULL));
+    for (int32_t i = 0; !rs->ErrorCode && i < n; i++) {
+        rs->Members[i].MemberId = in->Members[i].MemberId;
+        rs->Members[i].GroupInstanceId = in->Members[i].GroupInstanceId;
+        rs->Members[i].ErrorCode =
+            leave_one(group->classic, in->Members[i].MemberId, in->Members[i].GroupInstanceId);
+        rs->Members_n = i + 1;
+    }
+    group_answer(call);
+}
+
+/* ---- commits ------------------------------------------------------------------------------------------ */
+
+int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
+                                int32_t generation)
+{
+    struct classic *c = g->classic;
+    struct classic_member *m;
+    if (generation < 0 && c->state == CLASSIC_EMPTY)
+        return 0; /* a simple consumer, or an administrator: nobody is using the group */
+    if (generation < 0 && member.n <= 0 && instance.n < 0)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    int16_t error = classic_member_check(c, member, instance, &m);
+    if (error)
+        return error;
+    if (generation != c->generation)
+        return FLOE_KERR_ILLEGAL_GENERATION;
+    if (c->state == CLASSIC_COMPLETING) /* its share of this generation is not known yet */
+        return FLOE_KERR_REBALANCE_IN_PROGRESS;
+    classic_member_touch(m);
+    return 0;
+}

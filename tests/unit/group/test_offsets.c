@@ -1,0 +1,235 @@
+/* Committed offsets over whole cores: commit, fetch, delete, by every version; a failover; a topic made anew.
+ */
+#include <floe_cmocka.h>
+
+#include "api_rig.h"
+#include <floe/group.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMMIT 8
+#define FETCH 9
+
+static struct api_node *coordinator(struct api_rig *r, struct api_node *ask, const char *group)
+{
+    struct floe_kafka_FindCoordinatorRequest rq;
+    floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
+    rq.Key = floe_kstr(group);
+    for (int i = 0; i < 100; i++) {
+        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
+        struct api_node *n =
+            rs->ErrorCode ? NULL
+                          : api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50));
+        if (n)
+            return n;
+        api_rig_run(r, 100);
+    }
+    fail_msg("no coordinator");
+    return NULL;
+}
+
+static int16_t commit(struct api_node *n, int16_t version, const char *group, const char *topic,
+                      int32_t partition, int64_t offset, const char *metadata)
+{
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
+    p.PartitionIndex = partition;
+    p.CommittedOffset = offset;
+    p.CommittedMetadata = floe_kstr(metadata);
+    t.Name = floe_kstr(topic);
+    if (version >= 10 && !api_topic_id(n, topic, &t.TopicId))
+        memset(&t.TopicId, 7, sizeof t.TopicId);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    rq.GroupId = floe_kstr(group);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    struct floe_kafka_OffsetCommitResponse *rs = api_do(n, COMMIT, version, &rq);
+    assert_non_null(rs);
+    assert_int_equal(rs->Topics_n, 1);
+    assert_int_equal(rs->Topics[0].Partitions[0].PartitionIndex, partition);
+    if (rs->Topics[0].Partitions[0].ErrorCode != FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS)
+        return rs->Topics[0].Partitions[0].ErrorCode;
+    api_rig_run(n->rig, 20);
+    return commit(n, version, group, topic, partition, offset, metadata);
+}
+
+/* The offset that the group has, -1 without one; the error as a value below -100. */
+static int64_t fetch(struct api_node *n, int16_t version, const char *group, const char *topic,
+                     int32_t partition)
+{
+    struct floe_kafka_OffsetFetchRequest rq;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic t;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics gt;
+    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics_desc, &gt);
+    t.Name = gt.Name = floe_kstr(topic);
+    t.PartitionIndexes = gt.PartitionIndexes = &partition;
+    t.PartitionIndexes_n = gt.PartitionIndexes_n = 1;
+    if (version >= 10)
+        (void)!api_topic_id(n, topic, &gt.TopicId);
+    g.GroupId = floe_kstr(group);
+    if (version < 8)
+        rq.GroupId = g.GroupId;
+    rq.Topics = &t;
+    g.Topics = &gt;
+    rq.Topics_n = version < 8;
+    g.Topics_n = 1;
+    rq.Groups = &g;
+    rq.Groups_n = version >= 8;
+    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, version, &rq);
+    assert_non_null(rs);
+    int16_t error = version >= 8 ? rs->Groups[0].ErrorCode : rs->ErrorCode;
+    if (error)
+        return -100 - error;
+    if (version >= 8)
+        return rs->Groups[0].Topics[0].Partitions[0].CommittedOffset;
+    return rs->Topics[0].Partitions[0].ErrorCode ? -100 - rs->Topics[0].Partitions[0].ErrorCode
+                                                 : rs->Topics[0].Partitions[0].CommittedOffset;
+}
+
+static void test_versions(void **state)
+{
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 11, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 3, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    for (int16_t v = 2; v <= 10; v++) {
+        assert_int_equal(commit(n, v, "g", "t", v % 3, 100 + v, "m"), 0);
+        for (int16_t w = 1; w <= 10; w++)
+            assert_int_equal(fetch(n, w, "g", "t", v % 3), 100 + v);
+    }
+    assert_int_equal(fetch(n, 7, "other", "t", 0), -1);
+    assert_int_equal(commit(n, 8, "g", "t", 3, 1, ""), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(commit(n, 8, "g", "none", 0, 1, ""), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(commit(n, 10, "g", "none", 0, 1, ""), FLOE_KERR_UNKNOWN_TOPIC_ID);
+    char metadata[5000];
+    memset(metadata, 'x', sizeof metadata);
+    metadata[4097] = '\0';
+    assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), FLOE_KERR_OFFSET_METADATA_TOO_LARGE);
+    metadata[4096] = '\0';
+    assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), 0);
+    api_rig_stop(&r);
+}
+
+/* What was answered is there after the coordinator's death; what another broker is asked for is refused
+ * there. */
+static void test_failover(void **state)
+{
+    struct api_rig r;
+    char group[16];
+    int64_t offset = 0;
+    (void)state;
+    api_rig_start(&r, 12, 3);
+    assert_int_equal(api_make_topic(&r.nodes[0], "t", 1, NULL, NULL), 0);
+    struct api_node *dead = coordinator(&r, &r.nodes[0], "g0");
+    for (int i = 0; i < 40; i++) {
+        snprintf(group, sizeof group, "g%d", i);
+        struct api_node *n = coordinator(&r, &r.nodes[0], group);
+        struct api_node *wrong = n == &r.nodes[0] ? &r.nodes[1] : &r.nodes[0];
+        assert_int_equal(commit(n, 6, group, "t", 0, 1000 + i, "a"), 0);
+        assert_int_equal(commit(wrong, 6, group, "t", 0, 1, "a"), FLOE_KERR_NOT_COORDINATOR);
+        assert_int_equal(fetch(wrong, 6, group, "t", 0), -100 - FLOE_KERR_NOT_COORDINATOR);
+    }
+    struct api_node *alive = dead == &r.nodes[0] ? &r.nodes[1] : &r.nodes[0];
+    api_rig_kill(dead);
+    for (int i = 0; i < 40; i++) {
+        snprintf(group, sizeof group, "g%d", i);
+        for (int k = 0; k < 300; k++) {
+            struct api_node *n = coordinator(&r, alive, group);
+            offset = n == dead ? -100 : fetch(n, 9, group, "t", 0);
+            if (offset > -100)
+                break;
+            api_rig_run(&r, 100);
+        }
+        assert_int_equal(offset, 1000 + i);
+    }
+    api_rig_stop(&r);
+}
+
+/* An offset is of a topic's id. */
+static void test_topic_made_anew(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_DeleteTopicsRequest rq;
+    struct floe_kstr name = floe_kstr("t");
+    (void)state;
+    api_rig_start(&r, 13, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 6, "g", "t", 0, 77, ""), 0);
+    floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &rq);
+    rq.TopicNames = &name;
+    rq.TopicNames_n = 1;
+    rq.TimeoutMs = 10000;
+    assert_int_equal(
+        ((struct floe_kafka_DeleteTopicsResponse *)api_do(n, 20, 4, &rq))->Responses[0].ErrorCode, 0);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_int_equal(fetch(n, 6, "g", "t", 0), -1);
+    assert_int_equal(commit(n, 6, "g", "t", 0, 5, ""), 0);
+    assert_int_equal(fetch(n, 6, "g", "t", 0), 5);
+    api_rig_stop(&r);
+}
+
+/* A journal that grows is written anew from time to time, and reading it from there gives the same. */
+static void test_snapshot(void **state)
+{
+    struct api_rig r;
+    char metadata[4000], group[16];
+    struct floe_group_stats st;
+    (void)state;
+    api_rig_start(&r, 14, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 4, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    memset(metadata, 'y', sizeof metadata);
+    metadata[sizeof metadata - 1] = '\0';
+    for (int i = 0; i < 600; i++)
+        assert_int_equal(commit(n, 6, "g", "t", i % 4, i, metadata), 0);
+    assert_int_equal(commit(n, 6, "g\xe2\x82\xac", "t", 0, 9, ""), 0);
+    floe_groups_get_stats(floe_core_groups(n->core), &st);
+    assert_true(st.snapshots >= 1);
+    assert_int_equal(st.offsets, 5);
+    struct api_node *m = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 30000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fetch(m, 6, "g", "t", i), 596 + i);
+    floe_groups_get_stats(floe_core_groups(m->core), &st);
+    assert_int_equal(st.offsets, 5);
+    snprintf(group, sizeof group, "g\xe2\x82\xac");
+    assert_int_equal(fetch(m, 6, group, "t", 0), 9);
+    api_rig_stop(&r);
+}
+
+static void test_partition_of(void **state)
+{
+    (void)state;
+    /* As java.lang.String.hashCode has it. */
+    assert_int_equal(floe_group_partition(floe_kstr(""), 50), 0);
+    assert_int_equal(floe_group_partition(floe_kstr("g1"), 50), 42);
+    assert_int_equal(floe_group_partition(floe_kstr("polygenelubricants"), 50), 0); /* hash -2^31 */
+    assert_int_equal(floe_group_partition(floe_kstr("\xe2\x82\xac"), 1000), 0x20ac % 1000);
+    assert_int_equal(floe_group_partition(floe_kstr("\xf0\x9f\x98\x80"), 1 << 30),
+                     (0xd83d * 31 + 0xde00) % (1 << 30));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_versions),        cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_topic_made_anew), cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_partition_of),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
