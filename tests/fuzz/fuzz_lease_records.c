@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         return 0;
     const char *json = (const char *)data + 1;
     enum floe_err ignored = FLOE_OK;
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
     case 0:
         doc(json, n - 1);
         break;
@@ -76,6 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         break;
     case 4:
         ignored = lease_cluster_decode("cluster", json, n - 1, &cluster, &err);
+        break;
+    case 6:
+        ignored = lease_floor_decode("floor/x", json, n - 1, &version, &err);
         break;
     case 5:
         ignored = lease_verdict_decode("verdict/x", json, n - 1, &verdict, &err);

@@ -238,6 +238,71 @@ def command_line(folder):
         b.kill()
 
 
+def objects(folder, pattern="chain/"):
+    """Keys below chain/ with their sizes, as the store has them."""
+    if STORE == "file":
+        root = os.path.join(folder, "store", "objects")
+        return {os.path.relpath(f, root): os.path.getsize(f)
+                for f in glob.glob(os.path.join(root, pattern, "**"), recursive=True) if os.path.isfile(f)}
+    out = run([os.path.join(os.path.dirname(FLOE), "tests", "libs3_check"), "--endpoint",
+               os.environ["FLOE_S3_ENDPOINT"].split("://")[1], "--bucket", os.environ["S3SERVER_BUCKET"], "--prefix",
+               os.path.basename(folder), "--keys"]).decode().split("\n")
+    return {k: int(n) for k, n in (row.rsplit(" ", 1) for row in out if row.startswith(pattern))}
+
+
+def bytes_of(folder):
+    return sum(n for n in objects(folder).values())
+
+
+def deleted_topics_leave_the_bucket(folder):
+    """The bytes of a deleted topic go after the garbage age; what it shares the chain with is whole, after kills too."""
+    short = ["--lease-ms", "500", "--garbage-age-ms", "5000"]
+    os.environ["FLOE_TEST_LEASE_MS_MIN"] = "500"
+    a, b = broker(folder, "a", short).start(), broker(folder, "b", short).start()
+    try:
+        for t in ("keep", "gone"):
+            floe("topic", "create", t, "--partitions", "4", "--bootstrap", a.addr)
+        lines = "".join(f"line-{i}\n" for i in range(3000)).encode()
+        both = f"{a.addr},{b.addr}"
+        for i in range(3):
+            run(["kcat", "-b", both, "-P", "-t", "keep"], data=lines)
+            run(["kcat", "-b", both, "-P", "-t", "gone"], data=os.urandom(3 << 20).hex().encode().replace(b"0", b"\n"))
+        b.kill() # its chain is another's to look after
+        want = sorted(lines.split() * 3)
+        def whole(at):
+            got = kcat(at, "-C", "-t", "keep", "-o", "beginning", "-e", "-q", wait=60).split()
+            check(sorted(got) == want, f"{len(want)} records went in, {len(got)} came back")
+        whole(a)
+        full = bytes_of(folder)
+        check(full > 15 << 20, f"only {full} bytes are in the bucket")
+        floe("topic", "delete", "gone", "--bootstrap", a.addr)
+        t0 = time.monotonic()
+        while bytes_of(folder) > 1 << 20:
+            check(time.monotonic() - t0 < 45, f"{bytes_of(folder)} of {full} bytes are still there")
+            time.sleep(0.5)
+        took = time.monotonic() - t0
+        check(took > 5, f"they were gone after {took:.1f} s already")
+        whole(a)
+        a.lose_disk()
+        c = broker(folder, "c", short).start()
+        try:
+            until = time.monotonic() + 30
+            while True: # the rebuild meets the gaps
+                try:
+                    whole(c)
+                    break
+                except (Failure, subprocess.TimeoutExpired):
+                    check(time.monotonic() < until, f"keep is not whole at the next broker:\n{c.output()[-2000:]}")
+            check(c.stop() == 0, "SIGTERM: not a clean end")
+        finally:
+            c.kill()
+        note = independent_reader(folder)
+        return f"{note}{full >> 20} MiB, gone after {took:.0f} s"
+    finally:
+        a.kill()
+        b.kill()
+
+
 def starts_that_are_refused(folder):
     cases = [(["--listen", "127.0.0.1:70000"], "70000"), (["--no-such-flag", "1"], "no-such-flag"),
              (["--memory", "1MiB"], "memory"), (["--store", "ftp://x"], "ftp"), (["--listen", "0.0.0.0:0"], "advertise"),
@@ -267,5 +332,5 @@ def starts_that_are_refused(folder):
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main([keys_headers_timestamps, clean_restart, killed_and_back_on_its_disk, another_takes_over, topics_are_known_everywhere,
-          command_line,
+          command_line, deleted_topics_leave_the_bucket,
           starts_that_are_refused, text_through_every_codec], sys.argv[2:])

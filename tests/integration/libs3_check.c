@@ -2,7 +2,8 @@
  * against docs/formats. Prints one line of counts; exit code 0 when everything is as the documents say, 1
  * when not, 2 for wrong usage or a store that does not answer.
  *
- *   libs3_check --endpoint HOST:PORT --bucket B [--prefix P] [--partitions]     (http; AWS_ACCESS_KEY_ID,
+ *   libs3_check --endpoint HOST:PORT --bucket B [--prefix P] [--partitions|--keys]     (http;
+ * AWS_ACCESS_KEY_ID,
  * ...) libs3_check --object KEY FILE                                               one object, from a file
  */
 #include "libs3_verify.h"
@@ -17,7 +18,7 @@
 
 struct options {
     const char *endpoint, *bucket, *prefix, *key, *file;
-    bool partitions;
+    bool partitions, keys; /* keys: the names below chain/ with their sizes, no checks */
 };
 struct key {
     char *name;
@@ -148,6 +149,27 @@ static bool check_one(struct seen *seen, const char *name, const struct body *bo
     return false;
 }
 
+/* The floors first: they say which keys may be missing. */
+static bool read_floors(struct bucket *b, size_t skip, struct body *body, struct seen *seen, char why[200])
+{
+    for (size_t i = 0; i < b->n; i++) {
+        const char *name = b->keys[i].name + skip;
+        if (strncmp(name, "table/floor/", 12) != 0)
+            continue;
+        if (!get(b, &b->keys[i], body)) {
+            snprintf(why, 200, "%.80s: %.100s", name, b->details);
+            return false;
+        }
+        json_t *v = json_loadb((const char *)body->p, body->n, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *floor = json_object_get(json_object_get(v, "value"), "floor");
+        bool ok = verify_floor(seen, name + 12, json_is_integer(floor) ? json_integer_value(floor) : -1, why);
+        json_decref(v);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
 static void print_partitions(const struct seen *seen)
 {
     for (size_t i = 0; i < seen->block_n && seen->blocks[i].counted;) {
@@ -203,8 +225,10 @@ static int check_bucket(const struct options *o)
         return 2;
     }
     struct body body = {.b = &b};
-    bool ok = true;
-    for (size_t i = 0; ok && i < b.n; i++) {
+    for (size_t i = 0; o->keys && i < b.n; i++)
+        printf("%s %" PRIu64 "\n", b.keys[i].name + strlen(prefix), b.keys[i].size);
+    bool ok = o->keys || read_floors(&b, strlen(prefix), &body, &seen, why);
+    for (size_t i = 0; ok && !o->keys && i < b.n; i++) {
         if (!get(&b, &b.keys[i], &body)) {
             fprintf(stderr, "libs3_check: %s: %s\n", b.keys[i].name, b.details);
             return 2;
@@ -247,6 +271,8 @@ int main(int argc, char **argv)
             o.prefix = argv[++i];
         else if (strcmp(argv[i], "--partitions") == 0)
             o.partitions = true;
+        else if (strcmp(argv[i], "--keys") == 0)
+            o.keys = true;
         else if (strcmp(argv[i], "--object") == 0 && i + 2 < argc) {
             o.key = argv[++i];
             o.file = argv[++i];
@@ -255,8 +281,9 @@ int main(int argc, char **argv)
     if (o.file)
         return check_file(&o);
     if (!o.endpoint || !o.bucket) {
-        fprintf(stderr, "usage: libs3_check --endpoint HOST:PORT --bucket B [--prefix P] [--partitions]\n"
-                        "       libs3_check --object KEY FILE\n");
+        fprintf(stderr,
+                "usage: libs3_check --endpoint HOST:PORT --bucket B [--prefix P] [--partitions|--keys]\n"
+                "       libs3_check --object KEY FILE\n");
         return 2;
     }
     if (strncmp(o.endpoint, "http://", 7) == 0)

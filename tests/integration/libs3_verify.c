@@ -337,15 +337,42 @@ static bool check_segment(const struct input *in, const struct sections *s, stru
 
 /* The object's place in its chain. What lies behind a seal, or behind a hole that nobody has sealed yet (the
  * PUT of a lower key never landed), is never read; a seal behind a hole cannot be. */
+static uint64_t floor_of(const struct seen *seen, const struct seen_object *o)
+{
+    for (size_t i = 0; i < seen->floor_n; i++) {
+        const struct seen_floor *f = &seen->floors[i];
+        if (f->node == o->node && f->epoch == o->epoch && f->id == o->id)
+            return f->floor;
+    }
+    return 0;
+}
+
+/* Keys that may be missing before this one: below the floor any, up to it; all, where only the seal is left.
+ */
+static void pass_gap(struct seen *seen, const struct seen_object *o, uint64_t floor, bool first)
+{
+    if (o->seq < floor || (seen->chain.seq < floor && o->seq == floor) || (first && o->seal))
+        seen->chain.seq = o->seq;
+}
+
 static bool take_place(const struct input *in, const struct seen_object *o, struct seen *seen,
                        size_t first_block)
 {
     const struct seen_object *c = &seen->chain;
+    uint64_t floor = floor_of(seen, o);
+    bool first = false;
     if (c->node != o->node || c->epoch != o->epoch || c->id != o->id || !seen->chain_any) {
         seen->chain = *o;
         seen->chain.seq = 0;
         seen->chain.seal = false; /* ended */
-        seen->chain_any = true;
+        seen->chain_any = first = true;
+    }
+    if (!seen->chain.seal && o->seq > seen->chain.seq)
+        pass_gap(seen, o, floor, first);
+    if (!seen->chain.seal && o->seal && o->seq < floor) { /* a stray one: the last seal ends a chain */
+        seen->orphans++;
+        seen->chain.seq = o->seq + 1;
+        return true;
     }
     if (!seen->chain.seal && o->seq != seen->chain.seq) {
         if (o->seal)
@@ -443,8 +470,23 @@ bool verify_all(struct seen *seen, char why[200])
     return true;
 }
 
+bool verify_floor(struct seen *seen, const char *name, int64_t floor, char why[200])
+{
+    struct seen_floor f = {.floor = (uint64_t)floor};
+    int end = 0;
+    if (floor < 0 ||
+        sscanf(name, "%9" SCNu32 "-%9" SCNu32 "-%16" SCNx64 "%n", &f.node, &f.epoch, &f.id, &end) != 3 ||
+        name[end] != 0 || !grow((void **)&seen->floors, seen->floor_n, &seen->floor_cap, sizeof f)) {
+        snprintf(why, 200, "table/floor/%s: not the floor of a session", name);
+        return false;
+    }
+    seen->floors[seen->floor_n++] = f;
+    return true;
+}
+
 void seen_free(struct seen *seen)
 {
+    free(seen->floors);
     free(seen->objects);
     free(seen->blocks);
 }

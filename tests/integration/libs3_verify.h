@@ -22,7 +22,13 @@ struct seen_block {
     uint64_t records;
     bool counted; /* false: an orphan's */
 };
+struct seen_floor { /* keys below it may be missing */
+    uint32_t node, epoch;
+    uint64_t id, floor;
+};
 struct seen {
+    struct seen_floor *floors;
+    size_t floor_n, floor_cap;
     struct seen_object *objects;
     size_t object_n, object_cap;
     struct seen_block *blocks;
@@ -33,10 +39,12 @@ struct seen {
     uint64_t segments, seals, orphans, batches, records, batch_bytes, opaques, bytes;
 };
 
+/* Before the objects: what table/floor/<name> says. */
+bool verify_floor(struct seen *seen, const char *name, int64_t floor, char why[200]);
 /* Checks one object below chain/ and notes it. On failure `why` (200 bytes) says what is wrong. */
 bool verify_object(struct seen *seen, const char *key, const uint8_t *p, size_t n, char why[200]);
-/* After all objects, which came in the order of their keys: chains dense up to their seal, one cluster, no
- * nonce twice, no offset of a partition twice. */
+/* After all objects, which came in the order of their keys: chains dense from their floor up to their seal,
+ * one cluster, no nonce twice, no offset of a partition twice. */
 bool verify_all(struct seen *seen, char why[200]);
 void seen_free(struct seen *seen);
 
