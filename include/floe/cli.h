@@ -14,5 +14,7 @@ int floe_cli_main(int argc, char **argv);
 
 /* `floe segment dump`; argv without these two words. */
 int floe_cli_segment_dump(int argc, char **argv);
+/* `floe selftest`; argv without this word. */
+int floe_cli_selftest(int argc, char **argv);
 
 #endif

@@ -412,17 +412,29 @@ static void write_text(struct floe_writer *w, const char *s)
     floe_write(w, s, strlen(s));
 }
 
+static void help_one(struct floe_writer *w, const struct floe_config_setting *s)
+{
+    char line[512], env[FLOE_CONFIG_ENV_MAX], range[96];
+    floe_config_env_name(env, s->name);
+    (void)range_of(s, range, sizeof range);
+    (void)snprintf(line, sizeof line, "  --%s %s%s\n      %s\n      default: %s%s%s; environment: %s\n",
+                   s->name, arg_of(s), s->repeat ? "   (may repeat)" : "", s->help,
+                   s->def_text != NULL ? s->def_text : s->def, range[0] != '\0' ? "; " : "", range, env);
+    write_text(w, line);
+}
+
 void floe_config_help(struct floe_writer *w)
 {
-    for (size_t i = 0; i < floe_config_setting_count; i++) {
-        const struct floe_config_setting *s = &floe_config_settings[i];
-        char line[512], env[FLOE_CONFIG_ENV_MAX], range[96];
-        floe_config_env_name(env, s->name);
-        (void)range_of(s, range, sizeof range);
-        (void)snprintf(line, sizeof line, "  --%s %s%s\n      %s\n      default: %s%s%s; environment: %s\n",
-                       s->name, arg_of(s), s->repeat ? "   (may repeat)" : "", s->help,
-                       s->def_text != NULL ? s->def_text : s->def, range[0] != '\0' ? "; " : "", range, env);
-        write_text(w, line);
+    for (size_t i = 0; i < floe_config_setting_count; i++)
+        help_one(w, &floe_config_settings[i]);
+}
+
+void floe_config_help_of(struct floe_writer *w, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct floe_config_setting *s = floe_config_setting_find(names[i], strlen(names[i]));
+        FLOE_ASSERT(s != NULL);
+        help_one(w, s);
     }
 }
 

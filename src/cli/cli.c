@@ -16,9 +16,23 @@ static const struct floe_cli_command segment_dump = {
     .raw = floe_cli_segment_dump,
 };
 
+/* A command of one word. */
+static const struct floe_cli_command selftest = {
+    .group = "selftest",
+    .verb = "",
+    .positional = "--store URL",
+    .help = "test whether a store keeps the promises that Floe is built on",
+    .raw = floe_cli_selftest,
+};
+
 static const struct floe_cli_command *const commands[] = {
-    &floe_cli_topic_create, &floe_cli_topic_list,     &floe_cli_topic_describe,
-    &floe_cli_topic_delete, &floe_cli_cluster_status, &segment_dump,
+    &floe_cli_topic_create,
+    &floe_cli_topic_list,
+    &floe_cli_topic_describe,
+    &floe_cli_topic_delete,
+    &floe_cli_cluster_status,
+    &segment_dump,
+    &selftest,
 };
 
 const char *floe_cli_value(const struct floe_cli_args *a, const char *flag, size_t i)
@@ -86,7 +100,8 @@ static void help_list(const char *group)
         char left[96];
         if (group != NULL && strcmp(group, c->group) != 0)
             continue;
-        (void)snprintf(left, sizeof left, "%s %s %s", c->group, c->verb, c->positional);
+        (void)snprintf(left, sizeof left, "%s%s%s %s", c->group, c->verb[0] != '\0' ? " " : "", c->verb,
+                       c->positional);
         printf("  %-44s %s\n", left, c->help);
     }
     if (group == NULL)
@@ -175,7 +190,9 @@ static const struct floe_cli_command *find_command(const char *group, const char
 
 static int help(int argc, char **argv)
 {
-    const struct floe_cli_command *c = argc >= 2 ? find_command(argv[0], argv[1]) : NULL;
+    const struct floe_cli_command *c = argc >= 1 ? find_command(argv[0], "") : NULL;
+    if (c == NULL && argc >= 2)
+        c = find_command(argv[0], argv[1]);
     if (argc == 0) {
         help_list(NULL);
     } else if (c != NULL && c->raw != NULL) {
@@ -205,14 +222,17 @@ int floe_cli_main(int argc, char **argv)
     if (is_help(argv[0]))
         return help(argc - 1, argv + 1);
     if (!is_group(argv[0])) {
-        static const char *const words[] = {"broker", "topic", "cluster", "segment", "help"};
+        static const char *const words[] = {"broker", "topic", "cluster", "segment", "selftest", "help"};
         const char *near = floe_str_nearest(argv[0], words, FLOE_COUNTOF(words));
         (void)fprintf(stderr, "floe: there is no command \"%.64s\"; %s%s%s\n", argv[0],
                       near != NULL ? "did you mean \"" : "`floe help` lists them all",
                       near != NULL ? near : "", near != NULL ? "\"?" : "");
         return FLOE_CLI_USAGE;
     }
-    const struct floe_cli_command *c = argc >= 2 ? find_command(argv[0], argv[1]) : NULL;
+    const struct floe_cli_command *c = find_command(argv[0], "");
+    if (c != NULL)
+        return run_command(c, argc - 1, argv + 1);
+    c = argc >= 2 ? find_command(argv[0], argv[1]) : NULL;
     if (c != NULL)
         return run_command(c, argc - 2, argv + 2);
     if (argc >= 2 && is_help(argv[1])) {

@@ -21,3 +21,12 @@ set_tests_properties(integration.store_s3_tls PROPERTIES LABELS integration TIME
 add_test(NAME integration.minio_run
   COMMAND ${CMAKE_CURRENT_LIST_DIR}/minio_run.sh $<TARGET_FILE:integration_store_s3>)
 set_tests_properties(integration.minio_run PROPERTIES LABELS integration TIMEOUT 300 SKIP_RETURN_CODE 77)
+
+# `floe selftest` on good stores and on broken ones.
+set(FLOE_SELFTEST ${CMAKE_CURRENT_LIST_DIR}/selftest.py)
+add_test(NAME integration.selftest_file COMMAND Python3::Interpreter ${FLOE_SELFTEST} file)
+add_test(NAME integration.selftest_broken COMMAND Python3::Interpreter ${FLOE_SELFTEST} broken)
+add_test(NAME integration.selftest_s3 COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${FLOE_SELFTEST} s3)
+set_tests_properties(integration.selftest_file integration.selftest_broken integration.selftest_s3 PROPERTIES LABELS integration
+  TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

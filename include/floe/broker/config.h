@@ -105,6 +105,8 @@ enum floe_err floe_config_load(struct floe_config *out, int argc, char *const *a
                                struct floe_error *err) FLOE_MUST_USE;
 /* The table as text for people (a terminal of 80 columns) or as JSON (an array of objects). */
 void floe_config_help(struct floe_writer *w);
+/* Of these settings only. */
+void floe_config_help_of(struct floe_writer *w, const char *const *names, size_t n);
 void floe_config_help_json(struct floe_writer *w);
 
 #endif
