@@ -124,6 +124,27 @@ struct floe_catalog_op *floe_catalog_create_topic(struct floe_catalog *c, const 
 struct floe_catalog_op *floe_catalog_delete_topic(struct floe_catalog *c, const char *name,
                                                   const struct floe_uuid *id, floe_catalog_done *done,
                                                   void *user);
+/* A change of a live topic's partitions or configurations. `edit` gets a copy of the record as it is now and
+ * makes it what it shall be (partitions may only grow); its error ends the operation. It may run several
+ * times, when others write in between, and must not mind its own change: with `again`, an earlier write of it
+ * may have been applied. First leases of new partitions are written before the record says that they exist.
+ * Otherwise as above. */
+struct floe_topic_edit {
+    enum floe_err (*edit)(void *data, struct floe_topic *t, bool again, struct floe_error *err);
+    void *data;               /* what `edit` is called with; the operation's from now on */
+    void (*free)(void *data); /* at its end */
+};
+struct floe_catalog_op *floe_catalog_alter_topic(struct floe_catalog *c, const char *name,
+                                                 const struct floe_topic_edit *edit, floe_catalog_done *done,
+                                                 void *user);
+/* A copy of one's own, and its end. */
+struct floe_topic *floe_topic_copy(const struct floe_topic *t);
+void floe_topic_free(struct floe_topic *t); /* null is fine */
+/* For `edit`: sets a configuration, or takes it out (a null value). False when memory is out, or there are
+ * too many.
+ */
+bool floe_topic_config_set(struct floe_topic *t, const char *name, const char *value);
+const char *floe_topic_config_get(const struct floe_topic *t, const char *name); /* null: not set */
 /* The caller waits no longer: `done` will not run, the operation goes on. */
 void floe_catalog_op_detach(struct floe_catalog_op *op);
 

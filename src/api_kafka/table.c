@@ -24,7 +24,10 @@
     X(22, 0, 5, false, api_init_producer_id)                                                                 \
     X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
     X(32, 1, 4, false, api_describe_configs)                                                                 \
+    X(33, 0, 2, false, api_alter_configs)                                                                    \
+    X(37, 0, 3, false, api_create_partitions)                                                                \
     X(42, 0, 2, false, api_delete_groups)                                                                    \
+    X(44, 0, 1, false, api_incremental_alter_configs)                                                        \
     X(47, 0, 0, false, api_offset_delete)                                                                    \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \
     X(75, 0, 0, false, api_describe_topic_partitions)                                                        \

@@ -69,8 +69,6 @@ struct floe_catalog {
 char *floe_topic_encode(const struct floe_topic *t);
 enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const char *json, size_t n,
                                 struct floe_error *err) FLOE_MUST_USE;
-void floe_topic_free(struct floe_topic *t);
-struct floe_topic *floe_topic_copy(const struct floe_topic *t);
 int64_t floe_producer_ids_decode(const char *json, size_t n); /* next free id, or -1 */
 
 /* catalog.c */
@@ -98,7 +96,7 @@ struct topic_told {
     struct floe_bufslice body;
     uint8_t bytes[FLOE_TOPIC_NAME_MAX + 64];
 };
-enum op_kind { OP_CREATE, OP_DELETE };
+enum op_kind { OP_CREATE, OP_DELETE, OP_ALTER };
 struct floe_catalog_op {
     struct floe_list link;
     struct floe_catalog *c;
@@ -108,9 +106,12 @@ struct floe_catalog_op {
     struct floe_uuid only;    /* delete: this topic only, when not zero */
     floe_catalog_done *done;  /* null once detached */
     void *user;
-    struct floe_error failed; /* create: why the half-made topic is taken back */
+    struct floe_topic_edit edit; /* alter */
+    int32_t partitions;          /* alter: of the record that was read */
+    struct floe_error failed;    /* create: why the half-made topic is taken back */
     struct floe_table_req req;
     bool in_table, begun; /* create: the record is known to have been written */
+    bool unsure;          /* an earlier write may have been applied */
     char *value;
     enum floe_topic_state writing; /* the state of the record that the running PUT writes */
     struct floe_timer timer;
@@ -142,7 +143,12 @@ void floe_catalog_tell_peers(struct floe_catalog_op *op);
 void floe_catalog_tell_fini(struct floe_catalog_op *op);
 /* producer_ids.c */
 void floe_producer_ids_fini(struct floe_catalog *c);
+/* alter.c: what a record that was read becomes; FLOE_ECANCELLED: it is as it shall be already. */
+enum floe_err floe_catalog_edit(struct floe_catalog_op *op, const struct floe_topic *found,
+                                struct floe_error *err) FLOE_MUST_USE;
 /* op.c */
+struct floe_catalog_op *floe_catalog_op_new(struct floe_catalog *c, enum op_kind kind, const char *name);
+void floe_catalog_op_read(struct floe_catalog_op *op);
 void floe_catalog_stopped(struct floe_catalog_op *op); /* holders stopped and leases gone */
 void floe_catalog_told(struct floe_catalog_op *op);
 void floe_catalog_op_retry(struct floe_catalog_op *op, void (*again)(struct floe_catalog_op *op));

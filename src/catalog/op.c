@@ -1,6 +1,7 @@
 /* Creation and deletion of topics, each step a conditional write that anyone may repeat:
  *
  *   create: record creating → first leases → record live → catalog version
+ *   alter:  first leases of more partitions → record → catalog version (what it becomes: alter.c)
  *   delete: record deleting → holders stop (stop.c) → leases out → tombstone → catalog version
  */
 #include "catalog/catalog_int.h"
@@ -20,6 +21,8 @@ static void op_free(struct floe_catalog_op *op)
     floe_catalog_tell_fini(op);
     floe_list_remove(&op->link);
     floe_topic_free(op->topic);
+    if (op->edit.free)
+        op->edit.free(op->edit.data);
     free(op->value);
     free(op);
 }
@@ -104,6 +107,7 @@ static void record_written(struct floe_table_req *q)
         return;
     }
     floe_table_req_fini(q);
+    op->unsure |= err.code == FLOE_EINDETERMINATE;
     if (err.code == FLOE_EEXISTS || err.code == FLOE_ECONFLICT || err.code == FLOE_EINDETERMINATE)
         op_read(op);
     else if (op->kind == OP_CREATE && !op->begun && (err.code != FLOE_EUNAVAILABLE || !op->done))
@@ -136,6 +140,11 @@ static void leases_written(void *user, const struct floe_error *err)
     struct floe_catalog_op *op = user;
     if (!err->code) {
         op_write(op, FLOE_TOPIC_LIVE);
+    } else if (op->kind == OP_ALTER) {
+        if (err->code == FLOE_ETOOLARGE || err->code == FLOE_EINVAL)
+            op_finish(op, err);
+        else
+            floe_catalog_op_retry(op, op_read);
     } else if (err->code == FLOE_ETOOLARGE || err->code == FLOE_EINVAL) {
         op->failed = *err; /* it can never be: taken back */
         op->kind = OP_DELETE;
@@ -147,7 +156,9 @@ static void leases_written(void *user, const struct floe_error *err)
 
 static void op_leases(struct floe_catalog_op *op)
 {
-    floe_lease_create_topic(op->c->cfg.lease, &op->topic->id, 0, op->topic->partitions, leases_written, op);
+    int32_t from = op->kind == OP_ALTER ? op->partitions : 0;
+    floe_lease_create_topic(op->c->cfg.lease, &op->topic->id, from, op->topic->partitions, leases_written,
+                            op);
 }
 
 void floe_catalog_stopped(struct floe_catalog_op *op)
@@ -209,6 +220,20 @@ static void delete_found(struct floe_catalog_op *op, struct floe_topic *found)
     }
 }
 
+static void alter_found(struct floe_catalog_op *op, const struct floe_topic *found)
+{
+    struct floe_error err = {0};
+    enum floe_err rc = floe_catalog_edit(op, found, &err);
+    if (rc == FLOE_ECANCELLED)
+        op_advance(op); /* others may not have been told */
+    else if (rc != FLOE_OK)
+        op_finish(op, &err);
+    else if (op->topic->partitions > op->partitions)
+        op_leases(op);
+    else
+        op_write(op, FLOE_TOPIC_LIVE);
+}
+
 static void record_read(struct floe_table_req *q)
 {
     struct floe_catalog_op *op = q->user;
@@ -226,6 +251,8 @@ static void record_read(struct floe_table_req *q)
         }
         if (op->kind == OP_CREATE)
             create_found(op, found);
+        else if (op->kind == OP_ALTER)
+            alter_found(op, found);
         else
             delete_found(op, found);
         floe_topic_free(found);
@@ -249,7 +276,12 @@ static void op_read(struct floe_catalog_op *op)
     op_submit(op, record_read);
 }
 
-static struct floe_catalog_op *op_new(struct floe_catalog *c, enum op_kind kind, const char *name)
+void floe_catalog_op_read(struct floe_catalog_op *op)
+{
+    op_read(op);
+}
+
+struct floe_catalog_op *floe_catalog_op_new(struct floe_catalog *c, enum op_kind kind, const char *name)
 {
     struct floe_catalog_op *op = calloc(1, sizeof *op);
     if (!op)
@@ -270,7 +302,7 @@ struct floe_catalog_op *floe_catalog_create_topic(struct floe_catalog *c, const 
                            .configs = (struct floe_topic_config *)(uintptr_t)spec->configs,
                            .config_count = spec->config_count};
     FLOE_ASSERT(spec->partitions >= 1 && spec->partitions <= FLOE_TOPIC_PARTITIONS_MAX);
-    struct floe_catalog_op *op = op_new(c, OP_CREATE, spec->name);
+    struct floe_catalog_op *op = floe_catalog_op_new(c, OP_CREATE, spec->name);
     if (!op)
         return NULL;
     floe_rng_uuid(&c->cfg.loop->rng, &t.id);
@@ -295,7 +327,7 @@ struct floe_catalog_op *floe_catalog_delete_topic(struct floe_catalog *c, const 
                                                   const struct floe_uuid *id, floe_catalog_done *done,
                                                   void *user)
 {
-    struct floe_catalog_op *op = op_new(c, OP_DELETE, name);
+    struct floe_catalog_op *op = floe_catalog_op_new(c, OP_DELETE, name);
     if (!op)
         return NULL;
     if (id)
@@ -348,7 +380,7 @@ void floe_catalog_finish_half_made(struct floe_catalog *c)
             now - t->seen_us < HALF_MADE_US || op_running(c, t->name) || !mine_to_finish(c, t))
             continue;
         struct floe_catalog_op *op =
-            op_new(c, t->state == FLOE_TOPIC_CREATING ? OP_CREATE : OP_DELETE, t->name);
+            floe_catalog_op_new(c, t->state == FLOE_TOPIC_CREATING ? OP_CREATE : OP_DELETE, t->name);
         if (!op)
             return;
         op->begun = true;
