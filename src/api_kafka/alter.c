@@ -81,8 +81,8 @@ static bool has(const char *list, const char *word, size_t n)
 /* The list with every element of `words` in it once, or with none of them. */
 static char *list_edit(const char *list, const char *words, bool add)
 {
-    char *out = malloc(strlen(list) + strlen(words) + 2);
-    size_t n = 0;
+    size_t cap = strlen(list) + strlen(words) + 2, n = 0;
+    char *out = malloc(cap);
     const char *from[2] = {list, add ? words : ""};
     if (!out)
         return NULL;
@@ -90,9 +90,8 @@ static char *list_edit(const char *list, const char *words, bool add)
     for (int i = 0; i < 2; i++) {
         for (const char *p = from[i]; *p;) {
             size_t len = strcspn(p, ",");
-            if (len > 0 && !has(out, p, len) && (add || !has(words, p, len))) {
-                n += (size_t)sprintf(out + n, "%s%.*s", n > 0 ? "," : "", (int)len, p);
-            }
+            if (len > 0 && !has(out, p, len) && (add || !has(words, p, len)))
+                n += (size_t)snprintf(out + n, cap - n, "%s%.*s", n > 0 ? "," : "", (int)len, p);
             p += len + (p[len] == ',');
         }
     }
