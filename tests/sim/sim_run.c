@@ -60,6 +60,7 @@ static void play(const struct run *u, uint64_t i, struct report *out)
     memset(out, 0, sizeof *out);
     out->seed = c.seed = seed_of(u, i);
     c.quiet = u->cfg->quiet;
+    c.hash = u->cfg->twice;
     simcluster_run(&c, &out->r);
     if (!u->cfg->twice)
         return;

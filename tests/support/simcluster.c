@@ -311,7 +311,10 @@ void simcluster_run(const struct simcluster_config *cfg, struct simcluster_resul
     floe_rng_init(&c->rng, cfg->seed ^ 0x5eed);
     if (cfg->story)
         floe_sim_story(c->sim, on_story, c);
+    if (!cfg->hash)
+        floe_sim_mute(c->sim);
     floe_log_hook(on_log, c);
+    floe_log_setup(cfg->story || cfg->hash ? FLOE_LOG_DEBUG : FLOE_LOG_ERROR, false);
     c->bucket = floe_sim_bucket_create(c->sim);
     c->net = floe_sim_net_create(c->sim);
     c->topic_name = "topic";

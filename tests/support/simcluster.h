@@ -35,6 +35,7 @@ struct simcluster_config {
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */
+    bool hash;       /* of the story is wanted */
 };
 struct simcluster_result {
     uint32_t violations;

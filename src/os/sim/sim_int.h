@@ -23,6 +23,7 @@ struct floe_sim {
     void (*story)(void *user, const char *line);
     void *story_user;
     uint64_t hash;
+    bool mute;
 };
 
 struct floe_sim_node {

@@ -174,8 +174,10 @@ void floe_sim_story(struct floe_sim *sim, void (*fn)(void *user, const char *lin
 void floe_sim_note(struct floe_sim *sim, const struct floe_sim_node *node, const char *fmt, ...)
 {
     char line[1024];
-    int n = snprintf(line, sizeof line, "%10.6f %-8s ", (double)sim->now / 1e6,
-                     node ? floe_sim_node_name(node) : "-");
+    if (sim->mute && !sim->story)
+        return;
+    int n = snprintf(line, sizeof line, "%3llu.%06llu %-8s ", (unsigned long long)(sim->now / 1000000),
+                     (unsigned long long)(sim->now % 1000000), node ? floe_sim_node_name(node) : "-");
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(line + n, sizeof line - (size_t)n, fmt, ap);
@@ -183,6 +185,10 @@ void floe_sim_note(struct floe_sim *sim, const struct floe_sim_node *node, const
     sim->hash = floe_hash64(line, strlen(line), sim->hash);
     if (sim->story)
         sim->story(sim->story_user, line);
+}
+void floe_sim_mute(struct floe_sim *sim)
+{
+    sim->mute = true;
 }
 uint64_t floe_sim_hash(const struct floe_sim *sim)
 {
