@@ -17,6 +17,9 @@ static const char usage[] =
     "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
     "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
+    "  --break PROMISE   a store that breaks one: create-overwrites, replace-ignored, get-stale, "
+    "list-misses-fresh,\n"
+    "                    put-vanishes, body-corrupted, delete-resurrects; exit code 0 when that was noticed\n"
     "  --twice           play each seed twice and compare the stories\n"
     "  --seconds N       start no new seed after so long\n"
     "  --jobs N          worker processes (default: none; a crash or a hang then ends all)\n"
@@ -54,7 +57,7 @@ static bool parse_faults(const char *list, uint32_t *out)
 }
 struct options {
     struct simrun_config run;
-    const char *mutant, *check;
+    const char *mutant, *check, *breaks;
     uint64_t list[4096];
 };
 static bool read_list(struct options *o, const char *path)
@@ -109,7 +112,9 @@ static bool parse_value(struct options *o, const char *a, const char *v)
         return parse_faults(v, &r->sim.faults);
     if (strcmp(a, "--file") == 0)
         return read_list(o, v);
-    if (strcmp(a, "--mutant") == 0)
+    if (strcmp(a, "--break") == 0)
+        ok = simrun_break(v, &r->sim.breaks) && (o->breaks = v);
+    else if (strcmp(a, "--mutant") == 0)
         o->mutant = v;
     else if (strcmp(a, "--check") == 0)
         o->check = v;
@@ -144,25 +149,32 @@ static bool parse(struct options *o, int argc, char **argv)
     }
     return true;
 }
-static int mutant(struct options *o)
+/* Something is wrong on purpose: is it found? */
+static int find(struct options *o, const char *what)
 {
     struct simrun_result r;
-    if (!simmutant_choose(o->mutant)) {
-        fprintf(stderr, "%s is no mutation of this program: floe-sim-mutants --mutants lists them\n",
-                o->mutant);
-        return 2;
-    }
     o->run.stop_at_first = true;
     o->run.quiet = !o->run.sim.story;
     if (!o->run.jobs && o->run.quiet)
         o->run.jobs = 1; /* assertions are findings too */
     simrun(&o->run, &r);
+    if (o->breaks)
+        printf("%s: the start-up probe %s\n", what, r.sum.refused ? "refuses it" : "does not see it");
     if (r.bad)
-        printf("%s: found by seed %llu, %.1f s: %s\n", o->mutant, (unsigned long long)r.first_bad, r.seconds,
+        printf("%s: found by seed %llu, %.1f s: %s\n", what, (unsigned long long)r.first_bad, r.seconds,
                r.sum.first);
     else
-        printf("%s: NOT FOUND by %llu seeds, %.1f s\n", o->mutant, (unsigned long long)r.played, r.seconds);
+        printf("%s: NOT FOUND by %llu seeds, %.1f s\n", what, (unsigned long long)r.played, r.seconds);
     return r.bad ? 0 : 1;
+}
+static int mutant(struct options *o)
+{
+    if (!simmutant_choose(o->mutant)) {
+        fprintf(stderr, "%s is no mutation of this program: floe-sim-mutants --mutants lists them\n",
+                o->mutant);
+        return 2;
+    }
+    return find(o, o->mutant);
 }
 int main(int argc, char **argv)
 {
@@ -182,6 +194,8 @@ int main(int argc, char **argv)
         return simmutants_check(&o.run, o.check);
     if (o.mutant)
         return mutant(&o);
+    if (o.breaks)
+        return find(&o, o.breaks);
     simrun(&o.run, &r);
     printf("%llu seeds, %llu with violations, %.1f s: %llu records acknowledged, %llu stored, %llu read, "
            "%llu kills, "

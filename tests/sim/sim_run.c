@@ -15,6 +15,7 @@
 
 #include <floe/base/assert.h>
 #include <floe/base/bytes.h>
+#include <floe/sim.h>
 
 #define JOBS_MAX 64
 #define SEED_SECONDS_MAX 300 /* of one seed: it hangs */
@@ -93,6 +94,7 @@ static void note(struct run *u, const struct report *p)
     s->segments += r->segments;
     s->topics += r->topics;
     s->calls += r->calls;
+    s->refused = s->refused || r->refused;
     s->writable_us = FLOE_MAX(s->writable_us, r->writable_us);
     if (r->violations) {
         o->bad++;
@@ -196,6 +198,15 @@ static void run_jobs(struct run *u)
     close(u->pipe[1]);
 }
 
+bool simrun_break(const char *name, int *out)
+{
+    for (int i = 1; i < FLOE_SIM_BREAK_COUNT; i++)
+        if (strcmp(floe_sim_break_name((enum floe_sim_break)i), name) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
+}
 void simrun(const struct simrun_config *cfg, struct simrun_result *out)
 {
     struct run u = {.cfg = cfg, .out = out};

@@ -20,6 +20,8 @@ struct simrun_result {
     uint64_t played, bad, first_bad;
     double seconds;
 };
+/* An enum floe_sim_break by its name. */
+bool simrun_break(const char *name, int *out);
 void simrun(const struct simrun_config *cfg, struct simrun_result *out);
 
 /* Mutations (only in floe-sim-mutants). */

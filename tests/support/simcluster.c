@@ -81,6 +81,28 @@ static void open_cluster(struct simcluster *c)
     floe_sim_node_kill(n);
     floe_table_store_destroy(&table);
 }
+/* A broker that starts on a store which breaks its promise every time. */
+static void on_probed(void *user, const struct floe_error *err, const struct floe_cluster_info *info)
+{
+    struct simcluster *c = user;
+    (void)info;
+    c->out->refused = err && err->code;
+    floe_sim_note(c->sim, NULL, "a start on the broken store: %s",
+                  err && err->code ? err->msg : "not refused");
+}
+static void probe_broken(struct simcluster *c)
+{
+    struct floe_sim_node *n = floe_sim_node_create(c->sim, "probe");
+    struct floe_sim_bucket *bucket = floe_sim_bucket_create(c->sim);
+    struct floe_store *store = floe_sim_store_create(bucket, n);
+    struct floe_table *table;
+    FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
+    floe_sim_bucket_break(bucket, (enum floe_sim_break)c->cfg.breaks, 1000000);
+    floe_cluster_open(store, table, on_probed, c);
+    floe_sim_run_for(c->sim, 60 * SECOND);
+    floe_sim_node_kill(n);
+    floe_table_store_destroy(&table);
+}
 static bool all_up(void *user)
 {
     struct simcluster *c = user;
@@ -115,6 +137,8 @@ void simcluster_note_id(struct simcluster *c, int64_t id, const char *who)
 }
 static bool bring_up(struct simcluster *c)
 {
+    if (c->cfg.breaks)
+        probe_broken(c);
     open_cluster(c);
     if (c->out->violations)
         return false;
@@ -272,6 +296,9 @@ static void play(struct simcluster *c)
         simconsumer_start(&c->consumer[i], c, i);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simcluster_nemesis_start(c);
+    if (c->cfg.breaks)
+        floe_sim_bucket_break(c->bucket, (enum floe_sim_break)c->cfg.breaks,
+                              c->cfg.breaks <= FLOE_SIM_REPLACE_IGNORED ? 400000 : 20000);
     floe_sim_run_for(c->sim, 1000ull * (c->cfg.run_ms ? c->cfg.run_ms : 40000));
     simcluster_heal(c);
     check_writable(c);

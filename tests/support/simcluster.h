@@ -35,6 +35,7 @@ struct simcluster_config {
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */
+    int breaks;      /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
     bool hash;       /* of the story is wanted */
 };
 struct simcluster_result {
@@ -43,6 +44,7 @@ struct simcluster_result {
     uint64_t acked, read, records, kills, takeovers, segments, topics, calls;
     uint64_t writable_us; /* the slowest partition after the faults ended */
     char first[256];      /* the first violation */
+    bool refused;         /* of a store that breaks a promise: the start-up probe finds it */
 };
 void simcluster_run(const struct simcluster_config *cfg, struct simcluster_result *out);
 

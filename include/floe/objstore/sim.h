@@ -56,6 +56,21 @@ struct floe_sim_bucket_config {
     uint64_t late_us_max;               /* LATE, HANG by chance: uniform up to this; 0: 20 s */
 };
 
+/* Promises that a store can break. A bucket with one breaks it by chance; everything else stays as it was. */
+enum floe_sim_break {
+    FLOE_SIM_KEEPS,
+    FLOE_SIM_CREATE_OVERWRITES, /* create-only is not: what lies there is replaced, 200 */
+    FLOE_SIM_REPLACE_IGNORED,   /* If-Match is not looked at */
+    FLOE_SIM_GET_STALE,         /* a GET answers what lay there before the last PUT, or that nothing does */
+    FLOE_SIM_LIST_MISSES_FRESH, /* a LIST does not tell of what is younger than some seconds */
+    FLOE_SIM_PUT_VANISHES,      /* a PUT is answered 200 and is not there */
+    FLOE_SIM_BODY_CORRUPTED,    /* a byte is another one, for ever; the length is right */
+    FLOE_SIM_DELETE_RESURRECTS, /* what was deleted is there again after some seconds */
+    FLOE_SIM_BREAK_COUNT
+};
+const char *floe_sim_break_name(enum floe_sim_break what);
+void floe_sim_bucket_break(struct floe_sim_bucket *b, enum floe_sim_break what, uint32_t ppm);
+
 struct floe_sim_bucket *floe_sim_bucket_create(struct floe_sim *sim); /* freed with the world */
 void floe_sim_bucket_configure(struct floe_sim_bucket *b, const struct floe_sim_bucket_config *cfg);
 void floe_sim_bucket_rule(struct floe_sim_bucket *b, const struct floe_sim_rule *r);

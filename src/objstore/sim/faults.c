@@ -20,6 +20,23 @@ const char *floe_sim_kind_name(enum floe_store_kind k)
     static const char *const name[] = {"PUT", "GET", "HEAD", "LIST", "DELETE"};
     return name[k];
 }
+const char *floe_sim_break_name(enum floe_sim_break what)
+{
+    static const char *const name[FLOE_SIM_BREAK_COUNT] = {
+        "none",         "create-overwrites", "replace-ignored",   "get-stale", "list-misses-fresh",
+        "put-vanishes", "body-corrupted",    "delete-resurrects",
+    };
+    return what < FLOE_SIM_BREAK_COUNT ? name[what] : NULL;
+}
+void floe_sim_bucket_break(struct floe_sim_bucket *b, enum floe_sim_break what, uint32_t ppm)
+{
+    b->breaks = what;
+    b->break_ppm = ppm;
+}
+bool floe_sim_bucket_breaks(struct floe_sim_bucket *b, enum floe_sim_break what)
+{
+    return b->breaks == what && floe_rng_below(floe_sim_rng(b->sim), 1000000) < b->break_ppm;
+}
 void floe_sim_bucket_configure(struct floe_sim_bucket *b, const struct floe_sim_bucket_config *cfg)
 {
     b->cfg = *cfg;

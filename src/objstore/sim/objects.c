@@ -30,6 +30,20 @@ static void version_of(char out[FLOE_STORE_VERSION_MAX], const void *data, size_
     snprintf(out, FLOE_STORE_VERSION_MAX, "%016llx%016llx", (unsigned long long)floe_hash64(data, n, 1),
              (unsigned long long)floe_hash64(data, n, 2));
 }
+/* Only a store that answers with it remembers what lay there. */
+static void keep_old(struct floe_sim_bucket *b, struct object *o)
+{
+    free(o->old);
+    o->old = NULL;
+    if (b->breaks != FLOE_SIM_GET_STALE) {
+        free((void *)(uintptr_t)o->pub.data);
+        return;
+    }
+    o->old = (uint8_t *)(uintptr_t)o->pub.data;
+    o->old_n = o->pub.n;
+    memcpy(o->old_version, o->pub.version, sizeof o->old_version);
+    memcpy(o->old_nonce, o->pub.nonce, sizeof o->old_nonce);
+}
 struct object *floe_sim_bucket_write(struct floe_sim_bucket *b, const char *key, const void *data, size_t n,
                                      const char *nonce)
 {
@@ -37,7 +51,7 @@ struct object *floe_sim_bucket_write(struct floe_sim_bucket *b, const char *key,
     struct object *o;
     if (floe_sim_bucket_search(b, key, &at)) {
         o = b->obj[at];
-        free((void *)(uintptr_t)o->pub.data);
+        keep_old(b, o);
     } else {
         o = calloc(1, sizeof *o);
         FLOE_ASSERT(o);
@@ -67,13 +81,40 @@ static void object_free(struct object *o)
 {
     free((void *)(uintptr_t)o->pub.key);
     free((void *)(uintptr_t)o->pub.data);
+    free(o->old);
     free(o);
+}
+/* What was deleted, and comes again. */
+struct ghost {
+    struct floe_list link;
+    struct floe_sim_bucket *b;
+    struct floe_sim_event back;
+    struct object *o;
+};
+static void ghost_free(struct ghost *g)
+{
+    floe_sim_unschedule(g->b->sim, &g->back);
+    floe_list_remove(&g->link);
+    object_free(g->o);
+    free(g);
+}
+static void on_back(struct floe_sim_event *e)
+{
+    struct ghost *g = FLOE_CONTAINER(e, struct ghost, back);
+    const struct floe_sim_object *o = &g->o->pub;
+    if (!floe_sim_bucket_find(g->b, o->key)) {
+        floe_sim_note(g->b->sim, NULL, "%s is there again", o->key);
+        floe_sim_bucket_write(g->b, o->key, o->data, o->n, o->nonce);
+    }
+    ghost_free(g);
 }
 static void bucket_destroy(void *p)
 {
     struct floe_sim_bucket *b = p;
     for (size_t i = 0; i < b->n; i++)
         object_free(b->obj[i]);
+    for (struct floe_list *l; (l = floe_list_pop_front(&b->ghosts));)
+        ghost_free(FLOE_LIST_ENTRY(l, struct ghost, link));
     free(b->obj);
     free(b->rules);
     free(b);
@@ -83,6 +124,7 @@ struct floe_sim_bucket *floe_sim_bucket_create(struct floe_sim *sim)
     struct floe_sim_bucket *b = calloc(1, sizeof *b);
     FLOE_ASSERT(b);
     b->sim = sim;
+    floe_list_init(&b->ghosts);
     floe_sim_own(sim, b, bucket_destroy);
     return b;
 }
@@ -114,6 +156,23 @@ bool floe_sim_bucket_delete(struct floe_sim_bucket *b, const char *key)
     b->n--;
     memmove(b->obj + at, b->obj + at + 1, (b->n - at) * sizeof(struct object *));
     return true;
+}
+void floe_sim_bucket_remove(struct floe_sim_bucket *b, const char *key)
+{
+    size_t at;
+    if (!floe_sim_bucket_breaks(b, FLOE_SIM_DELETE_RESURRECTS) || !floe_sim_bucket_search(b, key, &at)) {
+        floe_sim_bucket_delete(b, key);
+        return;
+    }
+    struct ghost *g = calloc(1, sizeof *g);
+    FLOE_ASSERT(g);
+    g->b = b;
+    g->o = b->obj[at];
+    g->back.fn = on_back;
+    b->n--;
+    memmove(b->obj + at, b->obj + at + 1, (b->n - at) * sizeof(struct object *));
+    floe_list_push_back(&b->ghosts, &g->link);
+    floe_sim_after(b->sim, &g->back, 500000 + floe_rng_below(floe_sim_rng(b->sim), 5000000));
 }
 void floe_sim_bucket_watch(struct floe_sim_bucket *b,
                            void (*fn)(void *user, const struct floe_sim_store_event *e), void *user)

@@ -11,6 +11,10 @@ struct rule {
 };
 struct object {
     struct floe_sim_object pub; /* pub.key and pub.data are owned */
+    /* what lay there before, for a store that answers it: */
+    uint8_t *old;
+    size_t old_n;
+    char old_version[FLOE_STORE_VERSION_MAX], old_nonce[FLOE_STORE_NONCE_MAX];
 };
 struct floe_sim_bucket {
     struct floe_sim *sim;
@@ -19,6 +23,9 @@ struct floe_sim_bucket {
     struct rule *rules;
     size_t rule_n, rule_cap;
     struct floe_sim_bucket_config cfg;
+    enum floe_sim_break breaks;
+    uint32_t break_ppm;
+    struct floe_list ghosts; /* struct ghost: deleted, to come again */
     void (*watch)(void *user, const struct floe_sim_store_event *e);
     void *watch_user;
 };
@@ -33,5 +40,10 @@ enum floe_sim_fault floe_sim_bucket_fate(struct floe_sim_bucket *b, struct floe_
 uint64_t floe_sim_bucket_leg(struct floe_sim_bucket *b);
 const char *floe_sim_fault_name(enum floe_sim_fault f);
 const char *floe_sim_kind_name(enum floe_store_kind k);
+
+/* faults.c: does the bucket break this promise now? */
+bool floe_sim_bucket_breaks(struct floe_sim_bucket *b, enum floe_sim_break what);
+/* objects.c: deletes as a store that breaks its promise does. */
+void floe_sim_bucket_remove(struct floe_sim_bucket *b, const char *key);
 
 #endif

@@ -14,6 +14,7 @@
 #include <floe/base/crc32c.h>
 
 #define RETRY_US 50000u
+#define FRESH_US 20000000u /* of a LIST that misses what is fresh */
 
 struct front;
 struct cargo {
@@ -154,20 +155,44 @@ static void free_entries(struct wire *w)
 static enum floe_err apply_put(struct front *f, struct cargo *c, struct wire *w)
 {
     const struct floe_sim_object *o = floe_sim_bucket_find(f->bucket, c->key);
-    if (c->cond == FLOE_PUT_CREATE && o)
+    if (c->cond == FLOE_PUT_CREATE && o && !floe_sim_bucket_breaks(f->bucket, FLOE_SIM_CREATE_OVERWRITES))
         return FLOE_EEXISTS;
-    if (c->cond == FLOE_PUT_REPLACE && (!o || strcmp(o->version, c->if_version) != 0))
+    if (c->cond == FLOE_PUT_REPLACE && (!o || strcmp(o->version, c->if_version) != 0) &&
+        !floe_sim_bucket_breaks(f->bucket, FLOE_SIM_REPLACE_IGNORED))
         return FLOE_ECONFLICT;
     flatten(c);
+    if (floe_sim_bucket_breaks(f->bucket, FLOE_SIM_PUT_VANISHES)) {
+        snprintf(w->version, sizeof w->version, "%032llx", (unsigned long long)c->body_hash);
+        return FLOE_OK;
+    }
+    if (c->body_n && floe_sim_bucket_breaks(f->bucket, FLOE_SIM_BODY_CORRUPTED))
+        c->flat[floe_rng_below(floe_sim_rng(f->bucket->sim), c->body_n)] ^= 1;
     struct object *n = floe_sim_bucket_write(f->bucket, c->key, c->flat, c->body_n, c->nonce);
     memcpy(w->version, n->pub.version, sizeof w->version);
     return FLOE_OK;
+}
+/* What lay there before the last PUT; false when nothing did. */
+static bool before_last(const struct floe_sim_object *o, struct floe_sim_object *out)
+{
+    const struct object *at = FLOE_CONTAINER(o, struct object, pub);
+    *out = *o;
+    out->data = at->old;
+    out->n = at->old_n;
+    memcpy(out->version, at->old_version, sizeof out->version);
+    memcpy(out->nonce, at->old_nonce, sizeof out->nonce);
+    return at->old != NULL;
 }
 static enum floe_err apply_get(struct front *f, struct cargo *c, struct wire *w)
 {
     const struct floe_sim_object *o = floe_sim_bucket_find(f->bucket, c->key);
     if (!o || w->fault == FLOE_SIM_ABSENT)
         return FLOE_ENOTFOUND;
+    struct floe_sim_object stale;
+    if (floe_sim_bucket_breaks(f->bucket, FLOE_SIM_GET_STALE)) {
+        if (!before_last(o, &stale))
+            return FLOE_ENOTFOUND;
+        o = &stale;
+    }
     memcpy(w->version, o->version, sizeof w->version);
     memcpy(w->got_nonce, o->nonce, sizeof w->got_nonce);
     w->size = o->n;
@@ -200,6 +225,9 @@ static enum floe_err apply_list(struct front *f, struct cargo *c, struct wire *w
         const struct floe_sim_object *o = &f->bucket->obj[at]->pub;
         if (strncmp(o->key, c->key, len) != 0)
             break;
+        if (floe_sim_now_us(f->bucket->sim) - o->at_us < FRESH_US &&
+            floe_sim_bucket_breaks(f->bucket, FLOE_SIM_LIST_MISSES_FRESH))
+            continue;
         if (w->entry_count == c->max_keys) {
             w->truncated = true;
             break;
@@ -261,7 +289,7 @@ static enum floe_err apply(struct front *f, struct wire *w)
             if (c->key_count)
                 snprintf(c->key, sizeof c->key, "%s", c->keys[i]);
             watched(f, c, w, FLOE_OK);
-            floe_sim_bucket_delete(f->bucket, c->key);
+            floe_sim_bucket_remove(f->bucket, c->key);
         }
         return FLOE_OK;
     }
