@@ -35,8 +35,8 @@ struct simcluster_config {
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */
-    int breaks;      /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
-    bool hash;       /* of the story is wanted */
+    int breaks; /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
+    bool hash;  /* of the story is wanted */
 };
 struct simcluster_result {
     uint32_t violations;
