@@ -59,7 +59,10 @@ static void fail(struct open *o, const struct floe_error *err, const char *what)
     if (o->err.code != FLOE_OK)
         return;
     o->err = *err;
-    floe_error_prefix(&o->err, "%s %s", what, o->store->url);
+    if (strstr(err->msg, o->store->url) != NULL)
+        floe_error_prefix(&o->err, "%s", what); /* it names the store itself */
+    else
+        floe_error_prefix(&o->err, "%s %s", what, o->store->url);
 }
 
 /* ---- verdict --------------------------------------------------------------------------------------- */

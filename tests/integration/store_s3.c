@@ -209,11 +209,17 @@ static void virtual_host(void **state)
     struct floe_store_s3_config c = config();
     struct floe_store *own = rig->store;
     char endpoint[64];
-    if (strcmp(env("S3SERVER_KIND"), "given") == 0 || strcmp(env("S3SERVER_KIND"), "minio-user") == 0)
-        skip(); /* how its names resolve is not known */
-    const char *port = strrchr(c.endpoint, ':');
-    snprintf(endpoint, sizeof endpoint, "%s://localhost%s", c.ca_file ? "https" : "http", port);
-    c.endpoint = endpoint;
+    bool given = strcmp(env("S3SERVER_KIND"), "given") == 0;
+    const char *style = getenv("FLOE_TEST_S3_STYLE");
+    if (given && style && strcmp(style, "path") == 0) {
+        print_message("FLOE_TEST_S3_STYLE=path: buckets of the given server are no host names, not tested\n");
+        return;
+    }
+    if (!given) { /* ours are known by this name */
+        const char *port = strrchr(c.endpoint, ':');
+        snprintf(endpoint, sizeof endpoint, "%s://localhost%s", c.ca_file ? "https" : "http", port);
+        c.endpoint = endpoint;
+    }
     c.virtual_host = true;
     use(rig, &c);
     for (uint32_t i = 0; i < store_suite_count; i++) {

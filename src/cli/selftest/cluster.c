@@ -13,6 +13,7 @@
 #define TOPIC "selftest"
 #define READY_MS 20000
 #define END_MS 25000
+#define GET_OVER_US (45u * 1000 * 1000)
 #define CATCH_UP_US (40u * 1000 * 1000)
 
 struct broker {
@@ -237,9 +238,11 @@ static bool run_load(struct cluster *c, uint64_t until)
     struct st_child *who[] = {&c->load[0], &c->load[1], &c->follow[0]};
     struct floe_error err;
     uint64_t every = FLOE_MAX(c->st->figures.lease_ms + 500u, 2500u) * UINT64_C(1000),
-             next = st_now_us() + every / 2;
+             next = st_now_us() + 1500000;
+    uint64_t last = until + GET_OVER_US; /* a broker is killed at least once, and that is got over */
     uint32_t victim = 0;
-    while (!st_stop && st_now_us() < until) {
+    while (!st_stop &&
+           (st_now_us() < until || ((c->killed_us > 0 || c->st->figures.kills == 0) && st_now_us() < last))) {
         if (!listen_to(c, who, FLOE_COUNTOF(who), 0, 0, st_now_us() + 100000) || !brokers_live(c))
             return false;
         struct broker *b = &c->broker[victim % BROKERS];
@@ -250,7 +253,8 @@ static bool run_load(struct cluster *c, uint64_t until)
                 return false;
             }
             victim++;
-        } else if (!b->down && now > next && c->killed_us == 0 && now + every / 2 < until && all_ready(c)) {
+        } else if (!b->down && now > next && c->killed_us == 0 &&
+                   (c->st->figures.kills == 0 || now + every / 2 < until) && all_ready(c)) {
             kill_one(c, victim % BROKERS);
             next = now + every;
         }

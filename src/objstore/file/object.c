@@ -20,6 +20,7 @@ enum floe_err file_error(struct file_op *op, int e, const char *what, const char
     switch (e) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: /* a limit of the process or the file system */
         code = FLOE_ENOSPACE;
         break;
     case EACCES:

@@ -91,13 +91,26 @@ static bool elsewhere(struct s3_op *op, const struct s3_error_text *t)
     return true;
 }
 
+/* An S3 server names the error in XML, where an answer has a body. Who does not is something else that
+ * listens there (a web server, a proxy's page): what it says of an object is no fact. */
+static bool no_s3(struct s3_op *op, const struct s3_error_text *t)
+{
+    long st = op->answer.status;
+    if (t->code[0] || op->kind == FLOE_STORE_HEAD || (st != 404 && st != 405 && st != 501))
+        return false;
+    floe_error_set(&op->err, st == 404 ? open_question(op) : FLOE_EUNSUPPORTED,
+                   "%s answers HTTP %ld without an S3 error: is that an S3 server? check --s3-endpoint",
+                   op->s->endpoint, st);
+    return true;
+}
+
 void s3_refusal(struct s3_op *op)
 {
     struct s3_error_text t = {0};
     struct s3_store *s = op->s;
     if (op->text.n > 0)
         s3_parse_error(&t, (const char *)op->text.p, op->text.n);
-    if (elsewhere(op, &t))
+    if (elsewhere(op, &t) || no_s3(op, &t))
         return;
     enum floe_err code = by_code(op, &t);
     if (code == FLOE_OK)

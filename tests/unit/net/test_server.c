@@ -272,11 +272,18 @@ static void test_ipv6(void **state)
     struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     (void)state;
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0) {
-        print_message("no IPv6 on this machine's loopback: not tested\n");
+    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0) { /* a machine without IPv6 says so */
+        struct floe_server *none = NULL;
+        struct floe_listen l = {.name = "a", .host = "::1"};
+        struct floe_error err = {0};
         if (fd >= 0)
             close(fd);
-        skip();
+        rig_start(&r, 1 << 20, 1 << 20);
+        struct floe_server_config cfg = {.core = r.core, .threads = 1, .listens = &l, .listen_count = 1};
+        assert_int_equal(floe_server_create(&none, &cfg, &err), FLOE_EIO);
+        assert_non_null(strstr(err.msg, "cannot listen on [::1]"));
+        rig_end(&r);
+        return;
     }
     close(fd);
     rig_start(&r, 1 << 20, 1 << 20);

@@ -296,6 +296,13 @@ static void refusals(void **state)
         {FLOE_STORE_LIST, FLOE_PUT_ANY, 301, "PermanentRedirect", "--s3-endpoint", FLOE_EINVAL},
         {FLOE_STORE_LIST, FLOE_PUT_ANY, 400, "AuthorizationHeaderMalformed", "region", FLOE_EINVAL},
         {FLOE_STORE_HEAD, FLOE_PUT_ANY, 400, "", "HTTP 400", FLOE_EIO},
+        /* No S3 server: what it says of an object is not taken for true. */
+        {FLOE_STORE_GET, FLOE_PUT_ANY, 404, "", "is that an S3 server?", FLOE_EUNAVAILABLE},
+        {FLOE_STORE_LIST, FLOE_PUT_ANY, 404, "", "is that an S3 server?", FLOE_EUNAVAILABLE},
+        {FLOE_STORE_PUT, FLOE_PUT_CREATE, 404, "", "is that an S3 server?", FLOE_EINDETERMINATE},
+        {FLOE_STORE_PUT, FLOE_PUT_REPLACE, 404, "", "is that an S3 server?", FLOE_EINDETERMINATE},
+        {FLOE_STORE_PUT, FLOE_PUT_CREATE, 501, "", "is that an S3 server?", FLOE_EUNSUPPORTED},
+        {FLOE_STORE_HEAD, FLOE_PUT_ANY, 404, "", "is not there", FLOE_ENOTFOUND},
     };
     for (size_t i = 0; i < FLOE_COUNTOF(cases); i++) {
         struct s3_op *op = op_new(cases[i].kind, "k");
