@@ -169,6 +169,7 @@ struct floe_log_append {
     const char *topic_name; /* for the footer's dictionary; copied once a partition */
     int8_t acks;            /* -1, 0, 1; with 0 and `done` null the struct is not touched after the call */
     bool log_append_time;   /* message.timestamp.type */
+    bool waited;            /* floe_log_wait_room said that its turn has come */
     void (*done)(struct floe_log_append *a);
     void *user;
     /* out */
@@ -176,6 +177,8 @@ struct floe_log_append {
                               INVALID_PRODUCER_EPOCH, DUPLICATE_SEQUENCE_NUMBER, ... */
     int16_t kafka_error;
     int64_t base_offset, log_append_ms, log_start;
+    uint64_t paced_us;     /* loop time until which its sender should send no more: memory or tier are running
+                              short; 0: they are not */
     bool maybe_applied;    /* a failure after its PUT was started, or after a durable put in the tier that may
                                be appended again: the outcome is unknown */
     struct floe_list link; /* the log's own */
@@ -184,6 +187,10 @@ struct floe_log_append {
 /* FLOE_OK: `done` runs later, once (for acks=0 in the next turn, where it is set). Any other result: refused
  * now, `done` does not run: FLOE_ENOTHOLDER, FLOE_EAGAIN (back-pressure), FLOE_EINVAL with a->kafka_error. */
 enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a) FLOE_MUST_USE;
+
+/* After FLOE_EAGAIN: fn runs once, later, on the loop, in the order of waiting, when there may be room for so
+ * many bytes. Others are pushed back meanwhile. */
+void floe_log_wait_room(struct floe_log *log, size_t bytes, struct floe_log_waiter *w);
 
 /* A batch of an idempotent producer was answered with an error. Until it comes again, for half a minute at
  * most, later ones are refused as out of order where the partition does not know the producer: Kafka's check
@@ -273,8 +280,8 @@ void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
 
 struct floe_log_stats {
     uint64_t appends, append_bytes, segments, segment_bytes, puts, put_hedges, commits, spilled_bytes,
-        reads_memory, reads_store, footers_read;
-    uint64_t reads_view; /* reads of views, from cache or store */
+        reads_memory, reads_store, footers_read, paced; /* appends whose sender was slowed down */
+    uint64_t reads_view;                                /* reads of views, from cache or store */
     uint64_t pending_bytes, cache_bytes, partitions, views;
 };
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out);

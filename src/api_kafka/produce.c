@@ -2,7 +2,10 @@
  *
  * A request's partitions are appended in its order; one that is being rebuilt, or pushed back by a full
  * buffer, waits, and while any waits the client's next request does not start: so a producer's batches reach
- * each partition in the order they were sent. */
+ * each partition in the order they were sent.
+ *
+ * Where memory or the tier run short, answers carry a throttle time, and their connections are not read for
+ * so long (KIP-219); what is pushed back waits for room until the request's own timeout. */
 #include "api_kafka/api_int.h"
 #include <floe/base/assert.h>
 #include <stdio.h>
@@ -11,7 +14,8 @@
 #define PARTITIONS_MAX 65536           /* of one request */
 #define KEYS_LIMIT ((size_t)256 << 20) /* decompressed bytes of a batch whose keys are looked at */
 #define ACKS_1_TIMEOUT_MS 5000         /* Kafka's acks=1 knows no timeout: at least so long */
-#define GONE_HOLD_US 1000000           /* how long a batch waits for its partition when its client is gone */
+#define ROOM_POLL_US 100000  /* how often one that waits for room looks whether it is still wanted */
+#define GONE_HOLD_US 1000000 /* how long a batch waits for its partition when its client is gone */
 
 struct prepared {
     struct floe_batch batch;
@@ -33,13 +37,15 @@ struct produce {
     struct floe_api *api;
     struct floe_request *rq; /* null once answered */
     struct floe_timer timer, retry;
-    uint64_t hold_until_us;
+    struct floe_log_waiter room; /* linked while it waits for room */
+    uint64_t hold_until_us, room_until_us;
+    uint64_t paced_us;        /* the latest of its appends */
     uint32_t n, open, in_log; /* items; not finished; in the log's hands */
     struct api_want *wants;   /* in the request's arena */
     struct item items[];
 };
 
-static void pump(struct produce *p);
+static void pump(struct produce *p, bool waited);
 
 bool api_produce_prepare(struct floe_request *rq)
 {
@@ -66,12 +72,18 @@ bool api_produce_prepare(struct floe_request *rq)
     return true;
 }
 
+static void stop_waiting(struct produce *p)
+{
+    floe_timer_stop(&p->timer);
+    floe_timer_stop(&p->retry);
+    floe_log_wait_cancel(&p->room);
+}
+
 static void produce_free(struct produce *p)
 {
     if (p->rq || p->in_log)
         return;
-    floe_timer_stop(&p->timer);
-    floe_timer_stop(&p->retry);
+    stop_waiting(p);
     floe_list_remove(&p->link);
     free(p);
 }
@@ -113,9 +125,12 @@ static void answer(struct produce *p)
     struct floe_request *rq = p->rq;
     const struct floe_kafka_ProduceRequest *in = rq->body;
     struct floe_kafka_ProduceResponse *rs = rq->state;
-    floe_timer_stop(&p->timer);
-    floe_timer_stop(&p->retry);
+    uint64_t now = floe_loop_now_us(p->api->cfg.loop);
+    stop_waiting(p);
     hint_leaders(p, rs);
+    if (p->paced_us > now)
+        rq->mute_ms = (uint32_t)((p->paced_us - now + 999) / 1000);
+    rs->ThrottleTimeMs = (int32_t)rq->mute_ms;
     int16_t error = 0;
     for (uint32_t i = 0; i < p->n; i++) {
         error = error ? error : p->items[i].out->ErrorCode;
@@ -222,13 +237,16 @@ static int16_t check_topic_limits(const struct item *it, const struct floe_topic
     return error;
 }
 
-/* FLOE_EAGAIN: must wait; else the item is in the log's hands or finished. */
-static enum floe_err append_item(struct item *it)
+/* FLOE_EAGAIN: must wait, for its partition or (*full) for room; else the item is in the log's hands or
+ * finished.
+ */
+static enum floe_err append_item(struct item *it, bool waited, bool *full)
 {
     struct produce *p = it->produce;
     const struct floe_kafka_ProduceRequest *in = p->rq->body;
     const struct floe_topic *t = api_topic(p->api, &p->wants[it->topic_at]);
     struct floe_partition *part;
+    *full = false;
     if (t)
         it->tp.topic = t->id;
     switch (api_place(p->api, t, &it->tp, &part)) {
@@ -244,6 +262,7 @@ static enum floe_err append_item(struct item *it)
     case API_SERVING:
         break;
     }
+    *full = true;
     const char *message = NULL;
     int16_t error = it->checked ? 0 : check_topic_limits(it, t, &message);
     if (error) {
@@ -255,9 +274,11 @@ static enum floe_err append_item(struct item *it)
     it->append.topic_name = t->name;
     it->append.log_append_time = t->log_append_time;
     it->append.acks = (int8_t)in->Acks;
+    it->append.waited = waited;
     p->in_log++;
     it->appended = true;
     enum floe_err rc = floe_log_append(p->api->cfg.log, &it->append);
+    p->paced_us = FLOE_MAX(p->paced_us, it->append.paced_us);
     if (rc == FLOE_OK)
         return FLOE_OK;
     p->in_log--;
@@ -270,28 +291,38 @@ static enum floe_err append_item(struct item *it)
 
 static void retried(struct floe_timer *t)
 {
-    pump(t->user);
+    pump(t->user, false);
+}
+
+static void has_room(struct floe_log_waiter *w)
+{
+    pump(w->user, true);
 }
 
 /* Appends what can be appended now. A partition is named once in a request (refuse_repeated), so only the
  * order of requests matters. */
-static void pump(struct produce *p)
+static void pump(struct produce *p, bool waited)
 {
     struct floe_api *api = p->api;
-    bool waiting = false, late = floe_loop_now_us(api->cfg.loop) >= p->hold_until_us;
+    uint64_t now = floe_loop_now_us(api->cfg.loop);
+    bool waiting = false;
+    size_t want = 0;
     for (uint32_t i = 0; i < p->n; i++) {
         struct item *it = &p->items[i];
-        if (it->finished || it->appended)
+        bool full;
+        if (it->finished || it->appended || append_item(it, waited, &full) != FLOE_EAGAIN)
             continue;
-        if (append_item(it) != FLOE_EAGAIN)
-            continue;
-        if (late)
+        if (now >= (full ? p->room_until_us : p->hold_until_us))
             finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+        else if (full)
+            want += it->append.bytes.n;
         else
             waiting = true;
     }
-    if (waiting)
-        floe_timer_start(api->cfg.loop, &p->retry, POLL_US);
+    if (want && floe_list_empty(&p->room.link))
+        floe_log_wait_room(api->cfg.log, want, &p->room);
+    if (waiting || want)
+        floe_timer_start(api->cfg.loop, &p->retry, waiting ? POLL_US : ROOM_POLL_US);
     else if (p->open)
         floe_request_next(p->rq);
     if (p->open == 0)
@@ -314,6 +345,7 @@ static void cancel(struct floe_request *rq)
     struct produce *p = rq->prepared;
     uint64_t until = floe_loop_now_us(p->api->cfg.loop) + GONE_HOLD_US;
     p->hold_until_us = FLOE_MIN(p->hold_until_us, until);
+    p->room_until_us = FLOE_MIN(p->room_until_us, until);
 }
 
 static void ready(struct floe_request *rq)
@@ -322,12 +354,13 @@ static void ready(struct floe_request *rq)
     const struct floe_kafka_ProduceRequest *in = rq->body;
     int32_t timeout_ms = FLOE_MAX(in->TimeoutMs, in->Acks == 1 ? ACKS_1_TIMEOUT_MS : 0);
     p->hold_until_us = floe_loop_now_us(p->api->cfg.loop) + HOLD_US;
+    p->room_until_us = in->Acks == 0 ? p->hold_until_us : UINT64_MAX; /* else the timer ends it */
     if (rq->client->gone)
         cancel(rq);
     rq->cancel = cancel;
     if (in->Acks != 0)
         floe_timer_start(p->api->cfg.loop, &p->timer, (uint64_t)timeout_ms * 1000);
-    pump(p);
+    pump(p, false);
 }
 
 static int by_place(const void *a, const void *b)
@@ -424,6 +457,8 @@ void api_produce(struct floe_request *rq)
     floe_list_push_back(&p->api->produces, &p->link);
     floe_timer_init(&p->timer, timed_out, p);
     floe_timer_init(&p->retry, retried, p);
+    p->room = (struct floe_log_waiter){.fn = has_room, .user = p};
+    floe_list_init(&p->room.link);
     floe_kafka_defaults(&floe_kafka_ProduceResponse_desc, rs);
     rq->state = rs;
     rq->prepared = p;

@@ -35,14 +35,6 @@ static enum floe_err answer_duplicate(struct floe_partition *p, struct floe_log_
     return FLOE_OK;
 }
 
-/* Memory is bounded by what waits: closed segments leave it for the tier (stage.c) above a half of the
- * budget; above three quarters the tier cannot keep up, is full, or there is none. */
-static bool pushed_back(const struct floe_log *log, size_t n)
-{
-    size_t limit = log->cfg.pending_budget ? log->cfg.pending_budget->limit : 0;
-    return limit && log->pending_mem > 0 && log->pending_mem + n > limit - limit / 4;
-}
-
 /* The fields that belong to the log; nobody has seen these bytes yet. */
 static void stamp(struct floe_partition *p, struct floe_log_append *a, struct floe_batch *head)
 {
@@ -103,6 +95,7 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a)
     a->kafka_error = 0;
     a->base_offset = a->log_append_ms = a->log_start = -1;
     a->maybe_applied = false;
+    a->paced_us = 0;
     floe_list_init(&a->link);
     struct floe_partition *p = floe_partition_get(log, &a->tp);
     if (!p || p->state != FLOE_PARTITION_SERVING || !log->chain.open || log->chain.lost ||
@@ -126,12 +119,13 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a)
             break;
         }
     }
-    if (pushed_back(log, a->bytes.n))
+    if (floe_pace_full(log, a->bytes.n) || (!a->waited && !floe_list_empty(&log->room_waiters)))
         return refuse(a, FLOE_EAGAIN, 0, "the store is behind, and memory and tier hold what they may");
     struct floe_entry *e = prepare(p, a);
     if (!e)
         return refuse(a, FLOE_ENOMEM, 0, "out of memory");
     take(p, a, e);
+    floe_pace_append(log, a);
     if (a->acks == 0 || FLOE_MUTANT(ACK_BEFORE_COMMIT)) {
         if (a->done)
             floe_log_answer(log, a, FLOE_OK, NULL);

@@ -79,6 +79,8 @@ static void commit_batches(struct floe_log *log, struct floe_log_segment *seg)
         struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
         struct floe_partition *p = e->part;
         log->pending_mem -= e->bytes.n + sizeof *e;
+        log->pace.mem_out += e->bytes.n;
+        log->pace.tier_out += e->tier_seq != UINT64_MAX ? e->bytes.n : 0;
         floe_stage_detach(e);
         e->seg = NULL;
         if (!p) {

@@ -102,6 +102,19 @@ void floe_flush_appended(struct floe_log *log)
     floe_log_kick(log);
 }
 
+/* Segments in flight stay in memory, whatever the store does: they take at most half of the budget (one may
+ * be in flight in any case), or nothing would be left to take in what goes on into the tier. */
+static bool room_in_flight(const struct floe_log *log, const struct floe_log_segment *next)
+{
+    const struct floe_budget *b = log->cfg.pending_budget;
+    uint64_t bytes = next->bytes;
+    if (!b || b->limit == 0 || floe_list_empty(&log->chain.started))
+        return true;
+    FLOE_LIST_EACH(it, &log->chain.started)
+    bytes += FLOE_LIST_ENTRY(it, struct floe_log_segment, link)->bytes;
+    return bytes <= b->limit / 2;
+}
+
 /* The oldest waiting segment is sent. False when it cannot be (now). */
 static bool start_oldest(struct floe_log *log)
 {
@@ -109,12 +122,13 @@ static bool start_oldest(struct floe_log *log)
     uint32_t ahead = 0; /* spilled bytes of the next few come back meanwhile */
     FLOE_LIST_EACH(it, &c->waiting)
     {
-        if (ahead++ == log->cfg.puts_in_flight_max)
+        if (ahead++ == log->cfg.puts_in_flight_max ||
+            (!floe_stage_load(FLOE_LIST_ENTRY(it, struct floe_log_segment, link)) &&
+             FLOE_LIST_ENTRY(it, struct floe_log_segment, link)->state != FLOE_SEG_LOADING))
             break;
-        floe_stage_load(FLOE_LIST_ENTRY(it, struct floe_log_segment, link));
     }
     struct floe_log_segment *seg = FLOE_LIST_ENTRY(c->waiting.next, struct floe_log_segment, link);
-    if (!floe_stage_load(seg))
+    if (!floe_stage_load(seg) || !room_in_flight(log, seg))
         return false;
     floe_list_remove(&seg->link);
     if (seg->batch_count == 0 && floe_list_empty(&log->ckpt_due)) { /* its partitions were dropped */

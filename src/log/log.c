@@ -63,6 +63,7 @@ static void on_turn(struct floe_timer *t)
     give_answers(log);
     tell_lost(log);
     floe_stage_spill(log);
+    floe_pace_turn(log);
     floe_end_turn(log);
     floe_flush_turn(log);
     floe_memread_trim(log);
@@ -141,6 +142,7 @@ void floe_entry_drop_bytes(struct floe_log *log, struct floe_entry *e)
     e->bytes.buf = NULL;
     e->bytes.p = NULL;
     log->pending_mem -= e->bytes.n;
+    log->pace.mem_out += e->bytes.n;
     e->seg->mem_bytes -= e->bytes.n;
 }
 
@@ -163,7 +165,7 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
                                  &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
                                  &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
-                                 &log->floor_asks,   &log->sought,    &log->reappends};
+                                 &log->floor_asks,   &log->sought,    &log->reappends,  &log->room_waiters};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_timer_init(&log->turn, on_turn, log);
@@ -245,6 +247,7 @@ void floe_log_session_over(struct floe_log *log)
     drop_partitions(log, FLOE_EFENCED);
     floe_end_over(log);
     floe_chain_abandon(log);
+    floe_pace_turn(log);
 }
 
 uint64_t floe_log_next_key(const struct floe_log *log)

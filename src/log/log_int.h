@@ -27,6 +27,7 @@
 #include <floe/base/map.h>
 #include <floe/log.h>
 #include <floe/log/index.h>
+#include <math.h>
 #include "read.h"
 
 #define FLOE_LOG_LATENCY_SAMPLES 128u
@@ -42,6 +43,7 @@
 #define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
+#define FLOE_LOG_SILENT_US 3000000ull /* of a PUT without success, before that is told */
 #define FLOE_LOG_HEDGE_COST 20u       /* PUTs that must have succeeded for one early second copy */
 #define FLOE_LOG_HEDGE_CREDIT_MAX 60u /* three of them at a time */
 #define FLOE_LOG_HEDGE_MAX_US 4000000ull
@@ -195,6 +197,7 @@ struct floe_put {
     struct floe_store_req probe;       /* reads the key back */
     bool probing, reread;              /* reread: the pause ends with reading back */
     uint32_t failures, hedges, unread; /* unread: reads back that gave no object of this format */
+    uint64_t since_us;                 /* when it was started */
     uint64_t sent_us;                  /* its first copy since the last refusal or gap */
     struct floe_timer retry, hedge;
     void (*done)(struct floe_put *put); /* durable: the own bytes lie at the key */
@@ -345,6 +348,23 @@ void floe_reappend_start(struct floe_log *log);
 void floe_reappend_stop(struct floe_log *log);
 void floe_reappend_fini(struct floe_log *log);
 
+/* pace.c */
+struct floe_pace {
+    uint64_t mem_out,
+        tier_out; /* bytes that have left memory, and those of entries that the tier may forget */
+    uint64_t mem_seen, tier_seen; /* of these, when last sampled */
+    uint64_t sampled_us;
+    double mem_rate, tier_rate; /* bytes a second, lately */
+    uint64_t next_us;           /* when the appends so far have had their time */
+    uint64_t short_us;          /* when it was last needed */
+    bool told;
+};
+/* Would n more bytes be too many? */
+bool floe_pace_full(const struct floe_log *log, size_t n);
+/* Sets a->paced_us of an append that was taken. */
+void floe_pace_append(struct floe_log *log, struct floe_log_append *a);
+void floe_pace_turn(struct floe_log *log); /* whoever waits for room, in order, as far as there is some */
+
 /* ---- the log -------------------------------------------------------------------------------------- */
 
 struct floe_log_end {
@@ -383,6 +403,9 @@ struct floe_log {
     uint64_t tier_from, tier_next; /* where what a former session left may start; next sequence number */
     uint64_t spilling;             /* bytes on their way to the tier */
     uint64_t staging;              /* bytes of puts in the tier that are under way */
+    uint64_t loading;              /* bytes of gets from the tier that are under way */
+    struct floe_pace pace;
+    struct floe_list room_waiters; /* floe_log_waiter, oldest first */
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
     struct floe_list rebuilds, rechecks, floor_asks;

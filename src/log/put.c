@@ -101,8 +101,6 @@ static bool may_hedge(struct floe_put *put, uint64_t now)
     return true;
 }
 
-/* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
- * whose connection may be dead. */
 /* The longest pause between two copies: an outage must not be outlived by it (partitions are writable again
  * within the lease time plus a second), and a copy on a slow line, 1 MB/s, must have the time to arrive. */
 static uint64_t rehedge_max_us(const struct floe_put *put)
@@ -113,6 +111,23 @@ static uint64_t rehedge_max_us(const struct floe_put *put)
     return FLOE_MIN(FLOE_LOG_REHEDGE_MAX_US, FLOE_LOG_REHEDGE_MIN_US * 3 / 2 + bytes);
 }
 
+static void note_silence(struct floe_put *put, uint64_t now)
+{
+    struct floe_chain *c = &put->log->chain;
+    if (c->refused || now - put->since_us < FLOE_LOG_SILENT_US)
+        return;
+    c->refused = true;
+    struct floe_error note;
+    char key[FLOE_STORE_KEY_MAX];
+    name_key(put, key);
+    floe_error_set(&note, FLOE_ETIMEOUT,
+                   "the store has not answered PUTs for a while (they are repeated): %s, sent %llu s ago",
+                   key, (unsigned long long)((now - put->since_us) / 1000000));
+    floe_log_note(put->log, &note);
+}
+
+/* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
+ * whose connection may be dead. */
 static void on_hedge(struct floe_timer *timer)
 {
     struct floe_put *put = timer->user;
@@ -121,6 +136,7 @@ static void on_hedge(struct floe_timer *timer)
     if (put->durable || (!a->active && !b->active))
         return;
     uint64_t now = floe_loop_now_us(log->cfg.loop);
+    note_silence(put, now);
     if (!may_hedge(put, now)) {
         floe_timer_start(log->cfg.loop, timer, put->sent_us + FLOE_LOG_REHEDGE_MIN_US - now);
         return;
@@ -193,7 +209,8 @@ static void note_trouble(struct floe_put *put, const struct floe_error *why)
 {
     struct floe_chain *c = &put->log->chain;
     bool refused = why->code == FLOE_EDENIED || why->code == FLOE_ENOSPACE || why->code == FLOE_ENOTFOUND;
-    if (c->refused || (!refused && put->failures < FLOE_LOG_QUIET_TRIES))
+    bool long_ago = floe_loop_now_us(put->log->cfg.loop) - put->since_us >= FLOE_LOG_SILENT_US;
+    if (c->refused || (!refused && !long_ago && put->failures < FLOE_LOG_QUIET_TRIES))
         return;
     c->refused = true;
     struct floe_error note = *why;
@@ -268,10 +285,13 @@ static void on_probe(struct floe_store_req *r)
     struct floe_put *put = r->user;
     put->probing = false;
     if (!put->log->chain.lost && !put->durable) {
-        if (r->err.code == FLOE_OK && r->data)
+        if (r->err.code == FLOE_OK && r->data) {
             found(put, r);
-        else
+        } else {
+            if (r->err.code != FLOE_ENOTFOUND)
+                note_trouble(put, &r->err);
             again(put, r->err.code != FLOE_ENOTFOUND);
+        }
     }
     floe_store_req_fini(r);
 }
@@ -310,6 +330,7 @@ void floe_put_init(struct floe_put *put, struct floe_log *log, uint64_t seq)
 
 void floe_put_start(struct floe_put *put)
 {
+    put->since_us = floe_loop_now_us(put->log->cfg.loop);
     send_first(put);
 }
 

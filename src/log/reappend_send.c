@@ -253,8 +253,13 @@ static bool send_item(struct floe_reappend_item *it, bool local)
         h->reappend_send(h->user, &it->part->tp, &it->bytes, on_sent, it);
         return true;
     }
-    it->append = (struct floe_log_append){
-        .tp = it->part->tp, .batch = b, .bytes = it->bytes, .acks = -1, .done = on_append, .user = it};
+    it->append = (struct floe_log_append){.tp = it->part->tp,
+                                          .batch = b,
+                                          .bytes = it->bytes,
+                                          .acks = -1,
+                                          .waited = true,
+                                          .done = on_append,
+                                          .user = it};
     enum floe_err rc = floe_log_append(r->log, &it->append);
     if (rc == FLOE_OK) {
         it->state = FLOE_ITEM_SENT;

@@ -273,10 +273,23 @@ static void on_get(struct floe_tier_op *top)
 {
     struct floe_stage_op *op = top->user;
     struct floe_log *log = op->log;
+    log->loading -= op->n;
     take_back(op);
     floe_buf_unref(top->data);
     free_op(op);
     floe_log_kick(log);
+}
+
+/* What comes back from the tier finds room beside what is in memory; the next segment to be sent comes in any
+ * case when nothing is in flight. */
+static bool room_to_load(const struct floe_log_segment *seg)
+{
+    const struct floe_log *log = seg->log;
+    const struct floe_budget *b = log->cfg.pending_budget;
+    bool next = log->chain.puts_n == 0 && log->loading == 0 && log->chain.waiting.next == &seg->link;
+    size_t used = b ? FLOE_MAX(floe_budget_used(b), (size_t)log->pending_mem) : 0;
+    return !b || b->limit == 0 || next ||
+           used + log->loading + (seg->bytes - seg->mem_bytes) <= b->limit - b->limit / 4;
 }
 
 bool floe_stage_load(struct floe_log_segment *seg)
@@ -284,9 +297,13 @@ bool floe_stage_load(struct floe_log_segment *seg)
     struct floe_log *log = seg->log;
     if (seg->state == FLOE_SEG_LOADING)
         return false;
-    seg->pinned = true;
-    if (seg->mem_bytes == seg->bytes)
+    if (seg->mem_bytes == seg->bytes) {
+        seg->pinned = true;
         return true;
+    }
+    if (!room_to_load(seg))
+        return false;
+    seg->pinned = true;
     FLOE_LIST_EACH(it, &seg->batches)
     {
         struct floe_entry *e = FLOE_LIST_ENTRY(it, struct floe_entry, seg_link);
@@ -300,6 +317,8 @@ bool floe_stage_load(struct floe_log_segment *seg)
         }
         op->log = log;
         op->e = e;
+        op->n = e->bytes.n;
+        log->loading += op->n;
         e->op = op;
         op->op = (struct floe_tier_op){
             .seq = e->tier_seq, .budget = log->cfg.pending_budget, .done = on_get, .user = op};

@@ -54,6 +54,7 @@ void floe_conn_close(struct floe_conn *c)
     if (c->closing)
         return;
     c->closing = true;
+    floe_timer_stop(&c->unmute);
     floe_conn_unpause(c);
     floe_conn_drop_frame(c);
     if (c->known) { /* the core may still be at the end of the call that completed its last request */
@@ -114,6 +115,22 @@ static void name_peer(struct floe_conn *c, uint32_t listener)
     floe_client_init(&c->client, text, listener);
 }
 
+static void unmuted(struct floe_timer *t)
+{
+    floe_conn_resume(t->user);
+}
+
+/* The longest of what its answers ask for. */
+void floe_conn_mute(struct floe_conn *c, uint32_t ms)
+{
+    uint64_t until = floe_loop_now_us(c->t->loop) + (uint64_t)ms * 1000;
+    if (c->broker || until <= c->muted_us)
+        return;
+    c->muted_us = until;
+    floe_timer_start(c->t->loop, &c->unmute, (uint64_t)ms * 1000);
+    atomic_fetch_add_explicit(&c->t->s->stats.muted, 1, memory_order_relaxed);
+}
+
 static void close_fd(int fd)
 {
     uv_fs_t rq;
@@ -136,6 +153,7 @@ void floe_conn_open(struct net_thread *t, int fd, uint32_t listener)
     c->gone_task = (struct floe_task){.fn = gone_on_core, .user = c};
     c->back_task = (struct floe_task){.fn = gone_back, .user = c};
     c->active_us = floe_loop_now_us(t->loop);
+    floe_timer_init(&c->unmute, unmuted, c);
     floe_list_init(&c->requests);
     floe_list_init(&c->paused_link);
     floe_list_push_back(&t->conns, &c->link);

@@ -3,7 +3,8 @@
  * A frame's bytes are charged as they come: before a read room is taken for what may come, and what did not
  * is given back. Where there is no room the connection goes on its thread's `paused` list and is looked at
  * again every RESUME_US. A connection that has enough inside (PIPELINE_MAX, WRITE_HIGH) is simply not read:
- * its answers wake it. */
+ * its answers wake it; so is one that was muted, until its time is over. A frame that was begun is read on.
+ */
 #include "net/server_int.h"
 #include <floe/base/assert.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 static bool full(const struct floe_conn *c)
 {
-    return c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH;
+    return c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH || floe_timer_armed(&c->unmute);
 }
 
 static void stop_reading(struct floe_conn *c)
@@ -164,6 +165,7 @@ static bool frame_done(struct floe_conn *c)
     floe_list_push_back(&c->requests, &rq->link);
     c->inside++;
     c->known = true;
+    c->broker = c->broker || rq->head.api->peer;
     rq->task = (struct floe_task){.fn = request_run, .user = rq};
     floe_loop_post(s->cfg.core, &rq->task);
     return true;

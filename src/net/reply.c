@@ -143,6 +143,8 @@ void floe_conn_flush(struct floe_conn *c)
         } else if (!rq->no_response) {
             ok = answer(c, rq);
         }
+        if (rq->mute_ms)
+            floe_conn_mute(c, rq->mute_ms);
         request_free(c, rq);
     }
     if (!ok)

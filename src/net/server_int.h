@@ -64,7 +64,9 @@ struct floe_conn {
     struct floe_task gone_task;
     struct floe_task back_task;
     bool for_peers, reading, closing, closed, gone_posted, gone_back, overdraft;
-    bool known; /* to the core: a request was posted */
+    bool known;               /* to the core: a request was posted */
+    bool broker;              /* another broker: never muted, leases depend on it */
+    struct floe_timer unmute; /* armed: muted */
     uint8_t head[4];
     uint32_t head_n;
     struct floe_buf *frame; /* being filled */
@@ -77,6 +79,7 @@ struct floe_conn {
     size_t write_bytes, write_left; /* handed to libuv; of that not sent when last looked at */
     size_t held; /* of what answers keep in memory by the handlers' account, not written yet */
     struct floe_budget *held_budget;
+    uint64_t muted_us;
     uint64_t active_us, overdraft_us, write_us; /* write_us: when the last of an answer was taken */
 };
 
@@ -86,6 +89,7 @@ void floe_conn_close(struct floe_conn *c);
 void floe_conn_sweep(struct floe_conn *c, uint64_t now_us);
 void floe_conn_complain(struct floe_conn *c, const char *api, const char *reason);
 void floe_conn_free(struct floe_conn *c);
+void floe_conn_mute(struct floe_conn *c, uint32_t ms);
 /* frame.c */
 void floe_conn_resume(struct floe_conn *c); /* goes on reading where that is allowed */
 void floe_conn_drop_frame(struct floe_conn *c);

@@ -10,7 +10,7 @@ import os, re, shutil, socket, subprocess, sys, tempfile, time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 from floe_broker import FLOE, Broker, check, floe, run
-from kill import Proxy
+from harness import Proxy
 
 BUILD = os.path.dirname(os.path.abspath(FLOE))
 LOAD = os.path.join(BUILD, "tests", "load_bench")

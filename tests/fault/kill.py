@@ -7,52 +7,15 @@ asserted) and loses its data directory; in some rounds the one that took over di
 anything; in others the held PUTs land after the takeover. In two rounds the victim is stopped (SIGSTOP) beyond its lease
 and goes on as a zombie. Run by tests/support/s3server run. FLOE_TEST_ROUNDS sets the number of rounds (10).
 """
-import collections, json, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, time
+import collections, json, os, random, re, shutil, signal, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import FLOE, Broker, Failure, check, floe, run
+from floe_broker import Broker, check, floe, run
+from harness import Load, Proxy, need_load
 
-BUILD = os.path.dirname(os.path.abspath(FLOE))
 ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "10"))
 SEED = int(os.environ.get("FLOE_TEST_SEED", str(int(time.time()))))
-PARTITIONS, PRODUCERS, VALUE, RATE, LEASE_MS = 60, 3, 1000, 3000, 2000
-
-
-class Proxy:
-    """floe-proxy before the S3 server; its control port."""
-
-    def __init__(self):
-        self.proc = subprocess.Popen([os.path.join(BUILD, "floe-proxy"), "--to", os.environ["FLOE_S3_ENDPOINT"]],
-                                     stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        words = dict(w.split("=") for w in self.proc.stdout.readline().decode().split())
-        self.endpoint = "http://" + words["listen"]
-        host, port = words["control"].split(":")
-        self.io = socket.create_connection((host, int(port))).makefile("rw")
-
-    def tell(self, line):
-        self.io.write(line + "\n")
-        self.io.flush()
-        out = []
-        while True:
-            row = self.io.readline().rstrip("\n")
-            check(row, "the proxy is gone")
-            if row.startswith("ok"):
-                return out
-            check(not row.startswith("error"), f"proxy: {line}: {row}")
-            out.append(row)
-
-    def held(self):
-        return len(self.tell("held"))
-
-    def count(self, what, counter):
-        for row in self.tell("stats"):
-            if row.startswith(what + " "):
-                return int(dict(f.split("=") for f in row.split()[2:])[counter])
-        return 0
-
-    def stop(self):
-        self.proc.kill()
-        self.proc.wait()
+PARTITIONS, RATE, LEASE_MS = 60, 3000, 2000
 
 
 class Cluster:
@@ -114,82 +77,6 @@ class Cluster:
             b.kill()
         for p in self.proxies:
             p.stop()
-
-
-class Load:
-    def __init__(self, cluster, folder):
-        self.folder = folder
-        os.mkdir(folder)
-        self.proc = subprocess.Popen([os.path.join(BUILD, "tests", "fault_load"), cluster.bootstrap(), "t",
-                                      str(PARTITIONS), str(PRODUCERS), str(VALUE), str(RATE), folder],
-                                     stdin=subprocess.PIPE, stdout=open(folder + ".out", "wb"))
-
-    def counts(self):
-        with open(self.folder + ".out") as f:
-            rows = f.read().split("\n")
-        words = rows[-2].split() if len(rows) > 1 else []
-        words = words[1:] if words[:1] == ["end"] else words
-        return {k: int(v) for k, v in zip(words[::2], words[1::2])}
-
-    def wait(self, ok, wait, what):
-        until = time.monotonic() + wait
-        while not ok(self.counts()):
-            check(self.proc.poll() is None, "the load generator ended")
-            check(time.monotonic() < until, f"{what}: not within {wait} s: {self.counts()}")
-            time.sleep(0.1)
-
-    def tell(self, line):
-        self.proc.stdin.write(line.encode() + b"\n")
-        self.proc.stdin.flush()
-
-    def progress(self, wait, what):
-        before = self.counts().get("acked", 0)
-        self.wait(lambda c: c.get("acked", 0) > before + RATE // 4, wait, what)
-
-
-def rows(path):
-    with open(path) as f:
-        for line in f:
-            w = line.split()
-            if len(w) == 3:
-                yield int(w[0]), int(w[1]), w[2]
-
-
-def verify(cluster, load):
-    """Everything that was acknowledged against everything that is there."""
-    there, order, seen = {}, collections.defaultdict(lambda: -1), set()
-    next_offset = collections.Counter()
-    p = subprocess.Popen(["kcat", "-b", cluster.bootstrap(), "-C", "-t", "t", "-o", "beginning", "-e", "-q", "-f",
-                          "%p %o %s\n"], stdout=subprocess.PIPE)
-    for line in p.stdout:
-        part, offset, value = line.decode().split()
-        part, offset = int(part), int(offset)
-        producer, seq = value.split(":")[:2]
-        name = f"{producer}:{seq}"
-        check(offset >= next_offset[part], f"{part}: offset {offset} after {next_offset[part] - 1}")
-        next_offset[part] = offset + 1
-        check(name not in seen, f"{name} is there twice (second at {part}/{offset})")
-        seen.add(name)
-        check(order[(part, producer)] < int(seq), f"{part}: {name} stands after {producer}:{order[(part, producer)]}")
-        order[(part, producer)] = int(seq)
-        there[(part, offset)] = name
-    check(p.wait() == 0, "kcat could not read everything")
-    acked = failed = 0
-    for i in range(PRODUCERS):
-        for part, offset, name in rows(f"{load.folder}/acked.{i}"):
-            acked += 1
-            check(there.get((part, offset)) == name,
-                  f"acknowledged {name} at {part}/{offset}, where now is {there.get((part, offset))}")
-        with open(f"{load.folder}/failed.{i}") as f:
-            failed += len(f.readlines())
-    consumed = 0
-    for part, offset, name in rows(f"{load.folder}/consumed"):
-        consumed += 1
-        check(not name.startswith("RESET"), f"the consumer's position {part}/{offset} was called out of range")
-        check(there.get((part, offset)) == name,
-              f"the consumer was given {name} at {part}/{offset}, where now is {there.get((part, offset))}")
-    check(acked > 0 and consumed > 0, "nothing was acknowledged or consumed: this test showed nothing")
-    return f"{acked} acknowledged, {failed} failed, {consumed} consumed, {len(there)} there"
 
 
 def takeover_reads_footers(cluster):
@@ -292,9 +179,7 @@ def stop_round(cluster, load, n):
 
 
 def main():
-    if not os.path.exists(os.path.join(BUILD, "tests", "fault_load")):
-        print("fault_load was not built: install librdkafka-dev (scripts/deps) and build again")
-        return 1
+    need_load()
     folder = tempfile.mkdtemp(prefix="floe-kill-")
     print(f"seed {SEED}, files in {folder}", flush=True)
     cluster = Cluster(folder, 3)
@@ -302,18 +187,13 @@ def main():
     try:
         print("takeover  " + takeover_reads_footers(cluster), flush=True)
         floe("topic", "create", "t", "--partitions", str(PARTITIONS), "--bootstrap", cluster.brokers[0].addr)
-        load = Load(cluster, os.path.join(folder, "load"))
+        load = Load(cluster.bootstrap(), os.path.join(folder, "load"), partitions=PARTITIONS, rate=RATE)
         load.wait(lambda c: c.get("acked", 0) > RATE // 2, 30, "the load does not start")
         for n in range(ROUNDS):
             note = stop_round(cluster, load, n) if n % 5 == 3 else kill_round(cluster, load, n)
             print(f"round {n}  {note}  {load.counts()}", flush=True)
-        load.tell("stop")
-        load.wait(lambda c: c["acked"] + c["failed"] == c["sent"], 60, "not everything was answered")
-        total = load.counts()["acked"]
-        load.wait(lambda c: c["consumed"] >= total, 60, "the consumer does not get everything")
-        load.tell("quit")
-        check(load.proc.wait(60) == 0, "the load generator failed")
-        print("verified  " + verify(cluster, load), flush=True)
+        load.finish()
+        print("verified  " + load.verify(cluster.bootstrap()), flush=True)
         for b in cluster.brokers:
             check(b.stop() == 0, f"not a clean end:\n{b.output()[-2000:]}")
         shutil.rmtree(folder, ignore_errors=True)
@@ -323,7 +203,7 @@ def main():
         return 1
     finally:
         if load:
-            load.proc.kill()
+            load.kill()
         cluster.close()
 
 

@@ -1,12 +1,15 @@
 /* Load for the fault tests: idempotent librdkafka producers with acks=all, and a consumer that follows.
  *
- *   fault_load BOOTSTRAP TOPIC PARTITIONS PRODUCERS VALUE_BYTES RATE FOLDER
+ *   fault_load BOOTSTRAP TOPIC PARTITIONS PRODUCERS VALUE_BYTES RATE FOLDER [NAME=VALUE]...
+ *
+ * NAME=VALUE sets a property of the producers (librdkafka's names) after the defaults below.
  *
  * Each producer sends "<producer>:<sequence>:padding" round robin to all partitions, RATE messages a second
  * in all, and writes what was acknowledged to FOLDER/acked.<producer> ("partition offset producer:sequence" a
  * line). What failed for good goes to FOLDER/failed.<producer>. The consumer writes FOLDER/consumed. Lines on
  * stdin: "stop" ends sending; when all is answered, the consumer has until "quit". A line of counts goes to
- * stdout every half second. */
+ * stdout every half second; throttled_ms is the longest throttle time that an answer asked for, throttles how
+ * many asked for one. */
 #include <errno.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -23,9 +26,11 @@
 static struct {
     const char *bootstrap, *topic, *folder;
     int partitions, producers, value_bytes, rate;
+    char **props;
+    int prop_count;
 } opt;
 static atomic_bool stop_sending, quit;
-static atomic_ullong sent, acked, failed, consumed;
+static atomic_ullong sent, acked, failed, consumed, throttles, throttled_ms;
 
 struct producer {
     int id;
@@ -82,6 +87,21 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
     fprintf(p->acked, "%d %" PRId64 " %.*s\n", m->partition, m->offset, n, (const char *)m->payload);
 }
 
+static void throttled(rd_kafka_t *rk, const char *broker, int32_t id, int ms, void *opaque)
+{
+    (void)rk;
+    (void)broker;
+    (void)id;
+    (void)opaque;
+    if (ms <= 0)
+        return;
+    atomic_fetch_add(&throttles, 1);
+    unsigned long long most = atomic_load(&throttled_ms);
+    while (most < (unsigned long long)ms &&
+           !atomic_compare_exchange_weak(&throttled_ms, &most, (unsigned long long)ms)) {
+    }
+}
+
 static void *produce(void *arg)
 {
     struct producer *p = arg;
@@ -97,7 +117,14 @@ static void *produce(void *arg)
     set(conf, "topic.metadata.refresh.interval.ms", "1000");
     set(conf, "queue.buffering.max.messages", "20000");
     set(conf, "log_level", "2");
+    for (int i = 0; i < opt.prop_count; i++) {
+        char name[128];
+        const char *eq = strchr(opt.props[i], '=');
+        snprintf(name, sizeof name, "%.*s", eq ? (int)(eq - opt.props[i]) : 0, opt.props[i]);
+        set(conf, name, eq ? eq + 1 : "");
+    }
     rd_kafka_conf_set_dr_msg_cb(conf, delivered);
+    rd_kafka_conf_set_throttle_cb(conf, throttled);
     rd_kafka_conf_set_opaque(conf, p);
     rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof err);
     if (!rk)
@@ -178,6 +205,14 @@ static void *consume(void *arg)
     return NULL;
 }
 
+static void print_counts(const char *before)
+{
+    printf("%ssent %llu acked %llu failed %llu consumed %llu throttles %llu throttled_ms %llu\n", before,
+           atomic_load(&sent), atomic_load(&acked), atomic_load(&failed), atomic_load(&consumed),
+           atomic_load(&throttles), atomic_load(&throttled_ms));
+    fflush(stdout);
+}
+
 /* Reads commands and prints counts until "quit". */
 static void command_loop(void)
 {
@@ -192,16 +227,15 @@ static void command_loop(void)
                 atomic_store(&stop_sending, true);
             }
         }
-        printf("sent %llu acked %llu failed %llu consumed %llu\n", atomic_load(&sent), atomic_load(&acked),
-               atomic_load(&failed), atomic_load(&consumed));
-        fflush(stdout);
+        print_counts("");
     }
 }
 
 int main(int argc, char **argv)
 {
-    if (argc != 8) {
-        fprintf(stderr, "usage: fault_load BOOTSTRAP TOPIC PARTITIONS PRODUCERS VALUE_BYTES RATE FOLDER\n");
+    if (argc < 8) {
+        fprintf(stderr, "usage: fault_load BOOTSTRAP TOPIC PARTITIONS PRODUCERS VALUE_BYTES RATE FOLDER "
+                        "[NAME=VALUE]...\n");
         return 2;
     }
     opt.bootstrap = argv[1];
@@ -211,6 +245,8 @@ int main(int argc, char **argv)
     opt.value_bytes = atoi(argv[5]);
     opt.rate = atoi(argv[6]);
     opt.folder = argv[7];
+    opt.props = argv + 8;
+    opt.prop_count = argc - 8;
     setvbuf(stdin, NULL, _IONBF, 0);
     struct producer *p = calloc((size_t)opt.producers, sizeof *p);
     pthread_t consumer;
@@ -225,8 +261,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < opt.producers; i++)
         pthread_join(p[i].thread, NULL);
     pthread_join(consumer, NULL);
-    printf("end sent %llu acked %llu failed %llu consumed %llu\n", atomic_load(&sent), atomic_load(&acked),
-           atomic_load(&failed), atomic_load(&consumed));
+    print_counts("end ");
     free(p);
     return 0;
 }

@@ -4,6 +4,7 @@ if(RDKAFKA_FOUND)
   add_executable(fault_load ${CMAKE_CURRENT_LIST_DIR}/load.c)
   target_link_libraries(fault_load PRIVATE PkgConfig::RDKAFKA Threads::Threads)
 endif()
+add_executable(fault_check ${CMAKE_CURRENT_LIST_DIR}/check.c)
 add_test(NAME fault.kill COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/kill.py)
 set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 900 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

@@ -56,6 +56,7 @@ struct floe_request {
     /* answer */
     const void *response; /* body; null with no_response or close */
     bool no_response, close;
+    uint32_t mute_ms; /* after the answer nothing more is read of the connection for so long (KIP-219) */
     /* Bytes that the answer keeps in memory until it is written, taken from that budget by the handler; given
      * back on the network thread. */
     size_t held;

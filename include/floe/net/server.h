@@ -10,7 +10,9 @@
  * finish the frame it has begun, so that partial frames never block each other for ever.
  *  3. A connection has at most `pipeline_max` requests inside and is not read while a megabyte of answers
  * waits to be written.
- *  4. A malformed or unserved request closes its connection with one log line naming peer, API and reason; no
+ *  4. A connection whose request asks for it (mute_ms) gets its answer and is then not read for so long;
+ * other brokers' are.
+ *  5. A malformed or unserved request closes its connection with one log line naming peer, API and reason; no
  *     other connection notices.
  */
 #ifndef FLOE_NET_SERVER_H
@@ -53,7 +55,7 @@ void floe_server_close(struct floe_server *s, void (*closed)(void *user), void *
 void floe_server_destroy(struct floe_server **s); /* after `closed` */
 
 struct floe_server_stats {
-    _Atomic uint64_t connections, accepted, requests, bytes_in, bytes_out, refused, paused;
+    _Atomic uint64_t connections, accepted, requests, bytes_in, bytes_out, refused, paused, muted;
 };
 const struct floe_server_stats *floe_server_stats(const struct floe_server *s);
 

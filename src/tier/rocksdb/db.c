@@ -18,6 +18,7 @@
 #define KEY_N 9 /* 'e', then the sequence number big-endian */
 #define HEAD_KEY "d"
 #define BATCH_KEEP (2u << 20) /* a write batch that grew past this is not kept for reuse */
+#define HEADERS_ONLY 5        /* of RocksDB's log levels */
 #define DROPS_MAX 4096        /* ranges gathered in one group */
 #define RECLAIM_FILES_MAX 64  /* files deleted in one go */
 
@@ -64,6 +65,15 @@ static enum floe_err status(struct floe_error *err, char *text, const char *what
     return code;
 }
 
+/* RocksDB's own log gets nothing but the options at an open, which stay in its buffer. Debian's build keeps
+ * assertions, and one of them ends the process when a line follows one that the disk refused. Errors come
+ * back as texts in any case. */
+static void no_log(rocksdb_options_t *o)
+{
+    rocksdb_options_set_info_log_level(o, HEADERS_ONLY);
+    rocksdb_options_set_keep_log_file_num(o, 1);
+}
+
 static rocksdb_options_t *make_options(struct floe_tier_db *d, size_t memory_bytes, struct floe_error *err)
 {
     size_t cache = memory_bytes / 8;
@@ -103,9 +113,7 @@ static rocksdb_options_t *make_options(struct floe_tier_db *d, size_t memory_byt
     rocksdb_options_set_stats_dump_period_sec(base, 0);
     rocksdb_options_set_stats_persist_period_sec(base, 0);
     rocksdb_options_set_max_manifest_file_size(base, 4 << 20);
-    rocksdb_options_set_keep_log_file_num(base, 1);
-    rocksdb_options_set_max_log_file_size(base, 1 << 20);
-    rocksdb_options_set_info_log_level(base, 3); /* errors */
+    no_log(base);
     /* What the C API has no setter for: a close keeps the write-ahead log as it is (what was not in it is
      * worth nothing after a close); an open does not rewrite what it recovered; with three memtables full
      * writes go on at full speed, not at 16 MB/s (the fourth stops them); an idle tier takes no megabytes of
@@ -179,6 +187,7 @@ void floe_tier_db_erase(const char *path)
 {
     rocksdb_options_t *o = rocksdb_options_create();
     char *text = NULL;
+    no_log(o);
     rocksdb_destroy_db(o, path, &text);
     if (text)
         rocksdb_free(text); /* the open that follows says what is wrong */

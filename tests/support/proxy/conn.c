@@ -19,7 +19,7 @@
 struct side {
     int fd;
     char *buf;
-    size_t at, n;
+    size_t at, n, step; /* step: read at most so much at once; 0: what there is */
 };
 struct body {
     bool chunked, until_close;
@@ -45,6 +45,12 @@ void proxy_set_target(const char *host, const char *port)
     snprintf(target_port, sizeof target_port, "%s", port);
 }
 
+static void nap_ms(uint64_t ms)
+{
+    struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+}
+
 static int dial(void)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
@@ -66,7 +72,7 @@ static int dial(void)
 
 static bool fill(struct side *s)
 {
-    ssize_t r = recv(s->fd, s->buf, CHUNK, 0);
+    ssize_t r = recv(s->fd, s->buf, s->step && s->step < CHUNK ? s->step : CHUNK, 0);
     s->at = 0;
     s->n = r > 0 ? (size_t)r : 0;
     return r > 0;
@@ -185,17 +191,27 @@ struct sink {
     uint64_t max;
     const struct proxy_request *r;
     bool up;
+    uint64_t per_s;   /* at most so many bytes a second; 0: as they come */
+    uint64_t corrupt; /* this byte (from 1) is changed; 0: none */
 };
 
 /* False: broken, or cut. */
 static bool copy_body(struct side *from, struct sink to, struct body *b)
 {
     bool end = body_empty(b);
+    uint64_t gone = 0;
     while (!end) {
+        if (to.per_s) /* in steps of a tenth of a second */
+            from->step = to.per_s / 10 + 1;
         if (from->at == from->n && !fill(from))
             return b->until_close;
         size_t k = body_bytes(b, from->buf + from->at, from->n - from->at, &end);
         size_t out = k < to.max ? k : (size_t)to.max;
+        if (to.corrupt && gone < to.corrupt && to.corrupt <= gone + out)
+            from->buf[from->at + (to.corrupt - gone - 1)] ^= 0x40;
+        gone += out;
+        if (to.per_s)
+            nap_ms(out * 1000 / to.per_s);
         if (to.r)
             proxy_bytes(to.r, to.up ? out : 0, to.up ? 0 : out);
         if (to.fd >= 0 && !send_all(to.fd, from->buf + from->at, out))
@@ -216,14 +232,8 @@ struct exchange {
     struct proxy_request r;
 };
 
-static void nap_ms(uint64_t ms)
-{
-    struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&t, NULL);
-}
-
 /* Sends the request on, over a fresh connection where the kept one has gone, and reads the answer's head. */
-static bool forward(struct exchange *x)
+static bool forward(struct exchange *x, const struct proxy_verdict *v)
 {
     bool kept = x->server.fd >= 0;
     struct pollfd idle = {.fd = x->server.fd, .events = POLLIN};
@@ -238,8 +248,13 @@ static bool forward(struct exchange *x)
     if (x->server.fd < 0)
         return false;
     /* A server may answer before it has read the body: the answer is looked for in any case. */
-    if (send_all(x->server.fd, x->in.head, x->in.n))
-        (void)copy_body(&x->client, (struct sink){x->server.fd, UINT64_MAX, &x->r, true}, &x->in.body);
+    struct sink up = {.fd = x->server.fd, .max = UINT64_MAX, .r = &x->r, .up = true};
+    up.max = v->action == PROXY_CUT_UP ? v->arg : UINT64_MAX;
+    up.per_s = v->action == PROXY_TRICKLE ? v->arg : 0;
+    bool whole = send_all(x->server.fd, x->in.head, x->in.n) && copy_body(&x->client, up, &x->in.body);
+    x->client.step = 0;
+    if (!whole && v->action == PROXY_CUT_UP)
+        return false;
     do {
         if (!read_head(&x->server, &x->out))
             return false;
@@ -286,10 +301,13 @@ static bool relay(struct exchange *x, const struct proxy_verdict *v)
         break;
     }
     proxy_answered(&x->r, x->out.status);
-    uint64_t max = v->action == PROXY_CUT ? v->arg : UINT64_MAX;
-    return send_all(x->client.fd, x->out.head, x->out.n) &&
-           copy_body(&x->server, (struct sink){x->client.fd, max, &x->r, false}, &x->out.body) &&
-           !x->out.close && !x->out.body.until_close;
+    struct sink down = {.fd = x->client.fd, .max = UINT64_MAX, .r = &x->r};
+    down.max = v->action == PROXY_CUT ? v->arg : UINT64_MAX;
+    down.per_s = v->action == PROXY_TRICKLE ? v->arg : 0;
+    down.corrupt = v->action == PROXY_CORRUPT ? v->arg + 1 : 0;
+    bool ok = send_all(x->client.fd, x->out.head, x->out.n) && copy_body(&x->server, down, &x->out.body);
+    x->server.step = 0;
+    return ok && !x->out.close && !x->out.body.until_close;
 }
 
 /* One request and its answer; false when the connection is to end. */
@@ -312,7 +330,7 @@ static bool exchange(struct exchange *x)
         go_on = say(x, (int)v.arg);
     }
     if (ask) {
-        bool answered = forward(x);
+        bool answered = forward(x, &v);
         go_on = answered && relay(x, &v);
         if ((!answered || x->out.close || !go_on) && x->server.fd >= 0) {
             close(x->server.fd);

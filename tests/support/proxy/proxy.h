@@ -16,10 +16,12 @@
  * it again quit ACTION: pass (count only; shields from later rules), hold (before it goes to the server),
  * hold-answer (the server has applied it), delay MS, drop (close, nothing sent), drop-answer (applied, then
  * the connection is closed), swallow (applied, never answered), status CODE (answered by the proxy),
- * apply-status CODE (applied, but CODE is answered), cut BYTES (so much of the answer's body, then close).
+ * apply-status CODE (applied, but CODE is answered), cut BYTES (so much of the answer's body, then close),
+ * cut-up BYTES (so much of the request's body reaches the server, then both connections are closed), trickle
+ * BYTES (a second, both ways), corrupt OFFSET (a byte of the answer's body is another one).
  * FIELD: method=PUT (GET, HEAD, DELETE, LIST, DELETES), class=chain, key=TEXT (anywhere in the path), skip=N
- * (lets N matches pass first), times=N (then hits so often; 0: for ever). Classes: chain, table, history,
- * cluster, probe, other: by the key's component of that name.
+ * (lets N matches pass first), times=N (then hits so often; 0: for ever), chance=PERCENT (of what matches).
+ * Classes: chain, table, history, cluster, probe, other: by the key's component of that name.
  */
 #ifndef FLOE_TESTS_PROXY_H
 #define FLOE_TESTS_PROXY_H
@@ -42,7 +44,10 @@ enum proxy_action {
     PROXY_SWALLOW,
     PROXY_STATUS,
     PROXY_APPLY_STATUS,
-    PROXY_CUT
+    PROXY_CUT,
+    PROXY_CUT_UP,
+    PROXY_TRICKLE,
+    PROXY_CORRUPT
 };
 enum proxy_class {
     CLASS_CHAIN,

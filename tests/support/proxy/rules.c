@@ -14,6 +14,7 @@ struct rule {
     int method, cls; /* -1: any */
     char key[256];
     uint64_t skip, times;
+    unsigned chance;
     bool endless;
 };
 struct held {
@@ -31,12 +32,14 @@ static pthread_cond_t released = PTHREAD_COND_INITIALIZER;
 static struct rule rules[RULES_MAX];
 static size_t rule_count;
 static struct held *held;
+static unsigned dice = 1; /* of `chance`, under the lock */
 static struct counter counters[METHODS][CLASSES];
 
 static const char *const method_names[METHODS] = {"GET", "PUT", "HEAD", "DELETE", "LIST", "DELETES", "OTHER"};
 static const char *const class_names[CLASSES] = {"chain", "table", "history", "cluster", "probe", "other"};
 static const char *const action_names[] = {"pass",        "hold",    "hold-answer", "delay",        "drop",
-                                           "drop-answer", "swallow", "status",      "apply-status", "cut"};
+                                           "drop-answer", "swallow", "status",      "apply-status", "cut",
+                                           "cut-up",      "trickle", "corrupt"};
 #define ACTIONS (sizeof action_names / sizeof *action_names)
 
 static int find(const char *const *names, size_t n, const char *s)
@@ -96,6 +99,8 @@ struct proxy_verdict proxy_begin(const struct proxy_request *r)
     for (size_t i = 0; i < rule_count; i++) {
         struct rule *u = &rules[i];
         if (!matches(u, r) || (!u->endless && u->times == 0))
+            continue;
+        if (u->chance < 100 && (unsigned)(rand_r(&dice) % 100) >= u->chance)
             continue;
         if (u->skip > 0) {
             u->skip--;
@@ -180,7 +185,7 @@ static void reset(void)
 
 static const char *add_rule(char **save)
 {
-    struct rule u = {.method = -1, .cls = -1, .endless = true};
+    struct rule u = {.method = -1, .cls = -1, .endless = true, .chance = 100};
     char *name = strtok_r(NULL, " ", save), *action = strtok_r(NULL, " ", save);
     if (!name || !action || strlen(name) >= sizeof u.name)
         return "rule NAME ACTION [FIELD]...";
@@ -189,7 +194,7 @@ static const char *add_rule(char **save)
         return a < 0 ? "unknown action" : "too many rules";
     u.action = (enum proxy_action)a;
     memcpy(u.name, name, strlen(name) + 1);
-    if (a == PROXY_DELAY || a == PROXY_STATUS || a == PROXY_APPLY_STATUS || a == PROXY_CUT) {
+    if (a == PROXY_DELAY || a == PROXY_STATUS || a >= PROXY_APPLY_STATUS) {
         char *arg = strtok_r(NULL, " ", save);
         if (!arg)
             return "this action takes a number";
@@ -206,6 +211,10 @@ static const char *add_rule(char **save)
         }
         if (strncmp(f, "skip=", 5) == 0) {
             u.skip = strtoull(f + 5, NULL, 10);
+            continue;
+        }
+        if (strncmp(f, "chance=", 7) == 0) {
+            u.chance = (unsigned)strtoul(f + 7, NULL, 10);
             continue;
         }
         if (strncmp(f, "times=", 6) == 0) {
