@@ -90,8 +90,11 @@ static void produce_free(struct produce *p)
 
 void api_produce_fini(struct floe_api *api)
 {
-    for (struct floe_list *l; (l = floe_list_pop_front(&api->produces));)
-        free(FLOE_LIST_ENTRY(l, struct produce, link));
+    for (struct floe_list *l; (l = floe_list_pop_front(&api->produces));) {
+        struct produce *p = FLOE_LIST_ENTRY(l, struct produce, link);
+        floe_log_wait_cancel(&p->room);
+        free(p);
+    }
 }
 
 /* KIP-951: who leads, where this broker does not. */

@@ -7,4 +7,7 @@ endif()
 add_executable(fault_check ${CMAKE_CURRENT_LIST_DIR}/check.c)
 add_test(NAME fault.kill COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/kill.py)
+add_test(NAME fault.trouble COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/trouble.py)
+set_tests_properties(fault.trouble PROPERTIES LABELS fault TIMEOUT 600 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 900 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

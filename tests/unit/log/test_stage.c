@@ -170,6 +170,106 @@ static void a_full_tier_pushes_back(void **state)
     assert_in_range(refused, 100, 250);
 }
 
+/* Nobody is slowed down below a half; then ever more, but for two seconds at most; without need no more. */
+static void a_tier_that_fills_up_slows_senders_down(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(7);
+    struct rig_config cfg = {.tier = true, .disk = floe_sim_disk_create(w->sim), .tier_limit = 1000000};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[90];
+    uint64_t longest = 0;
+    rig_open(r);
+    rig_new(r, tp);
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    for (int i = 0; i < 90; i++) {
+        bool half = r->tier->bytes > r->tier->limit / 2;
+        uint64_t now = floe_loop_now_us(floe_sim_node_loop(r->node));
+        op[i] = rig_append_full(r, tp, 1, "v", -1, -1, -1, 1, 10000);
+        assert_int_equal(op[i]->refused, FLOE_OK);
+        assert_int_equal(op[i]->a.paced_us > now, half);
+        uint64_t wait = half ? op[i]->a.paced_us - now : 0;
+        assert_true(wait <= 2000000);
+        longest = FLOE_MAX(longest, wait);
+        rig_run(w, 20000);
+        assert_true(op[i]->done);
+    }
+    assert_true(longest > 1000000);
+    assert_int_equal(r->note.code, FLOE_EAGAIN);
+    floe_sim_bucket_heal(w->bucket);
+    rig_run(w, 12000000);
+    assert_int_equal(rig_hw(r, tp), 90);
+    struct rig_op *last = rig_append(r, tp, 1, "after");
+    assert_int_equal(last->a.paced_us, 0);
+    assert_int_equal(r->note.code, FLOE_OK); /* and that is told */
+    rig_await(last);
+    rig_op_free(last);
+    for (int i = 0; i < 90; i++)
+        rig_op_free(op[i]);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
+struct waits {
+    struct floe_log_waiter w;
+    int *order, mine;
+};
+static void had_room(struct floe_log_waiter *w)
+{
+    struct waits *x = w->user;
+    x->mine = ++*x->order;
+}
+
+/* What is pushed back gets room in the order of waiting, and nobody passes. */
+static void who_waits_for_room_gets_it_in_turn(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(8);
+    struct rig_config cfg = {.pending = 1u << 20, .segment_bytes = 50000};
+    struct rig *r = rig_create(w, &cfg);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_op *op[200];
+    int n = 0, order = 0;
+    rig_open(r);
+    rig_new(r, tp);
+    r->alive = false;
+    do
+        op[n] = rig_append_full(r, tp, -1, "v", -1, -1, -1, 1, 10000);
+    while (op[n]->refused == FLOE_OK && ++n < 200);
+    assert_in_range(n, 50, 100);
+    rig_op_free(op[n]);
+    struct waits x[3];
+    for (int i = 0; i < 3; i++) {
+        x[i] = (struct waits){.w = {.fn = had_room, .user = &x[i]}, .order = &order};
+        floe_list_init(&x[i].w.link);
+        floe_log_wait_room(r->log, 10000, &x[i].w);
+    }
+    floe_log_wait_cancel(&x[1].w);
+    struct rig_op *small = rig_append(r, tp, -1, "small");
+    assert_int_equal(small->refused, FLOE_EAGAIN); /* it would fit, but others wait */
+    rig_op_free(small);
+    rig_run(w, 1000000);
+    assert_int_equal(order, 0);
+    r->alive = true;
+    floe_log_session_alive(r->log, true);
+    rig_run(w, 5000000);
+    assert_int_equal(x[0].mine, 1);
+    assert_int_equal(x[1].mine, 0);
+    assert_int_equal(x[2].mine, 2);
+    small = rig_append(r, tp, -1, "small");
+    assert_int_equal(small->refused, FLOE_OK);
+    rig_await(small);
+    rig_op_free(small);
+    for (int i = 0; i < n; i++) {
+        rig_await(op[i]);
+        rig_op_free(op[i]);
+    }
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void a_tier_that_loses_a_batch_ends_the_session(void **state)
 {
     (void)state;
@@ -318,6 +418,8 @@ int main(void)
         cmocka_unit_test(what_the_tier_has_not_written_yet_stays_pending),
         cmocka_unit_test(batches_spill_to_the_tier_and_come_back),
         cmocka_unit_test(a_full_tier_pushes_back),
+        cmocka_unit_test(a_tier_that_fills_up_slows_senders_down),
+        cmocka_unit_test(who_waits_for_room_gets_it_in_turn),
         cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
         cmocka_unit_test(a_session_that_ends_while_spilled_frees_everything),
         cmocka_unit_test(what_a_stall_put_in_the_tier_leaves_it),

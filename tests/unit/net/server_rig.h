@@ -21,13 +21,15 @@
 
 #define HELD_MAX 4096
 #define BIG (5 << 18)
+#define MUTE_MS 300
 #define BIG_NAME 32000
 
 static const struct floe_version_range served[] = {
     {0, 0, 13, false}, {3, 0, 13, false}, {18, 0, 4, false}, {20000, 0, 0, true}};
 
 /* The fake service. A Metadata request's first topic says what to do: "hold", "next" (lets the next one
- * start, and is held), "big" (an answer of BIG bytes), "close", else it is answered at once. */
+ * start, and is held), "big" (an answer of BIG bytes), "mute" (MUTE_MS), "close", else it is answered at
+ * once. */
 struct rig {
     struct floe_loop_uv *uv;
     struct floe_loop *core;
@@ -65,6 +67,8 @@ static inline void answer(struct floe_request *rq)
             floe_budget_force(&the->answers, 100);
             rq->held = 100;
             rq->held_budget = &the->answers;
+        } else if (in->Topics_n > 0 && floe_kstr_is(in->Topics[0].Name, "mute")) {
+            rq->mute_ms = MUTE_MS;
         }
         rq->response = rs;
     } else if (rq->head.api_key == 0) {

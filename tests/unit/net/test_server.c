@@ -142,6 +142,58 @@ static void test_peer_listener(void **state)
     rig_end(&r);
 }
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void test_mute(void **state)
+{
+    struct rig r;
+    struct floe_writer w;
+    struct floe_kafka_PeerHeartbeatRequest rq;
+    struct floe_error err;
+    (void)state;
+    rig_start(&r, 1 << 20, 1 << 20);
+    r.listen[0].for_peers = true;
+    rig_open(&r);
+    int fd = dial(r.listen[0].port);
+    double from = seconds();
+    send_metadata(fd, 1, "mute");
+    assert_int_equal(next_answer(fd, NULL), 1); /* the answer itself does not wait */
+    assert_true(seconds() - from < MUTE_MS / 2000.0);
+    send_metadata(fd, 2, "x");
+    expect_service(&r);
+    assert_true(seconds() - from < MUTE_MS / 1000.0); /* or this shows nothing */
+    assert_int_equal(recv(fd, &(char){0}, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(next_answer(fd, NULL), 2);
+    assert_true(seconds() - from >= MUTE_MS / 1000.0);
+    /* Closed while muted. */
+    send_metadata(fd, 3, "mute");
+    assert_int_equal(next_answer(fd, NULL), 3);
+    close(fd);
+    /* A connection of another broker goes on. */
+    fd = dial(r.listen[0].port);
+    floe_kafka_defaults(&floe_kafka_PeerHeartbeatRequest_desc, &rq);
+    floe_writer_init(&w, 1 << 20);
+    assert_int_equal(
+        floe_kafka_request_frame(floe_kafka_api_find(20000), 0, 4, floe_kstr("b"), &rq, &w, &err), FLOE_OK);
+    put(fd, w.p, w.n);
+    floe_writer_fini(&w);
+    assert_int_equal(next_answer(fd, NULL), 4);
+    from = seconds();
+    send_metadata(fd, 5, "mute");
+    send_metadata(fd, 6, "mute");
+    send_metadata(fd, 7, "x");
+    for (int32_t i = 5; i <= 7; i++)
+        assert_int_equal(next_answer(fd, NULL), i);
+    assert_true(seconds() - from < MUTE_MS / 1000.0);
+    close(fd);
+    rig_end(&r);
+}
+
 static void test_client_gone(void **state)
 {
     struct rig r;
@@ -305,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_peer_listener),
+        cmocka_unit_test(test_mute),
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_close_with_open_connections),
         cmocka_unit_test(test_limits),
