@@ -79,6 +79,7 @@ struct floe_node_info {
     char peer_addr[FLOE_PEER_ADDR_MAX]; /* where other brokers call it */
     char rack[FLOE_RACK_MAX];
     uint32_t lease_ms;
+    bool draining;      /* it hands its partitions over, and ends */
     uint64_t committed; /* as of its last renewal: keys below are committed */
     uint64_t floor;     /* the durable floor as of then: below it keys may be gone, and none is needed */
     uint64_t end;       /* sealed, ended: key of the seal */
@@ -112,6 +113,13 @@ struct floe_lease_hooks {
     void (*note)(void *user, enum floe_log_level level, const char *msg);
     /* The durable floor of this session's chain, for its renewals. May be null: 0. */
     uint64_t (*floor)(void *user, const struct floe_session_name *s);
+    /* Planned moves; all null: this broker moves nothing away. `checkpoint_now`: a checkpoint of the
+     * partition is put at once, at the key that is returned or a later one, and published
+     * (floe_lease_checkpointed). `stop`: no more appends, a flush; answered with floe_lease_stopped, then
+     * comes drop or resume. */
+    uint64_t (*checkpoint_now)(void *user, const struct floe_tp *tp);
+    void (*stop)(void *user, const struct floe_tp *tp);
+    void (*resume)(void *user, const struct floe_tp *tp);
 };
 
 struct floe_lease_config {
@@ -163,6 +171,21 @@ void floe_lease_adopted(struct floe_lease *l, const struct floe_tp *tp, int32_t 
  */
 void floe_lease_checkpointed(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch,
                              const struct floe_checkpoint_ref *ref);
+
+/* Answer to hooks.stop: nothing of the partition is pending, and this session's keys from `end` on carry no
+ * batch of it. */
+void floe_lease_stopped(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch, uint64_t end);
+/* Scale-in: this broker's partitions are handed over to those whom placement names without it. `done` runs
+ * when none is left, when there is nobody to take them, or after `limit_us`. Before floe_lease_end. */
+void floe_lease_drain(struct floe_lease *l, uint64_t limit_us, void (*done)(void *user), void *user);
+
+struct floe_lease_stats {
+    uint64_t moved, kept;      /* partitions that were handed over; that could not be, and were served on */
+    uint64_t taken;            /* from sessions that had ended */
+    uint64_t stop_us_max;      /* the longest time that appends of a handed over partition had stopped here */
+    uint32_t moving, draining; /* on their way now; 1 while draining */
+};
+void floe_lease_get_stats(const struct floe_lease *l, struct floe_lease_stats *out);
 
 /* The cached lease of a partition; false when no lease is known. */
 bool floe_lease_lookup(struct floe_lease *l, const struct floe_tp *tp, struct floe_lease_entry *out);

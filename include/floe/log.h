@@ -69,6 +69,10 @@ struct floe_log_hooks {
     bool (*lease)(void *user, const struct floe_tp *tp, struct floe_lease_entry *out);
     bool (*node)(void *user, int32_t node, struct floe_node_info *out);
 
+    /* The partition is stopped (floe_log_stop), and nothing of it is pending: this session's keys from `end`
+     * on carry no batch of it. Null: nothing is handed over. */
+    void (*stopped)(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t end);
+
     /* Re-append of what acks=1 left in the tier (design.md "Commit"). Without `reappend_producer_id` it does
      * not run and the entries stay. */
 
@@ -135,8 +139,23 @@ uint64_t floe_log_committed(const struct floe_log *log);
 void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n);
 void floe_log_drop(struct floe_log *log, const struct floe_tp *tp);
 
+/* Hand-over to another session. First a checkpoint is put as soon as can be: once one of this session's is
+ * published at the returned key or a later one, a rebuild reads little. (UINT64_MAX: it is not served.) */
+uint64_t floe_log_checkpoint_now(struct floe_log *log, const struct floe_tp *tp);
+/* Appends are refused with FLOE_EAGAIN from now on, what is pending is flushed, without waiting for a token;
+ * hooks.stopped runs when every segment that carries the partition is committed. Then floe_log_drop, or
+ * floe_log_resume where the lease certainly stayed. */
+void floe_log_stop(struct floe_log *log, const struct floe_tp *tp);
+void floe_log_resume(struct floe_log *log, const struct floe_tp *tp);
+
 struct floe_partition; /* borrowed handle; look it up again in each turn of the loop */
-enum floe_partition_state { FLOE_PARTITION_ABSENT, FLOE_PARTITION_REBUILDING, FLOE_PARTITION_SERVING };
+/* HANDING: as SERVING, but appends wait, and what is latest is not told. */
+enum floe_partition_state {
+    FLOE_PARTITION_ABSENT,
+    FLOE_PARTITION_REBUILDING,
+    FLOE_PARTITION_SERVING,
+    FLOE_PARTITION_HANDING
+};
 enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_tp *tp,
                                         struct floe_partition **out);
 int32_t floe_partition_epoch(const struct floe_partition *p);
@@ -148,7 +167,7 @@ int64_t floe_partition_next_offset(const struct floe_partition *p);
 /* End offset of the greatest epoch <= `epoch` (OffsetForLeaderEpoch, KIP-101): returns that epoch, or -1.
  * Committed data only. */
 int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);
-/* Calls fn (once, later, on the loop) when the partition leaves FLOE_PARTITION_REBUILDING or is dropped.
+/* Calls fn (once, later, on the loop) when the partition leaves REBUILDING or HANDING, or is dropped.
  * Waiter is embedded in the caller's struct. */
 struct floe_log_waiter {
     struct floe_list link;

@@ -102,8 +102,9 @@ bool api_rack_send(struct floe_api *api, const struct floe_client *client, const
  * memory is out. */
 int32_t *api_replicas(struct floe_request *rq, const struct floe_tp *tp, int32_t leader, int32_t *n);
 
-/* Can the partition be used here? */
-enum api_place { API_SERVING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };
+/* Can the partition be used here? HANDING: it is on its way to another broker; what is committed is read here
+ * until it is there, everything else waits. */
+enum api_place { API_SERVING, API_HANDING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };
 enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,
                          struct floe_partition **p);
 

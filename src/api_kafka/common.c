@@ -160,6 +160,8 @@ enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const
     switch (floe_log_find(api->cfg.log, tp, p)) {
     case FLOE_PARTITION_SERVING:
         return API_SERVING;
+    case FLOE_PARTITION_HANDING:
+        return API_HANDING;
     case FLOE_PARTITION_REBUILDING:
         return API_WAIT;
     case FLOE_PARTITION_ABSENT:

@@ -23,6 +23,7 @@ static void serve(struct floe_request *rq,
         out->ErrorCode = FLOE_KERR_LEADER_NOT_AVAILABLE;
         return;
     case API_SERVING:
+    case API_HANDING:
         break;
     }
     out->ErrorCode = api_epoch_error(floe_partition_epoch(p), in->CurrentLeaderEpoch);

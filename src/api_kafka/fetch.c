@@ -215,6 +215,7 @@ static bool locate(struct item *it)
     case API_WAIT:
         return false; /* empty so far */
     case API_SERVING:
+    case API_HANDING:
         it->view = false;
         return epochs_fit(it, p) && !sent_away(it, p);
     }

@@ -130,6 +130,7 @@ static void pump(struct lookup *l)
             finish(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
             break;
         case API_WAIT:
+        case API_HANDING: /* what is latest the next holder may know */
             if (late || l->rq->client->gone)
                 finish(it, FLOE_KERR_LEADER_NOT_AVAILABLE);
             else

@@ -261,6 +261,7 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
         finish(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, NULL);
         return FLOE_OK;
     case API_WAIT:
+    case API_HANDING:
         return FLOE_EAGAIN;
     case API_SERVING:
         break;

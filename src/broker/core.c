@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define DRAIN_LIMIT_US 15000000u /* of the 25 s that an end may take */
+
 /* ---- lease → log ---- */
 
 static void session_open(void *user, const struct floe_session_name *s)
@@ -65,6 +67,24 @@ static uint64_t own_floor(void *user, const struct floe_session_name *s)
 {
     struct floe_core *c = user;
     return floe_retain_floor(c->retain, s);
+}
+
+static uint64_t checkpoint_now(void *user, const struct floe_tp *tp)
+{
+    struct floe_core *c = user;
+    return floe_log_checkpoint_now(c->log, tp);
+}
+
+static void stop(void *user, const struct floe_tp *tp)
+{
+    struct floe_core *c = user;
+    floe_log_stop(c->log, tp);
+}
+
+static void resume(void *user, const struct floe_tp *tp)
+{
+    struct floe_core *c = user;
+    floe_log_resume(c->log, tp);
 }
 
 static void changed(void *user)
@@ -147,6 +167,12 @@ static void checkpointed(void *user, const struct floe_tp *tp, int32_t epoch,
 {
     struct floe_core *c = user;
     floe_lease_checkpointed(c->lease, tp, epoch, ref);
+}
+
+static void stopped(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t end)
+{
+    struct floe_core *c = user;
+    floe_lease_stopped(c->lease, tp, epoch, end);
 }
 
 static void session_lost(void *user, const char *why)
@@ -319,6 +345,9 @@ static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
                   .next_key = next_key,
                   .committed = committed,
                   .changed = changed,
+                  .checkpoint_now = checkpoint_now,
+                  .stop = stop,
+                  .resume = resume,
                   .note = lease_note,
                   .floor = own_floor,
                   .fatal = fatal},
@@ -347,6 +376,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
                   .recheck = recheck,
                   .checkpointed = checkpointed,
                   .session_lost = session_lost,
+                  .stopped = stopped,
                   .fatal = fatal,
                   .note = log_note,
                   .topic_name = topic_name,
@@ -450,11 +480,17 @@ static void log_ended(void *user, const struct floe_error *err, uint64_t end)
         floe_lease_end(c->lease, end, c->ended, c->ended_user);
 }
 
+static void drained(void *user)
+{
+    struct floe_core *c = user;
+    floe_log_session_end(c->log, log_ended, c);
+}
+
 void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct floe_error *err), void *user)
 {
     c->ended = done;
     c->ended_user = user;
-    floe_log_session_end(c->log, log_ended, c);
+    floe_lease_drain(c->lease, DRAIN_LIMIT_US, drained, c);
 }
 
 void floe_core_destroy(struct floe_core **cp)

@@ -45,7 +45,7 @@ enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_co
 /* `started` runs when requests can be served, or with why they cannot. */
 void floe_core_start(struct floe_core *c, void (*started)(void *user, const struct floe_error *err),
                      void *user);
-/* Clean end: flush, checkpoints, own seal, session ended. */
+/* Clean end: partitions are handed over to the others, then flush, checkpoints, own seal, session ended. */
 void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct floe_error *err), void *user);
 /* After the drivers were closed, or forgot this node (simulated kill): they call back no more. Requests that
  * are not answered stay the caller's. */

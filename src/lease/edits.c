@@ -34,6 +34,29 @@ static void create(struct floe_lease *l, struct lease_edit *e, struct lease_doc 
     e->changed = true;
 }
 
+/* The last holder's span ends at `end`, `next`'s session has the lease with the next leader epoch. False when
+ * memory is out. */
+static bool pass_on(struct lease_doc *doc, struct lease_entry *at, uint64_t end, const struct floe_span *next)
+{
+    uint32_t n = at->e.span_count;
+    struct floe_span *spans = floe_arena_calloc(&doc->arena, n + 1, sizeof *spans);
+    if (spans == NULL)
+        return false;
+    memcpy(spans, at->e.spans, n * sizeof *spans);
+    if (spans[n - 1].first < end)
+        spans[n - 1].end = end;
+    else
+        n--; /* nothing was written in it */
+    at->e.holder = next->session;
+    at->e.epoch++;
+    spans[n] = *next;
+    spans[n].end = FLOE_SPAN_OPEN;
+    spans[n++].epoch = at->e.epoch;
+    at->e.spans = spans;
+    at->e.span_count = n;
+    return true;
+}
+
 static void take(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc, struct lease_entry *at)
 {
     if (at == NULL) {
@@ -50,34 +73,59 @@ static void take(struct floe_lease *l, struct lease_edit *e, struct lease_doc *d
         refuse(e, FLOE_ELAPSED, "the own session is not alive");
         return;
     }
-    uint32_t n = at->e.span_count;
-    if (n + 1 > LEASE_DOC_SPANS_MAX) {
+    if (at->e.span_count + 1 > LEASE_DOC_SPANS_MAX) {
         refuse(e, FLOE_ETOOLARGE, "it has too many spans without a checkpoint");
         return;
     }
-    struct floe_span *spans = floe_arena_calloc(&doc->arena, n + 1, sizeof *spans);
-    if (spans == NULL) {
+    uint64_t first = l->cfg.hooks.next_key(l->cfg.hooks.user) + (FLOE_MUTANT(SPAN_HINT_HIGH) ? 1 : 0);
+    uint64_t end = e->key - (FLOE_MUTANT(SPAN_END_EARLY) && e->key > 0 ? 1 : 0);
+    if (!pass_on(doc, at, end, &(struct floe_span){.session = e->session, .first = first})) {
         refuse(e, FLOE_ENOMEM, "out of memory");
         return;
     }
-    memcpy(spans, at->e.spans, n * sizeof *spans);
-    if (FLOE_MUTANT(SPAN_END_EARLY) && e->key > 0)
-        e->key--;
-    if (spans[n - 1].first < e->key)
-        spans[n - 1].end = e->key;
-    else
-        n--; /* nothing was written in it */
     if (FLOE_MUTANT(SPAN_DROPPED_EARLY))
-        n = 0;
-    spans[n++] = (struct floe_span){.session = e->session,
-                                    .first = l->cfg.hooks.next_key(l->cfg.hooks.user) +
-                                             (FLOE_MUTANT(SPAN_HINT_HIGH) ? 1 : 0),
-                                    .end = FLOE_SPAN_OPEN,
-                                    .epoch = e->epoch + 1};
-    at->e.spans = spans;
-    at->e.span_count = n;
-    at->e.holder = e->session;
-    at->e.epoch = e->epoch + 1;
+        (void)!lease_doc_set_spans(doc, at, &at->e.spans[at->e.span_count - 1], 1);
+    at->nonce = e->nonce;
+    e->changed = true;
+}
+
+static bool receives(const struct floe_lease *l, const struct floe_session_name *to)
+{
+    const struct lease_node *n = lease_node_find(l, to->node);
+    return n != NULL && n->present && !n->bad && n->gone == NULL && n->rec.info.state == FLOE_NODE_LIVE &&
+           floe_session_name_eq(&n->rec.info.session, to);
+}
+
+/* A move that is not wanted any more. Where a copy of it may still be on its way, the entry is written anew:
+ * that copy's condition then never holds again, and what is refused here has certainly not happened. */
+static void take_back(struct lease_edit *e, struct lease_entry *at, const char *why)
+{
+    refuse(e, FLOE_ETIMEOUT, why);
+    if (!e->unclear || at->nonce == e->nonce)
+        return;
+    at->nonce = e->nonce;
+    e->changed = true;
+}
+
+static void move(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc, struct lease_entry *at)
+{
+    if (at != NULL && floe_session_name_eq(&at->e.holder, &e->to) && at->e.epoch == e->epoch + 1)
+        return; /* an earlier copy was applied */
+    if (at == NULL || !floe_session_name_eq(&at->e.holder, &e->session) || at->e.epoch != e->epoch ||
+        !lease_own_is(l, &e->session)) {
+        refuse(e, FLOE_ENOTHOLDER, "its lease names another session or epoch");
+        return;
+    }
+    const struct floe_checkpoint_ref *c = &at->e.checkpoint;
+    bool prepared = c->present && floe_session_name_eq(&c->session, &e->session) && c->seq >= e->ref.seq;
+    if (e->cancelled || !prepared || !receives(l, &e->to)) {
+        take_back(e, at, !prepared ? "it has no checkpoint" : "nobody can take it now");
+        return;
+    }
+    if (!pass_on(doc, at, e->key, &(struct floe_span){.session = e->to, .first = e->first})) {
+        take_back(e, at, "out of memory");
+        return;
+    }
     at->nonce = e->nonce;
     e->changed = true;
 }
@@ -130,6 +178,9 @@ void lease_edit_apply(struct floe_lease *l, struct lease_edit *e, struct lease_d
         break;
     case EDIT_TAKE:
         take(l, e, doc, at);
+        break;
+    case EDIT_MOVE:
+        move(l, e, doc, at);
         break;
     case EDIT_CHECKPOINT:
         checkpoint(l, e, doc, at);

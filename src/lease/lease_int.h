@@ -18,6 +18,8 @@
 #define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
 #define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
 #define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
+#define LEASE_MOVES_MAX 256                 /* partitions handed over together, */
+#define LEASE_MOVE_SHARDS_MAX 16            /* of at most so many shards */
 #define LEASE_START_US 15000000u            /* a start that takes longer has failed */
 
 struct floe_lease;
@@ -137,6 +139,8 @@ struct lease_node {
     bool reached, noted; /* noted: that it is being fenced */
     const char *gone;    /* why it is fenced without waiting; null: it is not */
     uint64_t heard_us, refused_us, next_call_us;
+    uint64_t view, view_us; /* what it last answered: the view it places by, when; 0: it has not */
+    int64_t next_key;       /* and its chain's next unused key then; -1: it takes nothing over */
     uint32_t refusals;
     struct lease_op *call;
 };
@@ -158,6 +162,8 @@ uint64_t lease_poll_us(const struct floe_lease *l);
 void lease_peers_tick(struct floe_lease *l);
 /* Tells every live peer that these shards changed, and the catalog version. */
 void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n);
+/* One of them, at once. */
+void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard);
 
 /* ---- seal.c ------------------------------------------------------------------------------------------ */
 
@@ -183,7 +189,7 @@ void lease_seals_drop(struct floe_lease *l);
 
 /* ---- shards.c, edits.c ------------------------------------------------------------------------------- */
 
-enum lease_edit_kind { EDIT_CREATE, EDIT_TAKE, EDIT_CHECKPOINT, EDIT_REMOVE };
+enum lease_edit_kind { EDIT_CREATE, EDIT_TAKE, EDIT_MOVE, EDIT_CHECKPOINT, EDIT_REMOVE };
 struct lease_group { /* edits that are answered together */
     struct floe_list link;
     uint32_t left;
@@ -196,13 +202,16 @@ struct lease_edit {
     enum lease_edit_kind kind;
     struct floe_tp tp;
     uint64_t nonce;                   /* kept by retries */
-    struct floe_session_name session; /* create: the holder; take, checkpoint: the own session */
+    struct floe_session_name session; /* create: the holder; take, move, checkpoint: the own session */
     struct floe_session_name expect;  /* take: the dead holder */
-    int32_t epoch;                    /* take, checkpoint: as expected; remove: at most */
-    uint64_t key;                     /* create: first key; take: end of the dead chain */
-    struct floe_checkpoint_ref ref;
-    struct lease_group *group; /* create, remove */
+    struct floe_session_name to;      /* move: the receiver */
+    int32_t epoch;                    /* take, move, checkpoint: as expected; remove: at most */
+    uint64_t key;                     /* create: first key; take, move: end of the last holder's span */
+    uint64_t first;                   /* move: a key that the receiver has reported as its next */
+    struct floe_checkpoint_ref ref;   /* move: at least that one */
+    struct lease_group *group;        /* create, remove */
     bool changed, refused_size;
+    bool unclear, cancelled;  /* move: a copy of it may still be applied; it is not wanted any more */
     struct floe_error result; /* of the last try */
 };
 /* Applies the edit to a document that is being made. Sets changed and result. */
@@ -245,7 +254,7 @@ struct lease_served {
     int32_t epoch;    /* adopting, serving, waiting */
     int32_t released; /* the highest leader epoch that this session has let go; -1: none */
     uint32_t fails, gen;
-    uint64_t retry_us;
+    uint64_t retry_us, move_after_us;
 };
 void lease_reconcile(struct floe_lease *l);
 void lease_reconcile_all(struct floe_lease *l);   /* marks every shard */
@@ -276,9 +285,53 @@ void lease_placed_step(struct floe_lease *l);
 /* Nodes for new partitions of a topic; false when no live node is known. */
 bool lease_placed_new(struct floe_lease *l, const struct floe_uuid *topic, int32_t from, int32_t to,
                       int32_t *owners);
+/* A hash of the live sessions that placement is for, and of their racks. */
+uint64_t lease_placed_sessions(struct floe_lease *l);
+/* Whether the present placement is one on that node too. */
+bool lease_placed_on(const struct floe_lease *l, int32_t node);
 /* The node to which its live holder should move the partition now; 0: it stays where it is. What it answers
  * counts as moved until a shard changes. */
 int32_t lease_placed_move(struct floe_lease *l, const struct floe_lease_entry *e);
+
+/* ---- move.c: planned moves ------------------------------------------------------------------------------
+ */
+
+struct lease_move {
+    struct floe_list link; /* mover's */
+    struct floe_tp tp;
+    int32_t epoch;
+    struct floe_session_name to;
+    uint64_t ckpt_key, end;
+    bool stopped;
+    struct lease_edit *edit; /* its shard's */
+};
+enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_STOP, MOVE_GIVE };
+struct lease_mover {
+    uint64_t sessions, since_us; /* the live sessions that partitions are placed on; since when */
+    uint64_t view;               /* and the partitions; 0: no placement is known */
+    enum lease_move_step step;
+    struct floe_list moves; /* all in the same step */
+    uint32_t count, given;
+    uint64_t deadline_us, stopped_us, begun_us;
+    bool look;        /* something changed since all leases were last looked at */
+    uint64_t look_us; /* not before */
+    bool draining, drain_told;
+    uint64_t drain_beat, drain_deadline_us; /* drain_beat: the first renewal that says so */
+    void (*drained)(void *user);
+    void *drained_user;
+    struct floe_lease_stats stats;
+};
+void lease_moves_step(struct floe_lease *l);
+/* A renewal was applied. True when another must follow at once, to say that this broker drains. */
+bool lease_drain_renewed(struct floe_lease *l);
+void lease_moves_reset(struct floe_lease *l); /* the session is over */
+/* Moves of the shard's flight were written: each receiver is told at once. */
+void lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
+void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
+/* The partition is let go of. */
+void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
+/* A hash of what placement depends on. */
+uint64_t lease_view(struct floe_lease *l);
 
 /* ---- version.c: the catalog's version record --------------------------------------------------------- */
 
@@ -336,6 +389,7 @@ struct floe_lease {
     struct floe_map served, forgotten;
     struct lease_placed placed;
     uint64_t reconcile_us;
+    struct lease_mover mover;
     struct floe_lease_entry *adopt;
     uint32_t adopt_count, adopt_cap;
 

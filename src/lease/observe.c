@@ -65,19 +65,19 @@ void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lea
                     const char *version)
 {
     bool other = !n->present || !floe_session_name_eq(&n->rec.info.session, &rec->info.session);
-    bool moved = other || n->rec.info.state != rec->info.state;
+    bool moved = other || n->rec.info.state != rec->info.state || n->rec.info.draining != rec->info.draining;
     uint64_t now = lease_now(l);
     if (other) {
         n->reached = n->noted = false;
         n->gone = NULL;
-        n->heard_us = n->next_call_us = n->rose_us = 0;
+        n->heard_us = n->next_call_us = n->rose_us = n->view_us = 0;
         n->refusals = 0;
     }
     if (!other && rec->info.committed > n->rec.info.committed)
         n->rose_us = now;
     if (!n->present || strcmp(n->version, version) != 0)
         n->seen_us = now;
-    if (moved && rec->info.state == FLOE_NODE_FENCED)
+    if (rec->info.state == FLOE_NODE_FENCED && (other || n->rec.info.state != FLOE_NODE_FENCED))
         n->fenced_us = now;
     n->loaded = n->present = true;
     n->bad = n->stale = false;

@@ -23,17 +23,6 @@ static char *encode(const struct floe_kafka_msg *m, const void *msg, size_t *n)
     return text;
 }
 
-static uint64_t placement_hash(const struct floe_lease *l)
-{
-    uint64_t h = 0;
-    for (uint32_t i = 0; i < l->node_count; i++) {
-        const struct lease_node *n = l->nodes[i];
-        if (n->present && n->rec.info.state == FLOE_NODE_LIVE)
-            h = (h ^ n->rec.info.session.id) * 0x9e3779b97f4a7c15ull;
-    }
-    return h;
-}
-
 static bool callable(const struct floe_lease *l, const struct lease_node *n)
 {
     return n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && n->rec.info.peer_addr[0] != '\0' &&
@@ -52,7 +41,9 @@ static void answered(struct floe_lease *l, struct lease_node *n,
     if (rs->NodeId == s->node && rs->NodeEpoch == s->epoch && (uint64_t)rs->SessionId == s->id) {
         n->reached = true;
         n->gone = NULL;
-        n->heard_us = lease_now(l);
+        n->heard_us = n->view_us = lease_now(l);
+        n->view = (uint64_t)rs->PlacementHash;
+        n->next_key = rs->NextKey;
         lease_catalog_hint(l, (uint64_t)rs->CatalogVersion);
     } else if (n->reached) {
         n->gone = "its address answers as another session"; /* the record decides: its version must still be
@@ -109,7 +100,7 @@ static void heartbeat(struct floe_lease *l, struct lease_node *n)
         rq.SessionId = (int64_t)l->own.name.id;
     }
     rq.SentUs = (int64_t)lease_now(l);
-    rq.PlacementHash = (int64_t)placement_hash(l);
+    rq.PlacementHash = (int64_t)lease_view(l);
     rq.CatalogVersion = (int64_t)l->catalog.version;
     char *body = encode(&floe_kafka_PeerHeartbeatRequest_desc, &rq, &size);
     n->call = lease_op_call(l, n->rec.info.peer_addr, floe_kafka_PeerHeartbeatRequest_desc.key, body, size,
@@ -143,6 +134,9 @@ void floe_lease_heard(struct floe_lease *l, const struct floe_kafka_PeerHeartbea
         rs->SessionId = (int64_t)l->own.name.id;
         if (lease_own_open(l) && !l->own.tell_open)
             rs->CommittedSeq = (int64_t)l->cfg.hooks.committed(l->cfg.hooks.user);
+        if (l->own.state == OWN_LIVE && !l->own.tell_open && !l->mover.draining && floe_lease_alive(l))
+            rs->NextKey = (int64_t)l->cfg.hooks.next_key(l->cfg.hooks.user);
+        rs->PlacementHash = (int64_t)lease_view(l);
     }
     rs->CatalogVersion = (int64_t)l->catalog.version;
     if (rq->NodeId < 1 || rq->NodeId > LEASE_NODE_ID_MAX || l->life != LIFE_RUNNING ||
@@ -168,7 +162,7 @@ static void on_told(struct lease_op *op)
     lease_kick(op->l);
 }
 
-void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
+static void tell(struct floe_lease *l, struct lease_node *only, const int32_t *shards, uint32_t n)
 {
     struct floe_kafka_PeerLeaseChangedRequest rq;
     if (l->cfg.peers == NULL || (!lease_own_open(l) && l->own.state != OWN_ENDED))
@@ -184,13 +178,25 @@ void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
     for (uint32_t i = 0; i < l->node_count; i++) {
         struct lease_node *node = l->nodes[i];
         size_t size;
-        if (!callable(l, node))
+        if (!callable(l, node) || (only != NULL && node != only))
             continue;
         char *body = encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
         lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key, body, size,
                       lease_step_us(l), on_told, node);
         l->tells++;
     }
+}
+
+void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
+{
+    tell(l, NULL, shards, n);
+}
+
+void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard)
+{
+    struct lease_node *n = lease_node_find(l, node);
+    if (n != NULL)
+        tell(l, n, &shard, 1);
 }
 
 void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChangedRequest *rq)

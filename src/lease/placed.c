@@ -34,14 +34,32 @@ static void live_nodes(struct floe_lease *l)
         pl->nodes = realloc(pl->nodes, pl->cap * sizeof *pl->nodes);
         FLOE_ASSERT(pl->live != NULL && pl->nodes != NULL && pl->state != NULL);
     }
-    for (uint32_t i = 0; i < l->node_count; i++) {
-        const struct lease_node *n = l->nodes[i];
-        bool own = n->id == l->own.name.node;
-        if (own ? lease_own_open(l) && l->own.state != OWN_ENDING
-                : n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && !n->gone)
-            pl->live[pl->live_count++] = (struct floe_placement_node){
-                .id = n->id, .rack = floe_placement_rack(own ? l->rack : n->rec.info.rack)};
+    /* Those that drain get nothing, unless there is nobody else. */
+    for (int pass = 0; pass < 2 && pl->live_count == 0; pass++) {
+        for (uint32_t i = 0; i < l->node_count; i++) {
+            const struct lease_node *n = l->nodes[i];
+            bool own = n->id == l->own.name.node, drains = own ? l->mover.draining : n->rec.info.draining;
+            if (pass == (int)drains &&
+                (own ? lease_own_open(l) && l->own.state != OWN_ENDING
+                     : n->present && !n->bad && n->rec.info.state == FLOE_NODE_LIVE && !n->gone))
+                pl->live[pl->live_count++] = (struct floe_placement_node){
+                    .id = n->id, .rack = floe_placement_rack(own ? l->rack : n->rec.info.rack)};
+        }
     }
+}
+
+uint64_t lease_placed_sessions(struct floe_lease *l)
+{
+    const struct lease_placed *pl = &l->placed;
+    uint64_t h = 0;
+    live_nodes(l);
+    for (uint32_t i = 0; i < pl->live_count; i++) {
+        int32_t id = pl->live[i].id;
+        uint64_t session =
+            id == l->own.name.node ? l->own.name.id : lease_node_find(l, id)->rec.info.session.id;
+        h = (h ^ session ^ pl->live[i].rack) * 0x9e3779b97f4a7c15ull;
+    }
+    return h;
 }
 
 static bool same_nodes(const struct lease_placed *pl)
@@ -65,6 +83,11 @@ static struct lease_placed_state *state_of(const struct lease_placed *pl, int32_
             hi = mid;
     }
     return lo < pl->node_count && pl->nodes[lo].id == node ? &pl->state[lo] : NULL;
+}
+
+bool lease_placed_on(const struct floe_lease *l, int32_t node)
+{
+    return state_of(&l->placed, node) != NULL;
 }
 
 /* The live nodes become those that are placed on. Who joins others that were there before has newly come. */

@@ -73,6 +73,7 @@ void lease_reconcile_reset(struct floe_lease *l)
             served_free(l, FLOE_LIST_ENTRY(l->shards[i].served.next, struct lease_served, link));
         l->shards[i].dirty = true;
     }
+    lease_moves_reset(l);
 }
 
 void lease_reconcile_all(struct floe_lease *l)
@@ -91,6 +92,7 @@ static void release(struct floe_lease *l, struct lease_served *v)
     v->released = FLOE_MAX(v->released, v->epoch);
     v->state = SERVED_NONE;
     v->fails = 0;
+    lease_move_forget(l, &v->tp);
     l->cfg.hooks.drop(l->cfg.hooks.user, &v->tp);
 }
 
@@ -189,6 +191,7 @@ static void visit_other(struct floe_lease *l, struct lease_shard *s, const struc
     take->expect = e->holder;
     take->epoch = e->epoch;
     take->key = end;
+    l->mover.stats.taken++;
 }
 
 void lease_take_done(struct floe_lease *l, const struct floe_tp *tp)

@@ -90,6 +90,8 @@ char *lease_node_encode(const struct lease_node_record *r)
     bad |= json_object_set_new(o, "rack", json_string(i->rack));
     bad |= json_object_set_new(o, "version", json_string(r->version));
     bad |= json_object_set_new(o, "format", json_integer(r->format));
+    if (i->draining)
+        bad |= json_object_set_new(o, "draining", json_true());
     if (!floe_session_name_is_none(&r->by))
         bad |= json_object_set_new(o, "by", session_json(&r->by));
     return dump(o, bad);
@@ -148,6 +150,7 @@ enum floe_err lease_node_decode(const char *key, const char *json, size_t n, str
     i->floor = (uint64_t)lease_json_int(&j, o, "floor", 0, INT64_MAX - 1);
     if (i->state == FLOE_NODE_SEALED || i->state == FLOE_NODE_ENDED)
         i->end = (uint64_t)lease_json_int(&j, o, "end", 0, INT64_MAX - 1);
+    i->draining = json_is_true(json_object_get(o, "draining"));
     decode_addrs(&j, o, i);
     lease_json_str(&j, o, "peer", i->peer_addr, sizeof i->peer_addr, false);
     lease_json_str(&j, o, "rack", i->rack, sizeof i->rack, false);

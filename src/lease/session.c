@@ -83,6 +83,7 @@ static char *own_record(struct floe_lease *l, const struct floe_session_name *na
         r.info.committed = own_marks(l).committed;
         r.info.floor = own_marks(l).floor;
     }
+    r.info.draining = l->mover.draining;
     return lease_node_encode(&r);
 }
 
@@ -103,7 +104,7 @@ static void renewed(struct floe_lease *l, uint64_t sent_us, struct lease_marks m
     snprintf(o->version, sizeof o->version, "%s", version);
     o->try_count = 0;
     uint64_t age = now - o->alive_from_us;
-    renew_in(l, age < l->lease_us / 3 ? l->lease_us / 3 - age : 0);
+    renew_in(l, age < l->lease_us / 3 && !lease_drain_renewed(l) ? l->lease_us / 3 - age : 0);
     floe_timer_start(l->loop, &o->lapse, age < l->lease_us ? l->lease_us - age : 0);
     lease_kick(l);
 }

@@ -99,6 +99,8 @@ static void finish_edit(struct floe_lease *l, struct lease_edit *e)
     }
     if (e->kind == EDIT_TAKE)
         lease_take_done(l, &e->tp);
+    if (e->kind == EDIT_MOVE)
+        lease_move_done(l, e);
     free(e);
     lease_kick(l);
 }
@@ -203,7 +205,7 @@ static void publish(struct floe_lease *l, struct lease_shard *s, struct lease_do
         FLOE_ASSERT(s->holders != NULL);
         s->holders[s->holder_count++] = node;
     }
-    l->changed = true;
+    l->changed = l->mover.look = true;
     lease_kick(l);
 }
 
@@ -288,11 +290,17 @@ static void on_put(struct lease_op *op)
             s->tell |= e->changed && e->kind != EDIT_CHECKPOINT;
         }
         publish(l, s, &s->next, r->version);
+        lease_moves_written(l, s);
         finish_flight(l, s);
     } else {
+        bool unclear = r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EEXISTS ||
+                       r->err.code == FLOE_EINDETERMINATE;
         lease_doc_fini(&s->next);
-        if (r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EEXISTS ||
-            r->err.code == FLOE_EINDETERMINATE)
+        FLOE_LIST_EACH(it, &s->flight)
+        {
+            FLOE_LIST_ENTRY(it, struct lease_edit, link)->unclear |= unclear;
+        }
+        if (unclear)
             s->stale = true;
         else
             later(l, s);
@@ -363,8 +371,25 @@ static void write_shard(struct floe_lease *l, struct lease_shard *s)
     floe_writer_fini(&w);
 }
 
+/* A move that is not wanted any more, and of which no copy can be applied, need not wait for the table. */
+static void drop_cancelled(struct floe_lease *l, struct floe_list *edits)
+{
+    FLOE_LIST_EACH_SAFE(it, edits)
+    {
+        struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        if (!e->cancelled || e->unclear)
+            continue;
+        floe_error_set(&e->result, FLOE_ETIMEOUT, "the table does not answer");
+        finish_edit(l, e);
+    }
+}
+
 static void step(struct floe_lease *l, struct lease_shard *s)
 {
+    if (s->op == NULL && l->mover.step == MOVE_GIVE) {
+        drop_cancelled(l, &s->flight);
+        drop_cancelled(l, &s->pending);
+    }
     bool edits = !floe_list_empty(&s->pending) || !floe_list_empty(&s->flight);
     struct floe_error err;
     if (s->op != NULL || l->flight >= LEASE_FLIGHT_MAX || lease_now(l) < s->retry_us)

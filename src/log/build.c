@@ -118,6 +118,7 @@ static enum floe_err add_checkpoints(struct floe_log_segment *seg)
         floe_list_remove(&p->ckpt_link);
         floe_list_remove(&p->dirty_link);
         p->span_from = seg->put.seq;
+        p->ckpt_built = true;
         seg->publish[seg->publish_count++] = (struct floe_log_publish){p->tp, p->epoch};
         if (FLOE_MUTANT(CHECKPOINT_NAMED_EARLY))
             floe_chain_publish(log, seg);
@@ -167,6 +168,7 @@ static enum floe_err enter_blocks(struct floe_log_segment *seg)
         p->started_end = b->end_offset;
         if (FLOE_MUTANT(READ_UNCOMMITTED))
             p->high_watermark = b->end_offset;
+        p->carried = seg->put.seq + 1;
         floe_checkpoint_dirty(p);
         if (floe_index_block_due(p->index) && floe_list_empty(&p->index_link))
             floe_list_push_back(&log->index_due, &p->index_link);

@@ -88,7 +88,7 @@ static void close_open(struct floe_log *log)
     seg->state = FLOE_SEG_WAITING;
     floe_list_push_back(&c->waiting, &seg->link);
     c->open_seg = NULL;
-    c->linger_over = c->put_returned = false;
+    c->linger_over = c->put_returned = c->hand_over = false;
     floe_timer_stop(&c->linger);
 }
 
@@ -144,7 +144,7 @@ static bool due(const struct floe_log *log)
     const struct floe_chain *c = &log->chain;
     bool data = c->open_seg && c->open_seg->batch_count > 0;
     bool checkpoints = !floe_list_empty(&log->ckpt_due);
-    if (data && (c->puts_n == 0 || c->linger_over || c->put_returned || c->stopping))
+    if (data && (c->puts_n == 0 || c->linger_over || c->put_returned || c->stopping || c->hand_over))
         return true;
     return checkpoints && (c->ckpt_over || c->stopping);
 }
@@ -162,7 +162,7 @@ void floe_flush_turn(struct floe_log *log)
         }
         if (c->puts_n >= max || !due(log))
             break;
-        if (!c->stopping && !floe_flush_take_token(log, false)) {
+        if (!c->stopping && !floe_flush_take_token(log, c->hand_over)) {
             double wait = (1.0 - c->tokens) / log->cfg.put_rate * 1e6;
             floe_timer_start(log->cfg.loop, &c->bucket, (uint64_t)wait + 1);
             break;

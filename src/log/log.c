@@ -62,6 +62,7 @@ static void on_turn(struct floe_timer *t)
     floe_chain_commit(log);
     give_answers(log);
     tell_lost(log);
+    floe_handover_turn(log);
     floe_stage_spill(log);
     floe_pace_turn(log);
     floe_end_turn(log);
@@ -165,7 +166,8 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
                                  &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
                                  &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
-                                 &log->floor_asks,   &log->sought,    &log->reappends,  &log->room_waiters};
+                                 &log->floor_asks,   &log->sought,    &log->reappends,  &log->room_waiters,
+                                 &log->handing};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_timer_init(&log->turn, on_turn, log);

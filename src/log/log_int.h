@@ -146,7 +146,11 @@ struct floe_partition {
     struct floe_list serving_waiters; /* floe_log_waiter */
     struct floe_list data_waiters;
     struct floe_rebuild_part *rebuild;
-    struct floe_feed *feed; /* a view's state (follow_int.h), on no list of partitions; else null */
+    struct floe_feed *feed;     /* a view's state (follow_int.h), on no list of partitions; else null */
+    bool ckpt_built;            /* by this session: it begins at span_from */
+    bool handing;               /* handover.c: appends wait */
+    struct floe_list hand_link; /* log's list: handing, and not told yet */
+    uint64_t carried;           /* keys of the own chain from here on carry no batch of it so far */
 };
 struct floe_partition *floe_partition_get(struct floe_log *log, const struct floe_tp *tp); /* or null */
 struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch);
@@ -245,6 +249,7 @@ struct floe_chain {
     bool lost;     /* a seal, a foreign object, or a PUT that cannot be sent: nothing counts any more */
     bool stopping; /* session_end: no appends */
     bool put_returned, linger_over, ckpt_over;
+    bool hand_over; /* what is open holds batches of a partition that is handed over: it goes at once */
     uint64_t next_seq, committed;
     uint64_t round_seq, round_us;      /* key and time from which spans are looked at again */
     uint64_t commit_us;                /* when the last segment was committed */
@@ -284,6 +289,8 @@ enum floe_err floe_build_note_tier(struct floe_log_segment *seg, uint64_t seq) F
 /* end.c */
 void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
+/* handover.c */
+void floe_handover_turn(struct floe_log *log);
 /* stage.c */
 #define FLOE_STAGE_BEHIND (1u << 20)  /* bytes on their way into the tier: with more, it is behind */
 #define FLOE_STAGE_STALL_US 300000ull /* without a commit for so long the store does not keep up */
@@ -389,6 +396,7 @@ struct floe_log {
     struct floe_list ckpt_due;  /* floe_partition.ckpt_link */
     struct floe_list dirty;     /* floe_partition.dirty_link */
     struct floe_list index_due; /* floe_partition.index_link */
+    struct floe_list handing;   /* floe_partition.hand_link */
     struct floe_list recent;    /* floe_entry.cache_link, oldest first */
     uint64_t recent_bytes;
     struct floe_list producer_lru;

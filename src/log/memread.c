@@ -161,6 +161,10 @@ bool floe_log_read(struct floe_log *log, struct floe_log_read *r)
     log->stats.reads_view += r->view;
     r->high_watermark = p->high_watermark;
     r->log_start = p->log_start;
+    if (p->handing && r->offset > p->high_watermark) { /* the new holder may know it */
+        floe_error_set(&r->err, FLOE_EAGAIN, "the partition is being handed over");
+        return true;
+    }
     if (r->offset < p->log_start || r->offset > p->high_watermark) {
         floe_error_set(&r->err, FLOE_EINVAL, "offset %lld is not in [%lld, %lld]", (long long)r->offset,
                        (long long)p->log_start, (long long)p->high_watermark);

@@ -31,6 +31,7 @@ struct floe_partition *floe_partition_create_view(struct floe_log *log, const st
     floe_list_init(&p->ckpt_link);
     floe_list_init(&p->dirty_link);
     floe_list_init(&p->index_link);
+    floe_list_init(&p->hand_link);
     floe_list_init(&p->serving_waiters);
     floe_list_init(&p->data_waiters);
     if (floe_index_create(&p->index) != FLOE_OK) {
@@ -166,6 +167,7 @@ void floe_partition_destroy(struct floe_partition *p, enum floe_err why)
     floe_list_remove(&p->ckpt_link);
     floe_list_remove(&p->dirty_link);
     floe_list_remove(&p->index_link);
+    floe_list_remove(&p->hand_link);
     if (log->reader)
         floe_log_reader_forget(log->reader, p->index);
     floe_index_destroy(&p->index);
@@ -255,7 +257,7 @@ enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_
     struct floe_partition *p = floe_partition_get(log, tp);
     if (out)
         *out = p;
-    return p ? p->state : FLOE_PARTITION_ABSENT;
+    return !p ? FLOE_PARTITION_ABSENT : p->handing ? FLOE_PARTITION_HANDING : p->state;
 }
 
 void floe_log_drop(struct floe_log *log, const struct floe_tp *tp)
@@ -288,7 +290,7 @@ void floe_partition_wake_serving(struct floe_partition *p)
 void floe_log_wait_serving(struct floe_log *log, const struct floe_tp *tp, struct floe_log_waiter *w)
 {
     struct floe_partition *p = floe_partition_get(log, tp);
-    if (p && p->state == FLOE_PARTITION_REBUILDING) {
+    if (p && (p->state == FLOE_PARTITION_REBUILDING || p->handing)) {
         floe_list_push_back(&p->serving_waiters, &w->link);
         return;
     }

@@ -125,6 +125,7 @@ static void serve(struct floe_rebuild_part *rp)
             else
                 others = true;
         }
+        p->carried = p->span_from;
         p->high_watermark = p->started_end = p->next_offset;
         p->state = FLOE_PARTITION_SERVING;
         p->rebuild = NULL;

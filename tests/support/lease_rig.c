@@ -19,7 +19,7 @@ struct write_op {
     struct floe_buf *bytes;
 };
 
-static struct lrig_part *part_of(struct lrig_broker *b, const struct floe_tp *tp)
+struct lrig_part *lrig_part_of(struct lrig_broker *b, const struct floe_tp *tp)
 {
     for (uint32_t i = 0; i < b->part_count; i++)
         if (floe_tp_eq(&b->parts[i].tp, tp))
@@ -56,6 +56,7 @@ static void on_over(void *user, const char *why)
     assert_true(b->open);
     b->open = b->alive = false;
     b->part_count = 0;
+    lrig_forget_moves(b);
     b->overs++;
 }
 
@@ -84,7 +85,7 @@ static void on_rechecked(void *user, const struct floe_error *err)
     if (result.code == FLOE_OK) {
         if (floe_lease_alive(b->lease))
             lrig_check_single(b->rig, b, &copy.tp);
-        part_of(b, &copy.tp)->epoch = copy.epoch;
+        lrig_part_of(b, &copy.tp)->epoch = copy.epoch;
     }
     floe_lease_adopted(b->lease, &copy.tp, copy.epoch, &result);
 }
@@ -95,7 +96,7 @@ static void on_adopt(void *user, const struct floe_lease_entry *entries, uint32_
     assert_true(b->open);
     b->adopt_calls++;
     for (uint32_t i = 0; i < n; i++) {
-        struct lrig_part *p = part_of(b, &entries[i].tp);
+        struct lrig_part *p = lrig_part_of(b, &entries[i].tp);
         assert_true(floe_session_name_eq(&entries[i].holder, &b->session));
         assert_int_equal(p->epoch, -1);
         p->adopts++;
@@ -109,7 +110,9 @@ static void on_adopt(void *user, const struct floe_lease_entry *entries, uint32_
 static void on_drop(void *user, const struct floe_tp *tp)
 {
     struct lrig_broker *b = user;
-    part_of(b, tp)->epoch = -1;
+    struct lrig_part *p = lrig_part_of(b, tp);
+    p->epoch = -1;
+    p->handing = p->stopping = false;
 }
 
 static uint64_t next_key(void *user)
@@ -208,6 +211,7 @@ void lrig_init(struct lrig *r, uint64_t seed, uint32_t lease_ms)
         snprintf(b->addr, sizeof b->addr, "10.0.0.%d:9093", i + 1);
         floe_list_init(&b->adopting);
         floe_list_init(&b->writes);
+        floe_list_init(&b->ckpts);
         b->disk = floe_sim_disk_create(r->sim);
         b->parts = calloc(LRIG_PARTS, sizeof *b->parts);
     }
@@ -277,6 +281,8 @@ void lrig_boot(struct lrig *r, int i)
                                               .changed = on_changed,
                                               .fatal = on_fatal,
                                               .note = on_note}};
+    if (r->moves)
+        lrig_move_hooks(&cfg.hooks);
     assert_int_equal(floe_lease_create(&b->lease, &cfg, &err), FLOE_OK);
     floe_lease_on_catalog(b->lease, on_catalog, b);
     floe_sim_net_listen(r->net, b->node, b->addr, serve, b);
@@ -327,6 +333,7 @@ void lrig_reap(struct lrig *r, int i)
 {
     struct lrig_broker *b = &r->b[i];
     assert_true(b->up);
+    lrig_forget_moves(b);
     floe_lease_destroy(&b->lease);
     floe_table_store_destroy(&b->table);
     while (!floe_list_empty(&b->adopting))
@@ -387,6 +394,7 @@ static void commit(struct lrig_broker *b)
             lrig_seal_at(b->rig, &b->session, b->committed))
             break;
     }
+    lrig_committed(b);
 }
 
 static void on_written(struct floe_store_req *req)
@@ -543,46 +551,6 @@ enum floe_err lrig_create(struct lrig *r, int i, uint64_t topic, int32_t n)
     assert_false(a.done); /* never from inside the call */
     assert_true(floe_sim_run_until(r->sim, is_answered, &a, 60000000));
     return a.err.code;
-}
-
-uint32_t lrig_serves(struct lrig *r, int i)
-{
-    uint32_t n = 0;
-    for (uint32_t k = 0; k < r->b[i].part_count; k++)
-        n += r->b[i].parts[k].epoch >= 0;
-    return n;
-}
-
-int lrig_holder(struct lrig *r, uint64_t topic, int32_t index)
-{
-    struct floe_tp tp = lrig_tp(topic, index);
-    int holder = -1;
-    for (int i = 0; i < LRIG_BROKERS; i++) {
-        struct lrig_broker *b = &r->b[i];
-        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
-            continue;
-        for (uint32_t k = 0; k < b->part_count; k++)
-            if (b->parts[k].epoch >= 0 && floe_tp_eq(&b->parts[k].tp, &tp)) {
-                assert_int_equal(holder, -1);
-                holder = i;
-            }
-    }
-    return holder;
-}
-
-uint32_t lrig_served(struct lrig *r, uint64_t topic, int32_t n)
-{
-    uint32_t served = 0;
-    for (int i = 0; i < LRIG_BROKERS; i++) {
-        struct lrig_broker *b = &r->b[i];
-        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
-            continue;
-        for (uint32_t k = 0; k < b->part_count; k++) {
-            struct floe_tp tp = lrig_tp(topic, b->parts[k].tp.index);
-            served += b->parts[k].epoch >= 0 && tp.index < n && floe_tp_eq(&b->parts[k].tp, &tp);
-        }
-    }
-    return served;
 }
 
 bool lrig_fault_hit(struct lrig *r)

@@ -20,6 +20,7 @@ struct lrig_part {
     struct floe_tp tp;
     int32_t epoch; /* -1: not served */
     uint32_t adopts;
+    bool handing, stopping; /* appends wait; that they do is not told yet */
 };
 struct lrig_broker {
     struct lrig *rig;
@@ -41,6 +42,11 @@ struct lrig_broker {
     struct lrig_part *parts;
     uint32_t part_count;
     struct floe_list adopting, writes; /* under way */
+    /* planned moves (lease_rig_moves.c) */
+    struct floe_list ckpts; /* wanted and not committed */
+    uint64_t ckpt_us;
+    uint32_t resumed;
+    bool hold_stop, drained; /* hold_stop: a flush that does not end */
 };
 struct lrig {
     struct floe_sim *sim;
@@ -49,6 +55,7 @@ struct lrig {
     struct floe_uuid cluster;
     uint32_t lease_ms, shards;
     bool verbose;
+    bool moves; /* brokers that start from now on move partitions */
     struct lrig_broker b[LRIG_BROKERS];
     uint64_t faults;                                              /* that hit */
     uint64_t lease_puts, table_puts, table_gets, lists, requests; /* at the bucket, since lrig_count_reset */
@@ -91,7 +98,19 @@ void lrig_count_reset(struct lrig *r);
 /* Reads the whole bucket: chains dense, one seal each, ended records agree, entries well formed. */
 void lrig_check(struct lrig *r);
 
-/* lease_rig_check.c, for lease_rig.c */
+/* Scale-in: hands everything over; b->drained when that is done. */
+void lrig_drain(struct lrig *r, int i, uint64_t limit_ms);
+
+/* lease_rig_moves.c and lease_rig.c for each other */
+struct lrig_part *lrig_part_of(struct lrig_broker *b, const struct floe_tp *tp);
+void lrig_move_hooks(struct floe_lease_hooks *h);
+void lrig_committed(struct lrig_broker *b); /* something was; or hold_stop ended */
+void lrig_forget_moves(struct lrig_broker *b);
+
+/* lease_rig_check.c, for the others */
+/* What the table says now. */
+bool lrig_lease_names(struct lrig *r, const struct floe_session_name *s, const struct floe_tp *tp,
+                      int32_t epoch);
 void lrig_watch_start(struct lrig *r);
 void lrig_watch_stop(struct lrig *r);
 bool lrig_seal_at(struct lrig *r, const struct floe_session_name *s, uint64_t seq);

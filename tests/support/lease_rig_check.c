@@ -38,6 +38,43 @@ bool lrig_seal_at(struct lrig *r, const struct floe_session_name *s, uint64_t se
            id.seal;
 }
 
+static struct lrig_broker *open_session(struct lrig *r, const struct floe_session_name *s)
+{
+    for (int i = 0; i < LRIG_BROKERS; i++)
+        if (r->b[i].up && r->b[i].open && floe_session_name_eq(&r->b[i].session, s))
+            return &r->b[i];
+    return NULL;
+}
+
+/* A planned move: by a holder that lives, has stopped, and has everything before the end committed; to a key
+ * that the receiver has not passed yet; with a checkpoint that makes the older spans superfluous. */
+static bool is_move(struct lrig *r, const struct floe_lease_entry *was, const struct floe_lease_entry *now)
+{
+    struct lrig_broker *from = open_session(r, &was->holder), *to = open_session(r, &now->holder);
+    const struct floe_span *own = &now->spans[now->span_count - 1];
+    if (!r->moves)
+        return false;
+    if (from == NULL) /* it died when its write was on its way, unless it was sealed: then it is a takeover */
+        return now->span_count == 2 && !lrig_seal_at(r, &was->holder, now->spans[0].end);
+    assert_true(lrig_part_of(from, &was->tp)->handing);
+    assert_true(was->checkpoint.present && floe_session_name_eq(&was->checkpoint.session, &was->holder));
+    assert_int_equal(was->span_count, 1);
+    assert_true(to == NULL || own->first <= to->next);
+    if (now->span_count == 2)
+        assert_true(now->spans[0].end <= from->committed);
+    else
+        assert_int_equal(now->span_count, 1);
+    return true;
+}
+
+bool lrig_lease_names(struct lrig *r, const struct floe_session_name *s, const struct floe_tp *tp,
+                      int32_t epoch)
+{
+    const struct lease_entry *at =
+        lease_doc_find(&r->watch->doc[lease_shard_of(tp, FLOE_LEASE_SHARDS_DEFAULT)], tp);
+    return at != NULL && at->e.epoch == epoch && floe_session_name_eq(&at->e.holder, s);
+}
+
 static void check_entry(struct lrig *r, const struct lease_entry *was, const struct lease_entry *now)
 {
     const struct floe_lease_entry *a = &was->e, *b = &now->e;
@@ -47,6 +84,8 @@ static void check_entry(struct lrig *r, const struct lease_entry *was, const str
     }
     assert_int_equal(b->epoch, a->epoch + 1);
     assert_true(b->span_count >= 1);
+    if (is_move(r, a, b))
+        return;
     /* The dead holder's span: closed at its seal, or dropped because nothing lies in it. */
     const struct floe_span *old = &a->spans[a->span_count - 1];
     const struct floe_span *closed = b->span_count >= 2 ? &b->spans[b->span_count - 2] : NULL;
@@ -88,7 +127,7 @@ void lrig_check_single(struct lrig *r, struct lrig_broker *b, const struct floe_
             !floe_lease_alive(o->lease))
             continue;
         for (uint32_t k = 0; k < o->part_count; k++)
-            if (o->parts[k].epoch >= 0 && floe_tp_eq(&o->parts[k].tp, tp))
+            if (o->parts[k].epoch >= 0 && !o->parts[k].handing && floe_tp_eq(&o->parts[k].tp, tp))
                 fail_msg("%s and %s both serve partition %d while alive", o->name, b->name, (int)tp->index);
     }
 }
@@ -169,4 +208,47 @@ void lrig_check(struct lrig *r)
         sealed |= seal;
         want = seq + 1;
     }
+}
+
+/* ---- who serves what --------------------------------------------------------------------------------- */
+
+uint32_t lrig_serves(struct lrig *r, int i)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < r->b[i].part_count; k++)
+        n += r->b[i].parts[k].epoch >= 0;
+    return n;
+}
+
+int lrig_holder(struct lrig *r, uint64_t topic, int32_t index)
+{
+    struct floe_tp tp = lrig_tp(topic, index);
+    int holder = -1;
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *b = &r->b[i];
+        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
+            continue;
+        for (uint32_t k = 0; k < b->part_count; k++)
+            if (b->parts[k].epoch >= 0 && !b->parts[k].handing && floe_tp_eq(&b->parts[k].tp, &tp)) {
+                assert_int_equal(holder, -1);
+                holder = i;
+            }
+    }
+    return holder;
+}
+
+uint32_t lrig_served(struct lrig *r, uint64_t topic, int32_t n)
+{
+    uint32_t served = 0;
+    for (int i = 0; i < LRIG_BROKERS; i++) {
+        struct lrig_broker *b = &r->b[i];
+        if (!b->up || floe_sim_node_dead(b->node) || !b->open || !floe_lease_alive(b->lease))
+            continue;
+        for (uint32_t k = 0; k < b->part_count; k++) {
+            struct floe_tp tp = lrig_tp(topic, b->parts[k].tp.index);
+            served += b->parts[k].epoch >= 0 && !b->parts[k].handing && tp.index < n &&
+                      floe_tp_eq(&b->parts[k].tp, &tp);
+        }
+    }
+    return served;
 }

@@ -80,6 +80,15 @@ static void checkpointed(void *user, const struct floe_tp *tp, int32_t epoch,
     l->span_count = 1;
 }
 
+static void stopped(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t end)
+{
+    struct rig *r = user;
+    const struct rig_lease *l = rig_lease(r->w, *tp);
+    FLOE_ASSERT(l->epoch == epoch && end <= floe_log_committed(r->log));
+    r->stopped++;
+    r->stopped_end = end;
+}
+
 static void session_lost(void *user, const char *why)
 {
     struct rig *r = user;
@@ -247,6 +256,7 @@ struct rig *rig_create(struct rig_world *w, const struct rig_config *given)
                                            .recheck = recheck,
                                            .checkpointed = checkpointed,
                                            .session_lost = session_lost,
+                                           .stopped = stopped,
                                            .fatal = fatal,
                                            .note = note,
                                            .lease = lease_of,
@@ -400,13 +410,6 @@ void rig_take(struct rig *r, const struct floe_session_name *from, uint64_t end)
     rig_adopt(r);
 }
 
-void rig_record(struct rig *r, uint64_t committed)
-{
-    FLOE_ASSERT(r->session.node <= (int32_t)RIG_NODES);
-    r->w->records[r->session.node - 1] =
-        (struct floe_node_info){.session = r->session, .state = FLOE_NODE_LIVE, .committed = committed};
-}
-
 static bool view_there(void *user)
 {
     struct waiting *w = user;
@@ -421,17 +424,6 @@ int64_t rig_view(struct rig *r, struct floe_tp tp)
     FLOE_ASSERT(floe_sim_run_until(r->w->sim, view_there, &w, 60000000));
     FLOE_ASSERT(floe_log_view(r->log, &tp, &p) == FLOE_VIEW_SERVING);
     return floe_partition_high_watermark(p);
-}
-
-bool rig_view_reaches(struct rig *r, struct floe_tp tp, int64_t hw, uint64_t us)
-{
-    struct floe_partition *p;
-    for (uint64_t t = 0; t < us; t += 10000) {
-        if (floe_log_view(r->log, &tp, &p) == FLOE_VIEW_SERVING && floe_partition_high_watermark(p) >= hw)
-            return floe_partition_high_watermark(p) == hw;
-        rig_run(r->w, 10000);
-    }
-    return false;
 }
 
 /* ---- appends -------------------------------------------------------------------------------------- */

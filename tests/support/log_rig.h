@@ -49,6 +49,8 @@ struct rig {
     bool hold_send; /* what re-append sends to `remote` is lost; rig_fail_send tells so */
     void (*held)(void *user2, const struct floe_error *err, int16_t kafka_error);
     void *held_user;
+    uint32_t stopped;
+    uint64_t stopped_end; /* of the last one that stopped */
     bool ended;
     struct floe_error end_err;
     uint64_t end_key;
@@ -90,6 +92,8 @@ void rig_new_many(struct rig *r, uint32_t n); /* rig_tp(1, 0..n-1) */
 uint64_t rig_seal(struct rig_world *w, const struct floe_session_name *s);
 /* Takes all leases of `from` (sealed at `end`) and adopts them. */
 void rig_take(struct rig *r, const struct floe_session_name *from, uint64_t end);
+/* A planned move of a partition that `from` has stopped: the lease names `to`, which adopts it. */
+void rig_move(struct rig *from, struct rig *to, struct floe_tp tp);
 void rig_adopt(struct rig *r); /* asks the log to adopt every lease that names it */
 void rig_await_serving(struct rig *r, struct floe_tp tp);
 

@@ -127,7 +127,7 @@ static int32_t served_epoch(const struct simcall *k)
 {
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     struct floe_partition *part;
-    return floe_log_find(k->proc->log, &tp, &part) == FLOE_PARTITION_SERVING ? floe_partition_epoch(part)
+    return floe_log_find(k->proc->log, &tp, &part) >= FLOE_PARTITION_SERVING ? floe_partition_epoch(part)
                                                                              : -1;
 }
 /* A deposed broker may be behind; the newest that served may not. */

@@ -61,7 +61,8 @@ void simdirect_produce(struct simcall *k)
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     struct floe_partition *part;
     if (!k->waited &&
-        ((k->lane && behind_another(k)) || floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_REBUILDING)) {
+        ((k->lane && behind_another(k)) || floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_REBUILDING ||
+         floe_log_find(p->log, &tp, &part) == FLOE_PARTITION_HANDING)) {
         k->waited = k->waiting = true;
         k->waiter = (struct floe_log_waiter){.fn = on_serving, .user = k};
         floe_log_wait_serving(p->log, &tp, &k->waiter);

@@ -1,0 +1,417 @@
+/* Planned moves follow from state: what this session holds is compared with what placement names, and handed
+ * over in batches. (design.md, "Leases")
+ *
+ *   NONE ─► PREPARE ─► STOP ─► GIVE ─► NONE
+ *
+ *  PREPARE  checkpoints are put and named by the leases, so that the receiver reads little; appends go on
+ *  STOP     appends wait; what is open is flushed; until every segment that carries the partitions is
+ *           committed
+ *  GIVE     one conditional write a shard names the receivers; they are told at once
+ *
+ * What fails before GIVE is served on. In GIVE a partition is served on only when its write has certainly not
+ * been applied, and never will be (edits.c: take_back); until that is known nothing is appended to it.
+ *
+ * Moves begin only under a view (the live sessions that do not drain) that has not changed for a while, and
+ * go only to sessions that have answered that they place by the same view: two views would fight. The
+ * receiver's first key is one that this very session has answered. */
+#include "lease_int.h"
+
+#include <stdlib.h>
+
+#define STABLE_US 3000000u /* a view that has not changed for so long, or a third of the lease time */
+#define KEEP_US 1000000u   /* a partition that could not be moved is not tried again before */
+
+static bool moves_wanted(const struct floe_lease *l)
+{
+    return l->cfg.hooks.stop != NULL && l->cfg.peers != NULL;
+}
+
+/* ---- the view -------------------------------------------------------------------------------------- */
+
+uint64_t lease_view(struct floe_lease *l)
+{
+    uint64_t placed = floe_lease_placed_hash(l);
+    return placed != 0 ? (placed ^ lease_placed_sessions(l)) | 1 : 0;
+}
+
+static void watch_view(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    uint64_t sessions = lease_placed_sessions(l), view = lease_view(l);
+    if (sessions != m->sessions)
+        m->since_us = lease_now(l);
+    m->look |= view != m->view;
+    m->sessions = sessions;
+    m->view = view;
+}
+
+static bool view_stands(const struct floe_lease *l)
+{
+    uint64_t wait = FLOE_MIN((uint64_t)STABLE_US, l->lease_us / 3);
+    return lease_now(l) - l->mover.since_us >= FLOE_MAX(wait, l->lease_us / 5);
+}
+
+/* Places by the same view, and takes partitions over. */
+static const struct lease_node *receiver(const struct floe_lease *l, int32_t id)
+{
+    const struct lease_node *n = lease_node_find(l, id);
+    bool ok = n != NULL && n->present && !n->bad && n->gone == NULL && n->rec.info.state == FLOE_NODE_LIVE &&
+              n->view_us != 0 && n->view == l->mover.view && n->next_key >= 0 &&
+              lease_now(l) - n->view_us <= l->lease_us / 3;
+    return ok ? n : NULL;
+}
+
+static bool may_move(struct floe_lease *l)
+{
+    return l->life == LIFE_RUNNING && l->own.state == OWN_LIVE && !l->own.tell_open && floe_lease_alive(l) &&
+           l->mover.view != 0 && view_stands(l);
+}
+
+/* ---- one move -------------------------------------------------------------------------------------- */
+
+static struct lease_move *find(struct floe_lease *l, const struct floe_tp *tp)
+{
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        if (floe_tp_eq(&m->tp, tp))
+            return m;
+    }
+    return NULL;
+}
+
+static void free_move(struct floe_lease *l, struct lease_move *m)
+{
+    floe_list_remove(&m->link);
+    l->mover.count--;
+    free(m);
+}
+
+static struct lease_served *serving(struct floe_lease *l, const struct lease_move *m)
+{
+    struct lease_served *v = lease_served_find(l, &m->tp);
+    return v != NULL && v->state == SERVED_SERVING && v->epoch == m->epoch ? v : NULL;
+}
+
+/* It stays here, and another time may be better. */
+static void keep(struct floe_lease *l, struct lease_move *m)
+{
+    struct lease_served *v = serving(l, m);
+    if (v != NULL) {
+        v->move_after_us = lease_now(l) + FLOE_MIN((uint64_t)KEEP_US, l->lease_us / 3);
+        if (l->mover.step >= MOVE_STOP)
+            l->cfg.hooks.resume(l->cfg.hooks.user, &m->tp);
+        l->mover.stats.kept++;
+    }
+    free_move(l, m);
+}
+
+static void gave(struct floe_lease *l, struct lease_move *m)
+{
+    l->mover.given++;
+    l->mover.stats.moved++;
+    free_move(l, m);
+}
+
+void lease_moves_reset(struct floe_lease *l)
+{
+    while (!floe_list_empty(&l->mover.moves))
+        free_move(l, FLOE_LIST_ENTRY(l->mover.moves.next, struct lease_move, link));
+    l->mover.step = MOVE_NONE;
+    l->mover.look = true;
+}
+
+void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp)
+{
+    struct lease_move *m = l->mover.count > 0 ? find(l, tp) : NULL;
+    struct floe_lease_entry e;
+    if (m == NULL)
+        return;
+    if (floe_lease_lookup(l, tp, &e) && floe_session_name_eq(&e.holder, &m->to) && e.epoch == m->epoch + 1) {
+        gave(l, m); /* applied, though the answer was lost */
+        return;
+    }
+    if (m->edit != NULL)
+        m->edit->cancelled = true;
+    free_move(l, m);
+}
+
+void lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
+{
+    int32_t told[32];
+    uint32_t n = 0;
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        uint32_t k = 0;
+        if (e->kind != EDIT_MOVE || !e->changed || e->result.code != FLOE_OK)
+            continue;
+        while (k < n && told[k] != e->to.node)
+            k++;
+        if (k < n || n == FLOE_COUNTOF(told)) /* the others hear of it with everybody */
+            continue;
+        told[n++] = e->to.node;
+        lease_peer_tell(l, e->to.node, (int32_t)s->index);
+    }
+}
+
+void lease_move_done(struct floe_lease *l, const struct lease_edit *e)
+{
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        if (m->edit != e)
+            continue;
+        m->edit = NULL;
+        if (e->result.code == FLOE_OK)
+            gave(l, m); /* reconcile lets go of it: the lease names another session */
+        else
+            keep(l, m);
+        return;
+    }
+}
+
+void floe_lease_stopped(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch, uint64_t end)
+{
+    struct lease_move *m = find(l, tp);
+    if (m == NULL || l->mover.step != MOVE_STOP || m->epoch != epoch)
+        return;
+    m->stopped = true;
+    m->end = end;
+    lease_kick(l);
+}
+
+/* ---- a batch --------------------------------------------------------------------------------------- */
+
+static void add(struct floe_lease *l, const struct floe_lease_entry *e, const struct lease_node *to)
+{
+    struct lease_move *m = lease_alloc(sizeof *m);
+    m->tp = e->tp;
+    m->epoch = e->epoch;
+    m->to = to->rec.info.session;
+    m->ckpt_key = l->cfg.hooks.checkpoint_now(l->cfg.hooks.user, &m->tp);
+    floe_list_push_back(&l->mover.moves, &m->link);
+    l->mover.count++;
+}
+
+/* What of the shard belongs elsewhere. Counts what this session holds in *held; false when a receiver has not
+ * agreed to the view yet. */
+static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
+{
+    uint64_t now = lease_now(l);
+    bool agreed = true;
+    for (uint32_t i = 0; i < s->doc.n; i++) {
+        const struct floe_lease_entry *e = &s->doc.entries[i].e;
+        if (!lease_own_is(l, &e->holder) || lease_topic_forgotten(l, &e->tp.topic))
+            continue;
+        ++*held;
+        int32_t owner = floe_lease_placed(l, &e->tp);
+        if (owner == 0 || owner == l->own.name.node)
+            continue;
+        struct lease_served *v = lease_served_find(l, &e->tp);
+        const struct lease_node *to = receiver(l, owner);
+        if (v == NULL || v->state != SERVED_SERVING || v->epoch != e->epoch || now < v->move_after_us ||
+            to == NULL)
+            agreed = false;
+        else if (l->mover.count == LEASE_MOVES_MAX)
+            l->mover.look = true;
+        else if (l->mover.draining || lease_placed_move(l, e) != 0)
+            add(l, e, to);
+    }
+    return agreed;
+}
+
+/* Looks at every lease, each broker from another shard on, so that those who move at the same time meet
+ * seldom. */
+static void begin(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    uint32_t from = (uint32_t)(l->own.name.id % l->shard_count), held = 0, shards = 0;
+    bool agreed = true;
+    m->look = false;
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        struct lease_shard *s = &l->shards[(from + i) % l->shard_count];
+        uint32_t before = m->count;
+        if (!s->loaded || s->bad)
+            continue;
+        if (shards < LEASE_MOVE_SHARDS_MAX)
+            agreed &= collect(l, s, &held);
+        else
+            held++, m->look = true;
+        shards += m->count > before;
+    }
+    if (m->count > 0) {
+        m->step = MOVE_PREPARE;
+        m->begun_us = lease_now(l);
+        m->deadline_us = m->begun_us + l->lease_us;
+        m->given = 0;
+        return;
+    }
+    m->look |= !agreed;
+    m->look_us = lease_now(l) + l->lease_us / (agreed ? 3 : 40);
+    if (m->draining && held == 0)
+        m->drain_deadline_us = 0;
+}
+
+static bool prepared(struct floe_lease *l, const struct lease_move *m)
+{
+    struct floe_lease_entry e;
+    return floe_lease_lookup(l, &m->tp, &e) && e.checkpoint.present &&
+           lease_own_is(l, &e.checkpoint.session) && e.checkpoint.seq >= m->ckpt_key;
+}
+
+/* Keeps what cannot be moved (any more). True when all that is left is ready for the next step. */
+static bool ready(struct floe_lease *l, bool (*is_ready)(struct floe_lease *l, const struct lease_move *m))
+{
+    bool late = lease_now(l) >= l->mover.deadline_us, all = true;
+    FLOE_LIST_EACH_SAFE(it, &l->mover.moves)
+    {
+        struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        const struct lease_node *to = receiver(l, m->to.node);
+        bool fits = serving(l, m) != NULL && to != NULL &&
+                    floe_session_name_eq(&to->rec.info.session, &m->to) && !l->own.tell_open;
+        bool is = is_ready(l, m);
+        if (!fits || (late && !is))
+            keep(l, m);
+        else
+            all &= is;
+    }
+    return all;
+}
+
+static bool stopped(struct floe_lease *l, const struct lease_move *m)
+{
+    (void)l;
+    return m->stopped;
+}
+
+static void stop_all(struct floe_lease *l)
+{
+    l->mover.step = MOVE_STOP;
+    l->mover.stopped_us = lease_now(l);
+    l->mover.deadline_us = l->mover.stopped_us + l->lease_us / 3;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    l->cfg.hooks.stop(l->cfg.hooks.user, &FLOE_LIST_ENTRY(it, struct lease_move, link)->tp);
+}
+
+static void give_all(struct floe_lease *l)
+{
+    l->mover.step = MOVE_GIVE;
+    l->mover.deadline_us = lease_now(l) + l->lease_us / 3;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        struct lease_edit *e = lease_edit_add(l, EDIT_MOVE, &m->tp);
+        e->session = l->own.name;
+        e->to = m->to;
+        e->epoch = m->epoch;
+        e->key = m->end;
+        e->first = (uint64_t)lease_node_find(l, m->to.node)->next_key;
+        e->ref.seq = m->ckpt_key;
+        m->edit = e;
+    }
+}
+
+static void take_back_late(struct floe_lease *l)
+{
+    if (lease_now(l) < l->mover.deadline_us)
+        return;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        if (m->edit != NULL)
+            m->edit->cancelled = true;
+    }
+}
+
+static void end_batch(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    uint64_t now = lease_now(l);
+    bool was_stopped = m->step >= MOVE_STOP;
+    m->step = MOVE_NONE;
+    m->look = true;
+    m->look_us = now;
+    if (m->given == 0)
+        return;
+    uint64_t stop = was_stopped ? now - m->stopped_us : 0;
+    m->stats.stop_us_max = FLOE_MAX(m->stats.stop_us_max, stop);
+    lease_note(l, FLOE_LOG_INFO,
+               "handed over %u partitions in %u ms, for the last %u ms of it they took no appends", m->given,
+               (unsigned)((now - m->begun_us) / 1000), (unsigned)(stop / 1000));
+}
+
+/* ---- drain ----------------------------------------------------------------------------------------- */
+
+bool lease_drain_renewed(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    if (!m->draining || m->drain_told)
+        return false;
+    if (l->own.beat < m->drain_beat)
+        return true;
+    m->drain_told = true;
+    lease_peers_tell(l, NULL, 0); /* they read this broker's record now */
+    return false;
+}
+
+static void check_drained(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    if (m->drained == NULL || m->step == MOVE_GIVE) /* what is on its way is waited for */
+        return;
+    bool alone = !moves_wanted(l) || !lease_own_open(l);
+    alone |= lease_placed_on(l, l->own.name.node); /* nobody else is there */
+    if (!alone && lease_now(l) < m->drain_deadline_us)
+        return;
+    while (!floe_list_empty(&m->moves))
+        keep(l, FLOE_LIST_ENTRY(m->moves.next, struct lease_move, link));
+    m->step = MOVE_NONE;
+    void (*done)(void *) = m->drained;
+    m->drained = NULL;
+    done(m->drained_user);
+}
+
+void floe_lease_drain(struct floe_lease *l, uint64_t limit_us, void (*done)(void *user), void *user)
+{
+    struct lease_mover *m = &l->mover;
+    FLOE_ASSERT(!m->draining);
+    m->draining = true;
+    m->drain_beat = l->own.beat + 1;
+    m->drain_deadline_us = lease_now(l) + limit_us;
+    m->drained = done;
+    m->drained_user = user;
+    m->look = true;
+    m->look_us = 0;
+    lease_own_renew_now(l);
+    lease_reconcile_all(l);
+    lease_kick(l);
+}
+
+/* ---- the step -------------------------------------------------------------------------------------- */
+
+void lease_moves_step(struct floe_lease *l)
+{
+    struct lease_mover *m = &l->mover;
+    watch_view(l);
+    if (moves_wanted(l)) {
+        if (m->step == MOVE_NONE && may_move(l) && lease_now(l) >= m->look_us && (m->look || m->draining))
+            begin(l);
+        if (m->step == MOVE_PREPARE && ready(l, prepared) && m->count > 0)
+            stop_all(l);
+        if (m->step == MOVE_STOP && ready(l, stopped) && m->count > 0)
+            give_all(l);
+        if (m->step == MOVE_GIVE)
+            take_back_late(l);
+        if (m->step != MOVE_NONE && m->count == 0)
+            end_batch(l);
+    }
+    check_drained(l);
+}
+
+void floe_lease_get_stats(const struct floe_lease *l, struct floe_lease_stats *out)
+{
+    *out = l->mover.stats;
+    out->moving = l->mover.count;
+    out->draining = l->mover.draining;
+}
