@@ -102,7 +102,7 @@ static void on_produced(struct simcall *k)
     if (!k->answered) /* the client closes a connection on which a request timed out */
         l->cut = true;
     if (ok) {
-        l->known = true;
+        l->known |= slot == 0; /* while the oldest is open, nothing new follows: it would leave the window */
         take_out(l, slot);
     } else if (l->p->idempotent) {
         l->failed = true;
