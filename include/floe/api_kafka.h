@@ -39,6 +39,20 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
                               struct floe_error *err) FLOE_MUST_USE;
 void floe_api_destroy(struct floe_api **api);
 
+/* What was served, since the start. */
+struct floe_api_count {
+    int16_t key;
+    const char *name;
+    uint64_t errors; /* partitions that were refused (Produce, Fetch), and connections closed for it */
+    struct floe_hist latency; /* from the start of its handler to the answer */
+};
+struct floe_api_stats {
+    const struct floe_api_count *counts; /* the api's own, of `count` APIs in the order of the table */
+    uint32_t count;
+    uint64_t fetched_bytes;
+};
+void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out);
+
 /* Every API that is served, with its versions. */
 const struct floe_version_range *floe_api_served(uint32_t *count);
 /* Network thread: checks the batches of a Produce. Touches nothing but the request. */

@@ -21,6 +21,7 @@
 #define FLOE_LOG_H
 
 #include <floe/base/buf.h>
+#include <floe/base/hist.h>
 #include <floe/kafka/batch.h>
 #include <floe/lease.h>
 #include <floe/objstore.h>
@@ -298,10 +299,13 @@ struct floe_log_seek {
 void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
 
 struct floe_log_stats {
-    uint64_t appends, append_bytes, segments, segment_bytes, puts, put_hedges, commits, spilled_bytes,
-        reads_memory, reads_store, footers_read, paced; /* appends whose sender was slowed down */
-    uint64_t reads_view;                                /* reads of views, from cache or store */
+    uint64_t appends, append_records, append_bytes, segments, segment_bytes, puts, put_hedges, commits,
+        spilled_bytes, reads_memory, reads_store, footers_read,
+        paced;           /* appends whose sender was slowed down */
+    uint64_t reads_view; /* reads of views, from cache or store */
     uint64_t pending_bytes, cache_bytes, partitions, views;
+    uint64_t puts_in_flight; /* segments whose PUT is under way */
+    struct floe_hist put_latency;
 };
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out);
 

@@ -28,7 +28,9 @@ struct api_racks {
 struct floe_api {
     struct floe_api_config cfg;
     struct api_racks racks;
-    struct floe_list produces;  /* those that the log has not let go of (produce.c) */
+    struct floe_list produces;     /* those that the log has not let go of (produce.c) */
+    struct floe_api_count *counts; /* by the place in the table */
+    uint64_t fetched_bytes;
     struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)

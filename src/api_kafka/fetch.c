@@ -116,8 +116,11 @@ static void answer(struct fetch *f)
     }
     hint_leaders(f);
     f->ended = true;
-    for (uint32_t i = 0; i < f->n; i++)
+    for (uint32_t i = 0; i < f->n; i++) {
         bytes += f->items[i].read.bytes;
+        f->rq->errors += f->items[i].out->ErrorCode != 0;
+    }
+    f->api->fetched_bytes += bytes;
     if (bytes) {
         floe_budget_force(&f->api->answers, bytes);
         f->rq->held = bytes;

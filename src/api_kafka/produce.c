@@ -170,6 +170,7 @@ static void finish(struct item *it, int16_t error, const char *message)
     if (!it->out)
         return;
     it->out->ErrorCode = error;
+    p->rq->errors += error != 0;
     if (error) {
         it->out->BaseOffset = -1;
         it->out->LogAppendTimeMs = -1;

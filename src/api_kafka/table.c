@@ -47,8 +47,29 @@ const struct floe_version_range *floe_api_served(uint32_t *count)
     return ranges;
 }
 
+static void finished(struct floe_request *rq)
+{
+    struct floe_api *api = api_of(rq);
+    for (uint32_t i = 0; i < FLOE_COUNTOF(ranges); i++) {
+        if (ranges[i].key != rq->head.api_key)
+            continue;
+        struct floe_api_count *c = &api->counts[i];
+        c->errors += rq->errors + (rq->close ? 1 : 0);
+        floe_hist_note(&c->latency, floe_loop_now_us(api->cfg.loop) - rq->started_us);
+        return;
+    }
+}
+
+void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out)
+{
+    *out = (struct floe_api_stats){
+        .counts = api->counts, .count = FLOE_COUNTOF(ranges), .fetched_bytes = api->fetched_bytes};
+}
+
 void floe_api_start(struct floe_request *rq)
 {
+    rq->started_us = floe_loop_now_us(api_of(rq)->cfg.loop);
+    rq->finished = finished;
     for (uint32_t i = 0; i < FLOE_COUNTOF(ranges); i++) {
         if (ranges[i].key == rq->head.api_key) {
             handlers[i](rq);
@@ -69,8 +90,17 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
                               struct floe_error *err)
 {
     struct floe_api *a = calloc(1, sizeof *a);
-    if (!a)
+    struct floe_api_count *counts = calloc(FLOE_COUNTOF(ranges), sizeof *counts);
+    if (!a || !counts) {
+        free(a);
+        free(counts);
         return floe_error_set(err, FLOE_ENOMEM, "no memory");
+    }
+    a->counts = counts;
+    for (uint32_t i = 0; i < FLOE_COUNTOF(ranges); i++) {
+        counts[i].key = ranges[i].key;
+        counts[i].name = floe_kafka_api_find(ranges[i].key)->name;
+    }
     a->cfg = *cfg;
     floe_list_init(&a->produces);
     floe_budget_init(&a->answers, cfg->answers_max ? (size_t)cfg->answers_max : (size_t)64 << 20);
@@ -82,6 +112,7 @@ void floe_api_destroy(struct floe_api **api)
 {
     if (*api) {
         free((*api)->racks.nodes);
+        free((*api)->counts);
         api_produce_fini(*api);
     }
     free(*api);

@@ -69,6 +69,7 @@ static void core_ended(void *user, const struct floe_error *err)
                        err->msg);
     else
         floe_log_info("broker", "flushed, sealed, leases released");
+    floe_broker_metrics_close(b);
     floe_server_close(b->server, server_closed, b);
 }
 
@@ -88,6 +89,7 @@ static void on_signal(uv_signal_t *s, int signum)
         _exit(1);
     }
     b->ending = true;
+    floe_broker_metrics_now(b);
     floe_log_info("broker", "%s: ending", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     if (!b->ready) {
         floe_log_error("broker", "stopped before it was ready");
@@ -114,7 +116,7 @@ static void start_limit(struct floe_timer *t)
 static void started(void *user, const struct floe_error *err)
 {
     struct broker *b = user;
-    char line[FLOE_CONFIG_LISTENERS_MAX * 300] = "ready";
+    char line[(FLOE_CONFIG_LISTENERS_MAX + 1) * 300] = "ready";
     if (err->code) {
         fail(b, err);
         return;
@@ -122,15 +124,25 @@ static void started(void *user, const struct floe_error *err)
     floe_timer_stop(&b->start_limit);
     floe_server_open(b->server);
     b->ready = true;
+    floe_broker_metrics_now(b);
     floe_log_info(
         "broker",
         "node %d of cluster with store %s serves; retention and compaction of topics are not obeyed yet",
         floe_lease_node_id(floe_core_lease(b->core)), b->cfg->store.text);
+    if (!b->store->free_puts)
+        floe_log_info("broker", "without clients its requests cost about $%.2f a month, at AWS S3 prices",
+                      b->metrics.sample.idle_usd);
     for (uint32_t i = 0; i < b->cfg->listener_count; i++) {
         char addr[FLOE_STR_ADDR];
         size_t n = strlen(line);
         floe_str_addr(addr, b->listens[i].host, b->listens[i].port);
         snprintf(line + n, sizeof line - n, " listen=%s", addr);
+    }
+    if (b->metrics.http) {
+        char addr[FLOE_STR_ADDR];
+        size_t n = strlen(line);
+        floe_str_addr(addr, b->cfg->http.host, floe_admin_port(b->metrics.http));
+        snprintf(line + n, sizeof line - n, " http=%s", addr);
     }
     dprintf(STDERR_FILENO, "%s\n", line);
 }
@@ -294,6 +306,8 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
     uv_signal_start(&b->on_term, on_signal, SIGTERM);
     uv_signal_start(&b->on_int, on_signal, SIGINT);
     rc = bind_listeners(b, err);
+    if (!rc)
+        rc = floe_broker_metrics_open(b, err);
     return rc ? rc : floe_broker_open_stores(b, err);
 }
 

@@ -3,10 +3,19 @@
 #define FLOE_BROKER_INT_H
 
 #include "broker/core.h"
+#include <floe/admin.h>
 #include <floe/broker/config.h>
 #include <floe/net/server.h>
 #include <uv.h>
 
+/* metrics.c */
+struct broker_metrics {
+    struct floe_admin *http; /* null: not configured */
+    struct floe_timer tick;
+    uint64_t started_us, alive_us; /* the process; when the session was last seen alive */
+    struct floe_utilisation util;
+    struct floe_sample sample; /* the newest */
+};
 struct broker {
     const struct floe_config *cfg;
     struct floe_loop_uv *uv;
@@ -19,6 +28,7 @@ struct broker {
     struct floe_core *core;
     struct floe_api *api;
     struct floe_budget pending, cache;
+    struct broker_metrics metrics;
     struct floe_cluster_info cluster;
     struct floe_listen listens[FLOE_LISTENER_MAX];
     struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
@@ -34,6 +44,10 @@ struct memory_shares {
     uint64_t pending, cache, tier, recycle, answers, fetch_max;
 };
 struct memory_shares floe_broker_memory(uint64_t memory);
+
+enum floe_err floe_broker_metrics_open(struct broker *b, struct floe_error *err) FLOE_MUST_USE;
+void floe_broker_metrics_now(struct broker *b); /* the phase has changed */
+void floe_broker_metrics_close(struct broker *b);
 
 /* drivers.c: by the URLs of the configuration. */
 enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err) FLOE_MUST_USE;

@@ -237,7 +237,11 @@ enum floe_err floe_config_set_listeners(struct floe_config *c, const struct floe
     (void)floe_config_value_of(vs, "listen", &s);
     if ((e = check_wildcards(c, err)) != FLOE_OK)
         goto out;
-    e = choose_peer(c, floe_config_value_of(vs, "peer-listener", &s), err);
+    if ((e = choose_peer(c, floe_config_value_of(vs, "peer-listener", &s), err)) != FLOE_OK)
+        goto out;
+    v = floe_config_value_of(vs, "http", &s);
+    c->has_http = v->n > 0 && v->v[0][0] != '\0';
+    e = c->has_http ? floe_str_parse_listen(v->v[0], &c->http, err) : FLOE_OK;
 out:
     if (e != FLOE_OK)
         floe_config_blame(vs, s, err);

@@ -15,6 +15,7 @@ static void session_open(void *user, const struct floe_session_name *s)
     char name[FLOE_SESSION_NAME_MAX];
     floe_session_format(name, s);
     floe_log_info("session", "session %s is open", name);
+    c->stats.sessions++;
     floe_log_session_open(c->log, s);
 }
 
@@ -27,6 +28,7 @@ static void session_alive(void *user, bool alive)
         floe_log_warn("session",
                       "lapsed: no renewal succeeded within the lease time; nothing is acknowledged "
                       "until one does");
+    c->stats.lapses += !alive;
     floe_log_session_alive(c->log, alive);
 }
 
@@ -41,6 +43,8 @@ static void session_over(void *user, const char *why)
 static void adopt(void *user, const struct floe_lease_entry *entries, uint32_t n)
 {
     struct floe_core *c = user;
+    for (uint32_t i = 0; i < n; i++)
+        ++*(entries[i].epoch == 0 ? &c->stats.adopted_new : &c->stats.adopted_taken);
     floe_log_adopt(c->log, entries, n);
 }
 
@@ -48,6 +52,7 @@ static void drop(void *user, const struct floe_tp *tp)
 {
     struct floe_core *c = user;
     floe_groups_dropped(c->groups, tp);
+    c->stats.dropped++;
     floe_log_drop(c->log, tp);
 }
 
@@ -517,6 +522,10 @@ void floe_core_destroy(struct floe_core **cp)
 struct floe_api *floe_core_api(struct floe_core *c)
 {
     return c->api;
+}
+const struct floe_core_stats *floe_core_stats(const struct floe_core *c)
+{
+    return &c->stats;
 }
 struct floe_log *floe_core_log(struct floe_core *c)
 {

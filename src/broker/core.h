@@ -40,6 +40,10 @@ struct floe_core_config {
     void *user;
 };
 struct floe_core;
+/* What became of sessions and partitions, since the start. */
+struct floe_core_stats {
+    uint64_t sessions, lapses, adopted_new, adopted_taken, dropped;
+};
 enum floe_err floe_core_create(struct floe_core **out, const struct floe_core_config *cfg,
                                struct floe_error *err) FLOE_MUST_USE;
 /* `started` runs when requests can be served, or with why they cannot. */
@@ -51,6 +55,7 @@ void floe_core_end(struct floe_core *c, void (*done)(void *user, const struct fl
  * are not answered stay the caller's. */
 void floe_core_destroy(struct floe_core **c);
 struct floe_api *floe_core_api(struct floe_core *c);
+const struct floe_core_stats *floe_core_stats(const struct floe_core *c);
 struct floe_log *floe_core_log(struct floe_core *c);
 struct floe_lease *floe_core_lease(struct floe_core *c);
 struct floe_retain *floe_core_retain(struct floe_core *c);

@@ -17,6 +17,7 @@ struct floe_core {
     struct floe_list rechecks; /* struct recheck: waiting for their shard */
     struct floe_list take_ids; /* struct take_id: waiting for a producer id */
     struct floe_list remotes;  /* struct remote: calls to partitions' holders */
+    struct floe_core_stats stats;
     void (*started)(void *user, const struct floe_error *err);
     void *started_user;
     void (*ended)(void *user, const struct floe_error *err);

@@ -31,6 +31,7 @@ static const struct floe_cli_command *const commands[] = {
     &floe_cli_topic_describe,
     &floe_cli_topic_delete,
     &floe_cli_cluster_status,
+    &floe_cli_metrics_list,
     &segment_dump,
     &selftest,
 };

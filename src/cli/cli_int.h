@@ -59,6 +59,6 @@ void floe_cli_print_json(json_t *o);
 
 /* All commands, in the order of help. */
 extern const struct floe_cli_command floe_cli_topic_create, floe_cli_topic_list, floe_cli_topic_describe,
-    floe_cli_topic_delete, floe_cli_cluster_status;
+    floe_cli_topic_delete, floe_cli_cluster_status, floe_cli_metrics_list;
 
 #endif

@@ -86,6 +86,7 @@ static void take(struct floe_partition *p, struct floe_log_append *a, struct flo
     seg->mem_bytes += e->bytes.n;
     log->pending_mem += e->bytes.n + sizeof *e;
     log->stats.appends++;
+    log->stats.append_records += (uint64_t)FLOE_MAX(e->head.count, 0);
     log->stats.append_bytes += e->bytes.n;
 }
 

@@ -45,6 +45,7 @@ static void note_latency(struct floe_put *put, uint64_t sent_us)
 {
     struct floe_chain *c = &put->log->chain;
     uint64_t now = floe_loop_now_us(put->log->cfg.loop), us = now - sent_us;
+    floe_hist_note(&put->log->stats.put_latency, us);
     if (floe_timer_armed(&put->hedge) && put->hedge.due_us < now)
         return;
     c->latency_us[c->latency_at] = (uint32_t)FLOE_MIN(us, (uint64_t)UINT32_MAX);

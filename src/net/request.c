@@ -59,6 +59,8 @@ void floe_request_complete(struct floe_request *rq)
 {
     FLOE_ASSERT(!rq->done && (rq->response || rq->no_response || rq->close));
     rq->done = true;
+    if (rq->finished)
+        rq->finished(rq);
     /* The client outlives this call: its connection goes only after the core was told, in a later turn. */
     floe_request_next(rq);
     rq->complete(rq);

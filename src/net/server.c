@@ -183,8 +183,9 @@ static int listen_at(const struct addrinfo *a, int *problem)
     return -1;
 }
 
-static enum floe_err bind_one(int *out, struct floe_listen *l, struct floe_error *err)
+enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_error *err)
 {
+    const char *flag = l->flag ? l->flag : "--listen";
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE},
                     *list;
     char port[8];
@@ -206,12 +207,17 @@ static enum floe_err bind_one(int *out, struct floe_listen *l, struct floe_error
     }
     if (fd < 0)
         return floe_error_set(
-            err, FLOE_EIO, "cannot listen on %s:%u: %s%s", l->host, l->port, strerror(problem),
-            problem == EADDRINUSE      ? " (another process has this port: stop it or choose another "
-                                         "one with --listen; port 0 takes any free one)"
-            : problem == EADDRNOTAVAIL ? " (no interface of this machine has this address: --listen takes an "
-                                         "own one, or 0.0.0.0 with --advertise)"
-            : problem == EACCES        ? " (ports below 1024 need privileges: choose another with --listen)"
+            err, FLOE_EIO, "cannot listen on %s:%u: %s%s%s%s", l->host, l->port, strerror(problem),
+            problem == EADDRINUSE ? " (another process has this port: stop it or choose another "
+                                    "one with "
+            : problem == EADDRNOTAVAIL
+                ? " (no interface of this machine has this address: give an own one to "
+            : problem == EACCES ? " (ports below 1024 need privileges: choose another with "
+                                : "",
+            problem == EADDRINUSE || problem == EADDRNOTAVAIL || problem == EACCES ? flag : "",
+            problem == EADDRINUSE      ? "; port 0 takes any free one)"
+            : problem == EADDRNOTAVAIL ? ", or 0.0.0.0)"
+            : problem == EACCES        ? ")"
                                        : "");
     l->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
                                             : ((struct sockaddr_in *)&a)->sin_port);
@@ -283,7 +289,7 @@ enum floe_err floe_server_create(struct floe_server **out, const struct floe_ser
     for (uint32_t i = 0; s->fds && i < cfg->listen_count; i++)
         s->fds[i] = -1;
     for (uint32_t i = 0; !rc && i < cfg->listen_count; i++)
-        rc = bind_one(&s->fds[i], &cfg->listens[i], err);
+        rc = floe_listen_bind(&s->fds[i], &cfg->listens[i], err);
     for (uint32_t i = 0; !rc && i < cfg->threads; i++)
         rc = thread_init(s, &s->threads[i], err);
     for (uint32_t i = 0; !rc && i < cfg->threads; i++) {

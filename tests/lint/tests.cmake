@@ -8,4 +8,8 @@ endforeach()
 add_test(NAME lint.config COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/config_table.py $<TARGET_FILE:floe>)
 add_test(NAME lint.config.self
          COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/config_table.py --self-test)
+add_test(NAME lint.metrics COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/metrics_table.py $<TARGET_FILE:floe>)
+add_test(NAME lint.metrics.self
+         COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/metrics_table.py --self-test)
+set_tests_properties(lint.metrics lint.metrics.self PROPERTIES LABELS lint TIMEOUT 60)
 set_tests_properties(lint.config lint.config.self PROPERTIES LABELS lint TIMEOUT 60)

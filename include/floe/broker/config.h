@@ -52,8 +52,11 @@ struct floe_config {
     char data_dir[FLOE_CONFIG_PATH_MAX - 16];
     struct floe_config_listener listeners[FLOE_CONFIG_LISTENERS_MAX];
     uint32_t listener_count;
-    uint32_t peer_listener; /* index of the one that brokers use */
-    char rack[256];         /* empty: none */
+    bool has_http;
+    struct floe_str_addr http; /* metrics and health; port 0: the kernel chooses */
+    uint64_t network_limit;    /* bytes a second each way; 0: not known */
+    uint32_t peer_listener;    /* index of the one that brokers use */
+    char rack[256];            /* empty: none */
     uint32_t lease_ms, garbage_age_ms;
 
     char s3_endpoint[512]; /* empty: AWS */

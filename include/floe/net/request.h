@@ -44,6 +44,10 @@ struct floe_request {
     void *prepared;                            /* what the service's `prepare` made, in the arena */
     void (*start)(struct floe_request *rq);    /* service: begins it, on the core */
     void (*complete)(struct floe_request *rq); /* how it goes back; set by whoever made the request */
+    void (*finished)(
+        struct floe_request *rq); /* service: told on the core when the answer stands; may be null */
+    uint64_t started_us;          /* the service's own */
+    uint32_t errors;              /* what the answer refuses: partitions, topics; the service's own */
 
     /* handler */
     void *state;

@@ -23,9 +23,12 @@
 struct floe_listen {
     const char *name;
     const char *host;
-    uint16_t port;  /* 0: any; the chosen one is filled in */
-    bool for_peers; /* private APIs are served here */
+    uint16_t port;    /* 0: any; the chosen one is filled in */
+    bool for_peers;   /* private APIs are served here */
+    const char *flag; /* the setting that names it, for errors; null: --listen */
 };
+/* A listening socket, not blocking; l->port is filled in. For servers that are not this one, too. */
+enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_error *err) FLOE_MUST_USE;
 struct floe_server_config {
     struct floe_loop *core;
     uint32_t threads;
