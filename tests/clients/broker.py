@@ -17,6 +17,7 @@ class Broker:
         self.args = [binary, "broker", "--listen", "127.0.0.1:0", "--data-dir", os.path.join(self.dir, "data"), *flags]
         self.process = None
         self.address = None
+        self.killed = False
 
     def __enter__(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith("FLOE_")}
@@ -37,7 +38,16 @@ class Broker:
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return f.read()
 
+    def kill_with_disk(self):
+        """SIGKILL, and its data directory is gone; no end is owed any more."""
+        self.process.kill()
+        self.process.wait(10)
+        shutil.rmtree(self.dir, ignore_errors=True)
+        self.killed = True
+
     def __exit__(self, kind, *rest):
+        if self.killed:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(25)
