@@ -18,6 +18,13 @@
 #include <floe/net/request.h>
 
 struct floe_api;
+/* What `floe cluster status` shows of a broker. */
+struct floe_api_status {
+    const char *state, *scarcest; /* static */
+    double utilisation;           /* 0 to 1 */
+    double idle_usd_month;
+    int64_t view_lag_ms;
+};
 struct floe_api_config {
     struct floe_loop *loop;
     struct floe_lease *lease;
@@ -34,6 +41,8 @@ struct floe_api_config {
     bool auto_create;
     uint32_t fetch_max;   /* bytes of one fetch answer at most */
     uint64_t answers_max; /* bytes of fetch answers on their way to clients, about; 0: 64 MiB */
+    void (*status)(void *user, struct floe_api_status *out); /* null: nothing but that it serves is told */
+    void *status_user;
 };
 enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_config *cfg,
                               struct floe_error *err) FLOE_MUST_USE;
@@ -49,7 +58,7 @@ struct floe_api_count {
 struct floe_api_stats {
     const struct floe_api_count *counts; /* the api's own, of `count` APIs in the order of the table */
     uint32_t count;
-    uint64_t fetched_bytes;
+    uint64_t fetched_bytes, throttle_ms; /* what producers were told to wait, together */
 };
 void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out);
 

@@ -50,6 +50,8 @@ static const struct metric metrics[] = {
     {"floe_produced_records_total", COUNTER, NULL, "Records that were appended.", AT(produced_records)},
     {"floe_produced_bytes_total", COUNTER, NULL, "Bytes of appended batches, as they came.", AT(produced_bytes)},
     {"floe_fetched_bytes_total", COUNTER, NULL, "Bytes of record batches in fetch answers.", AT(fetched_bytes)},
+    {"floe_throttled_appends_total", COUNTER, NULL, "Appends whose sender was slowed down because memory or tier fill up.", AT(throttled)},
+    {"floe_throttle_seconds_total", COUNTER, NULL, "What producers were told to wait (throttle_time_ms), together.", AT(throttle_s)},
     {"floe_requests_total", API_COUNTER, NULL, "Requests that were answered, by API.", 0},
     {"floe_request_errors_total", API_ERRORS, NULL, "Partitions refused by Produce and Fetch, and connections closed for a bad request, by API.", 0},
     {"floe_request_seconds", API_HISTOGRAM, NULL, "Time from the start of a request's handler to its answer, by API; a Fetch may wait for data.", 0},

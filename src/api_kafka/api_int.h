@@ -30,7 +30,7 @@ struct floe_api {
     struct api_racks racks;
     struct floe_list produces;     /* those that the log has not let go of (produce.c) */
     struct floe_api_count *counts; /* by the place in the table */
-    uint64_t fetched_bytes;
+    uint64_t fetched_bytes, throttle_ms;
     struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)
@@ -46,7 +46,7 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_offset_commit, api_offset_fetch, api_offset_delete, api_join_group, api_sync_group,
     api_group_heartbeat, api_leave_group, api_describe_groups, api_list_groups, api_delete_groups,
     api_offset_for_leader_epoch, api_describe_configs, api_peer_heartbeat, api_peer_lease_changed,
-    api_peer_topic_deleted, api_peer_topic_changed;
+    api_broker_status, api_peer_topic_deleted, api_peer_topic_changed;
 bool api_produce_prepare(struct floe_request *rq);
 void api_produce_fini(struct floe_api *api);
 

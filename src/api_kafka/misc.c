@@ -43,7 +43,7 @@ void api_versions(struct floe_request *rq)
     else if (bad)
         rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
     for (uint32_t i = 0; i < n && !bad; i++) {
-        if (r[i].peer || (rq->unsupported && r[i].key != 18))
+        if (floe_kafka_api_find(r[i].key)->peer || (rq->unsupported && r[i].key != 18))
             continue;
         rs->ApiKeys[rs->ApiKeys_n].ApiKey = r[i].key;
         rs->ApiKeys[rs->ApiKeys_n].MinVersion = r[i].min;
@@ -202,4 +202,29 @@ void api_peer_topic_changed(struct floe_request *rq)
         (struct floe_catalog_wait){.names = &c->name, .name_count = 1, .done = topic_read_again, .user = rq};
     floe_request_next(rq); /* the connection carries heartbeats as well */
     floe_catalog_resolve(api_of(rq)->cfg.catalog, &c->wait);
+}
+
+/* ---- status ------------------------------------------------------------------------------------------ */
+
+void api_broker_status(struct floe_request *rq)
+{
+    struct floe_api *api = api_of(rq);
+    struct floe_kafka_BrokerStatusResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    struct floe_api_status s = {.state = "serving", .scarcest = ""};
+    if (!rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_BrokerStatusResponse_desc, rs);
+    if (api->cfg.status)
+        api->cfg.status(api->cfg.status_user, &s);
+    rs->NodeId = floe_lease_node_id(api->cfg.lease);
+    rs->State = floe_kstr(s.state);
+    rs->UtilisationPpm = (int32_t)(s.utilisation * 1e6);
+    rs->Scarcest = floe_kstr(s.scarcest);
+    rs->ViewLagMs = s.view_lag_ms;
+    rs->IdleMicroDollars = (int64_t)(s.idle_usd_month * 1e6);
+    rs->Version = floe_kstr(FLOE_VERSION);
+    rq->response = rs;
+    floe_request_complete(rq);
 }

@@ -31,6 +31,7 @@
     X(47, 0, 0, false, api_offset_delete)                                                                    \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \
     X(75, 0, 0, false, api_describe_topic_partitions)                                                        \
+    X(FLOE_BROKER_STATUS, 0, 0, false, api_broker_status)                                                    \
     X(FLOE_PEER_HEARTBEAT, 0, 0, true, api_peer_heartbeat)                                                   \
     X(FLOE_PEER_LEASE_CHANGED, 0, 0, true, api_peer_lease_changed)                                           \
     X(FLOE_PEER_TOPIC_DELETED, 0, 0, true, api_peer_topic_deleted)                                           \
@@ -54,6 +55,7 @@ static void finished(struct floe_request *rq)
         if (ranges[i].key != rq->head.api_key)
             continue;
         struct floe_api_count *c = &api->counts[i];
+        api->throttle_ms += rq->mute_ms;
         c->errors += rq->errors + (rq->close ? 1 : 0);
         floe_hist_note(&c->latency, floe_loop_now_us(api->cfg.loop) - rq->started_us);
         return;
@@ -62,8 +64,10 @@ static void finished(struct floe_request *rq)
 
 void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out)
 {
-    *out = (struct floe_api_stats){
-        .counts = api->counts, .count = FLOE_COUNTOF(ranges), .fetched_bytes = api->fetched_bytes};
+    *out = (struct floe_api_stats){.counts = api->counts,
+                                   .count = FLOE_COUNTOF(ranges),
+                                   .fetched_bytes = api->fetched_bytes,
+                                   .throttle_ms = api->throttle_ms};
 }
 
 void floe_api_start(struct floe_request *rq)

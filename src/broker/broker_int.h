@@ -47,6 +47,7 @@ struct memory_shares floe_broker_memory(uint64_t memory);
 
 enum floe_err floe_broker_metrics_open(struct broker *b, struct floe_error *err) FLOE_MUST_USE;
 void floe_broker_metrics_now(struct broker *b); /* the phase has changed */
+void floe_broker_status(void *broker, struct floe_api_status *out);
 void floe_broker_metrics_close(struct broker *b);
 
 /* drivers.c: by the URLs of the configuration. */

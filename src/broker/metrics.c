@@ -80,6 +80,7 @@ static void from_log(struct floe_log *log, struct floe_sample *s)
     uint64_t lag = 0;
     floe_log_get_stats(log, &l);
     s->produced_batches = (double)l.appends;
+    s->throttled = (double)l.paced;
     s->produced_records = (double)l.append_records;
     s->produced_bytes = (double)l.append_bytes;
     s->reads_memory = (double)l.reads_memory;
@@ -124,6 +125,7 @@ static void from_core(struct broker *b, struct floe_sample *s)
     bool alive = floe_lease_alive(lease);
     floe_api_get_stats(b->api, &api);
     s->fetched_bytes = (double)api.fetched_bytes;
+    s->throttle_s = (double)api.throttle_ms / 1e3;
     s->api_count = FLOE_MIN(api.count, (uint32_t)FLOE_ADMIN_APIS_MAX);
     memcpy(s->apis, api.counts, s->api_count * sizeof *s->apis);
     s->sessions = (double)c->sessions;
@@ -210,6 +212,21 @@ enum floe_err floe_broker_metrics_open(struct broker *b, struct floe_error *err)
     if (rc == FLOE_OK)
         floe_timer_start(b->loop, &b->metrics.tick, TICK_US);
     return rc;
+}
+
+void floe_broker_status(void *broker, struct floe_api_status *out)
+{
+    static const char *const states[] = {[FLOE_ADMIN_STARTING] = "starting",
+                                         [FLOE_ADMIN_SERVING] = "serving",
+                                         [FLOE_ADMIN_LAPSED] = "lapsed",
+                                         [FLOE_ADMIN_ENDING] = "ending"};
+    const struct broker *b = broker;
+    const struct floe_sample *s = &b->metrics.sample;
+    *out = (struct floe_api_status){.state = states[s->phase],
+                                    .scarcest = floe_resource_names[b->metrics.util.scarcest],
+                                    .utilisation = s->util_max,
+                                    .idle_usd_month = s->idle_usd,
+                                    .view_lag_ms = (int64_t)(s->view_lag_s * 1000)};
 }
 
 void floe_broker_metrics_close(struct broker *b)

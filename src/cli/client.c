@@ -278,7 +278,7 @@ enum floe_err floe_client_call(struct floe_client *c, int16_t api_key, int16_t m
     const struct floe_kafka_api *api = floe_kafka_api_find(api_key);
     FLOE_ASSERT(api != NULL);
     int16_t max = FLOE_MIN(api->max_stable, max_version), min = api->min;
-    bool served = false;
+    bool served = api->peer; /* Floe's own are not listed: who does not serve one closes the connection */
     for (uint32_t i = 0; i < c->api_count; i++) {
         if (c->apis[i].key != api_key)
             continue;

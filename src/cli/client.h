@@ -1,7 +1,8 @@
 /* A blocking Kafka client for the command line: one connection, one request at a time.
  *
  *  1. Every step has the call's deadline: connect, send and receive together.
- *  2. A call uses the newest version that broker and codec share, at most `max_version`.
+ *  2. A call uses the newest version that broker and codec share, at most `max_version`; Floe's own APIs,
+ * which brokers do not list, in the codec's newest.
  *  3. Answers are bounded (FLOE_CLIENT_ANSWER_MAX) before they are read.
  */
 #ifndef FLOE_SRC_CLI_CLIENT_H

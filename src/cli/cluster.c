@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { METADATA = 3, TIMEOUT_MS = 30000 };
+enum { METADATA = 3, BROKER_STATUS = 20030, TIMEOUT_MS = 30000, STATUS_TIMEOUT_MS = 3000 };
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
 static enum floe_err call_metadata(struct floe_client *c, const struct floe_kafka_MetadataResponse **out,
@@ -54,21 +54,70 @@ static long leads(const struct floe_kafka_MetadataResponse *m, int32_t node)
     return n;
 }
 
+/* What a broker tells of itself. */
+struct status {
+    bool known;
+    char state[32], scarcest[32], version[32];
+    double utilisation, idle_usd;
+    int64_t view_lag_ms;
+};
+
+static void copy(char out[32], struct floe_kstr s)
+{
+    (void)snprintf(out, 32, "%.*s", (int)FLOE_MAX(s.n, 0), s.p != NULL ? s.p : "");
+}
+
+/* Asks the broker itself. One that does not answer is shown without: Metadata has told of it. */
+static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b, struct status *out)
+{
+    char host[FLOE_STR_HOST], addr[FLOE_STR_ADDR];
+    struct floe_kafka_BrokerStatusRequest request;
+    struct floe_client *c = NULL;
+    struct floe_error ignored;
+    void *response;
+    *out = (struct status){.known = false};
+    (void)snprintf(host, sizeof host, "%.*s", (int)FLOE_MAX(b->Host.n, 0),
+                   b->Host.p != NULL ? b->Host.p : "");
+    (void)floe_str_addr(addr, host, (uint16_t)b->Port);
+    floe_kafka_defaults(&floe_kafka_BrokerStatusRequest_desc, &request);
+    if (floe_client_connect(&c, addr, STATUS_TIMEOUT_MS, &ignored) == FLOE_OK &&
+        floe_client_call(c, BROKER_STATUS, INT16_MAX, &request, &response, NULL, &ignored) == FLOE_OK) {
+        const struct floe_kafka_BrokerStatusResponse *r = response;
+        out->known = r->ErrorCode == 0 && r->NodeId == b->NodeId;
+        copy(out->state, r->State);
+        copy(out->scarcest, r->Scarcest);
+        copy(out->version, r->Version);
+        out->utilisation = r->UtilisationPpm / 1e6;
+        out->idle_usd = (double)r->IdleMicroDollars / 1e6;
+        out->view_lag_ms = r->ViewLagMs;
+    }
+    floe_client_close(&c);
+}
+
 static int by_id(const void *x, const void *y)
 {
     const struct floe_kafka_MetadataResponse_MetadataResponseBroker *a = x, *b = y;
     return (a->NodeId > b->NodeId) - (a->NodeId < b->NodeId);
 }
 
-static void print_json(const struct floe_kafka_MetadataResponse *m, const struct counts *n)
+static void print_json(const struct floe_kafka_MetadataResponse *m, const struct counts *n,
+                       const struct status *status)
 {
     json_t *brokers = json_array();
     for (int32_t i = 0; i < m->Brokers_n; i++) {
         const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b = &m->Brokers[i];
         json_t *rack = b->Rack.n < 0 ? json_null() : json_stringn(b->Rack.p, (size_t)b->Rack.n);
-        (void)json_array_append_new(brokers, json_pack("{si ss# si so sI}", "id", b->NodeId, "host",
-                                                       b->Host.p, (int)b->Host.n, "port", b->Port, "rack",
-                                                       rack, "leads", (json_int_t)leads(m, b->NodeId)));
+        json_t *row = json_pack("{si ss# si so sI}", "id", b->NodeId, "host", b->Host.p, (int)b->Host.n,
+                                "port", b->Port, "rack", rack, "leads", (json_int_t)leads(m, b->NodeId));
+        const struct status *s = &status[i];
+        if (s->known)
+            (void)json_object_update_new(
+                row, json_pack("{ss sf ss sI sf ss}", "state", s->state, "utilisation", s->utilisation,
+                               "scarcest", s->scarcest, "view_lag_ms", (json_int_t)s->view_lag_ms,
+                               "idle_dollars_month", s->idle_usd, "version", s->version));
+        else
+            (void)json_object_set_new(row, "state", json_null());
+        (void)json_array_append_new(brokers, row);
     }
     json_t *id = m->ClusterId.n < 0 ? json_null() : json_stringn(m->ClusterId.p, (size_t)m->ClusterId.n);
     floe_cli_print_json(json_pack("{so so si sI sI}", "cluster", id, "brokers", brokers, "topics",
@@ -76,7 +125,8 @@ static void print_json(const struct floe_kafka_MetadataResponse *m, const struct
                                   "partitions_without_leader", (json_int_t)n->leaderless));
 }
 
-static void print_text(const struct floe_kafka_MetadataResponse *m, const struct counts *n)
+static void print_text(const struct floe_kafka_MetadataResponse *m, const struct counts *n,
+                       const struct status *status)
 {
     printf("cluster %.*s\n", (int)FLOE_MAX(m->ClusterId.n, 0), m->ClusterId.p != NULL ? m->ClusterId.p : "");
     printf("brokers %d\n", m->Brokers_n);
@@ -89,6 +139,12 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
                leads(m, b->NodeId));
         if (b->Rack.n > 0)
             printf("  rack=%.*s", (int)b->Rack.n, b->Rack.p);
+        if (status[i].known)
+            printf("  state=%s  utilisation=%.0f%% (%s)  view-lag=%lldms  idle=$%.2f/month", status[i].state,
+                   status[i].utilisation * 100, status[i].scarcest, (long long)status[i].view_lag_ms,
+                   status[i].idle_usd);
+        else
+            printf("  state=no-answer");
         printf("\n");
     }
     printf("topics %d\n", m->Topics_n);
@@ -110,10 +166,15 @@ static int run_status(const struct floe_cli_args *a)
         struct counts n = count_all(m);
         if (m->Brokers_n > 1)
             qsort(m->Brokers, (size_t)m->Brokers_n, sizeof *m->Brokers, by_id);
+        struct status *status = calloc((size_t)FLOE_MAX(m->Brokers_n, 0) + 1, sizeof *status);
+        FLOE_ASSERT(status != NULL);
+        for (int32_t i = 0; i < m->Brokers_n; i++)
+            ask_status(&m->Brokers[i], &status[i]);
         if (floe_cli_is_set(a, "json"))
-            print_json(m, &n);
+            print_json(m, &n, status);
         else
-            print_text(m, &n);
+            print_text(m, &n, status);
+        free(status);
     }
     floe_client_close(&c);
     return rc;
@@ -124,7 +185,7 @@ const struct floe_cli_command floe_cli_cluster_status = {
     .group = "cluster",
     .verb = "status",
     .positional = "",
-    .help = "show brokers, and whether every partition has a leader",
+    .help = "show brokers, how busy they are, and whether every partition has a leader",
     .flags = flags,
     .flag_count = FLOE_COUNTOF(flags),
     .run = run_status,

@@ -6,7 +6,7 @@ http.py [TEST ...]
 The environment names an S3 server, as tests/support/s3server sets it; each test's brokers reach it through a floe-proxy,
 which counts their requests and can be taken away.
 """
-import os, re, signal, socket, subprocess, sys, time
+import json, os, re, signal, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import prometheus
@@ -207,8 +207,15 @@ def idle_costs_do_not_grow(folder):
     for k in one:
         check(abs(one[k] - many[k]) <= noise, f"{k}: {one[k]:.2f} a second with one partition, {many[k]:.2f} with 1,001")
     cost = check_told(b, many, 1)
-    other = Served(folder, "c", via=b.via).start()
+    other = Served(folder, "c", via=b.via, args=["--rack", "z"]).start()
     time.sleep(3)
+    status = json.loads(floe("cluster", "status", "--json", "--bootstrap", b.addr))
+    check([x["state"] for x in status["brokers"]] == ["serving"] * 2, f"two brokers: {status}")
+    check(all(0 <= x["utilisation"] <= 1 and x["scarcest"] and x["view_lag_ms"] >= 0 for x in status["brokers"]), f"{status}")
+    check(all(abs(x["idle_dollars_month"] - prometheus.value(b.metrics(), "floe_idle_dollars_month")) < 0.01
+              for x in status["brokers"]), f"idle cost: {status}")
+    text = floe("cluster", "status", "--bootstrap", b.addr).decode()
+    check(len(re.findall(r"  state=serving  utilisation=\d+% \(\w+\)  view-lag=\d+ms  idle=\$\d+\.\d\d/month", text)) == 2, text)
     two = idle_requests(b.via, seconds)
     costs = check_told(b, two, 2)
     check(other.stop() == 0 and b.stop() == 0, "a clean end")

@@ -23,6 +23,7 @@
 
 /* The private API keys of src/kafka/peer-messages.txt. */
 enum {
+    FLOE_BROKER_STATUS = 20030, /* also on clients' listeners: nothing secret, nothing trusted */
     FLOE_PEER_HEARTBEAT = 20000,
     FLOE_PEER_LEASE_CHANGED = 20001,
     FLOE_PEER_TOPIC_DELETED = 20002,

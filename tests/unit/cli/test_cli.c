@@ -411,13 +411,14 @@ static void shows_the_cluster(void **state)
     mode = OLD_API_VERSIONS; /* falls back, then goes on as with any other */
     assert_int_equal(RUN("cluster", "status", "--bootstrap", "@"), FLOE_CLI_OK);
     assert_string_equal(out_text, "cluster the-cluster\nbrokers 2\n"
-                                  "  id=1  address=127.0.0.1:9093  leads=2  rack=az-1\n"
-                                  "  id=2  address=[::1]:9092  leads=2\n"
+                                  "  id=1  address=127.0.0.1:9093  leads=2  rack=az-1  state=no-answer\n"
+                                  "  id=2  address=[::1]:9092  leads=2  state=no-answer\n"
                                   "topics 2\npartitions 6, 2 without a leader\n");
     assert_int_equal(RUN("cluster", "status", "--json", "--bootstrap", "@"), FLOE_CLI_OK);
     json_t *j = json_loads(out_text, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(j, "partitions_without_leader")), 2);
     assert_int_equal(json_array_size(json_object_get(j, "brokers")), 2);
+    assert_true(json_is_null(json_object_get(json_array_get(json_object_get(j, "brokers"), 0), "state")));
     json_decref(j);
 }
 
