@@ -196,7 +196,7 @@ static void start_core(struct broker *b)
                   .consumer_size_max = cfg->consumer_size_max,
                   .gather_us = cfg->commit_gather_ms * 1000},
         .log_append_time = cfg->log_append_time,
-        .garbage_age_us = (uint64_t)cfg->garbage_age_ms * 1000,
+        .garbage_age_us = 1000ull * FLOE_MAX(cfg->garbage_age_ms, FLOE_RETAIN_AGE_LEASES_MIN * cfg->lease_ms),
         .fatal = fatal,
         .user = b,
     };

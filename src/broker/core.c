@@ -322,7 +322,6 @@ static enum floe_err create_retain(struct floe_core *c, struct floe_error *err)
                                      .user = c,
                                      .topic = retain_topic,
                                      .read_topics = read_topics};
-    cfg.age_us = FLOE_MAX(cfg.age_us, (uint64_t)c->cfg.lease_ms * 1000 * FLOE_RETAIN_AGE_LEASES_MIN);
     return floe_retain_create(&c->retain, &cfg, err);
 }
 

@@ -32,7 +32,7 @@ struct floe_core_config {
     struct floe_group_settings group;
     struct floe_api_config api; /* the fields that are settings; the rest is filled in */
     bool log_append_time;
-    uint64_t garbage_age_us; /* 0: the default; at least ten lease times are waited */
+    uint64_t garbage_age_us; /* 0: the default */
     /* The process must not go on. */
     void (*fatal)(void *user, const struct floe_error *err);
     /* A partition is served from now on. May be null. */

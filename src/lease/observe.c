@@ -8,6 +8,8 @@
  * session of this data directory. */
 #include "lease_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -271,6 +273,10 @@ void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *wh
 /* Where the search for the gap begins: keys below are known to be committed, and some of them may be gone. */
 static uint64_t search_from(const struct lease_node *n)
 {
+    if (FLOE_MUTANT(SEAL_FROM_ZERO))
+        return 0;
+    if (FLOE_MUTANT(SEAL_PAST_FLOOR))
+        return FLOE_MAX(n->rec.info.committed, n->rec.info.floor) + 1;
     return FLOE_MAX(n->rec.info.committed, n->rec.info.floor);
 }
 

@@ -5,6 +5,8 @@
 
 #include "rebuild_int.h"
 
+#include <floe/base/mutant.h>
+
 /* ---- what is wanted ------------------------------------------------------------------------------- */
 
 struct floe_rebuild_source *floe_rebuild_source_of(struct floe_rebuild *g, const struct floe_session_name *s)
@@ -206,7 +208,8 @@ static void ask_floor(struct floe_rebuild_get *get)
 {
     struct floe_log *log = get->source->group->log;
     get->below = get->seq < get->source->floor;
-    struct floe_rebuild_ask *ask = log->cfg.hooks.floor && !get->below ? calloc(1, sizeof *ask) : NULL;
+    struct floe_rebuild_ask *ask =
+        log->cfg.hooks.floor && !get->below && !FLOE_MUTANT(FLOOR_IGNORED) ? calloc(1, sizeof *ask) : NULL;
     if (!ask) {
         settled(get);
         return;

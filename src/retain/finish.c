@@ -65,17 +65,6 @@ static void dropped(struct floe_table_req *q)
         forget(r);
 }
 
-/* Has the node gone on from that session, or ended it for good? */
-static bool is_past(struct floe_retain *r, const struct floe_session_name *s)
-{
-    struct floe_node_info n;
-    if (!floe_lease_node(r->cfg.lease, s->node, &n))
-        return false;
-    if (!floe_session_name_eq(&n.session, s))
-        return n.session.epoch > s->epoch;
-    return n.state == FLOE_NODE_SEALED || n.state == FLOE_NODE_ENDED;
-}
-
 /* Nothing but the seal was there, twice, an age apart. `ended` goes before `floor`: a stalled fencer that
  * finds neither writes its own end, and does not take the two for a broken table.
  *
@@ -165,7 +154,7 @@ static void settle(struct floe_retain *r)
     c->empty = nothing ? c->empty + (c->empty < 2) : 0;
     if (nothing && c->empty == 1)
         c->empty_us = now;
-    if (nothing && now - c->empty_us >= r->cfg.age_us && is_past(r, &c->session) &&
+    if (nothing && now - c->empty_us >= r->cfg.age_us && retain_is_past(r, &c->session) &&
         !floe_lease_names_session(r->cfg.lease, &c->session)) {
         drop_records(r);
         return;
@@ -231,8 +220,9 @@ void retain_finish(struct floe_retain *r)
     struct retain_pass *p = &r->pass;
     struct retain_chain *c = p->c;
     if (!p->live && !c->ended) {
-        /* No record of its end: a chain of another life, or a floor record that came back. */
-        if (c->version[0] != '\0' && is_past(r, &c->session))
+        /* No record of its end, though its node was past it before that was asked: all has gone but a floor
+         * that came back. Else it has not ended yet. */
+        if (c->version[0] != '\0' && p->past)
             drop_records(r);
         else
             done(r);

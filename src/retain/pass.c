@@ -6,6 +6,8 @@
  * first key on that is not known to be kept; then, of a chain that has ended, what lies behind the end. */
 #include "retain/retain_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,6 +54,7 @@ void retain_pass_start(struct floe_retain *r, struct retain_chain *c)
     p->c = c;
     p->deep = c->deep;
     p->live = retain_is_live(r, &c->session);
+    p->past = retain_is_past(r, &c->session);
     c->deep = false;
     c->due_us = RETAIN_NEVER;
     if (c->loaded && (p->live || c->ended))
@@ -126,6 +129,8 @@ static void judge_tail(struct floe_retain *r, struct retain_item *it)
                   : it->seq == end              ? RETAIN_SEAL
                   : it->size == FLOE_SEAL_BYTES ? RETAIN_LOOK /* another seal? The last one ends a chain */
                                                 : RETAIN_ORPHAN;
+    if (it->verdict == RETAIN_SEAL && FLOE_MUTANT(GARBAGE_SEAL))
+        it->verdict = RETAIN_ORPHAN;
 }
 
 static void on_list(struct floe_store_req *q)
@@ -183,6 +188,10 @@ static bool may_go(struct floe_retain *r, const struct retain_item *it)
     struct retain_pass *p = &r->pass;
     struct retain_chain *c = p->c;
     uint64_t now = retain_now(r);
+    if (FLOE_MUTANT(GARBAGE_NO_FLOOR))
+        return true;
+    if (FLOE_MUTANT(GARBAGE_NO_AGE))
+        return it->verdict == RETAIN_ORPHAN || it->seq < c->rec.floor;
     if (it->verdict == RETAIN_ORPHAN) /* unless a seal was found behind it just now */
         return p->end == c->end && now - c->since_us >= r->cfg.age_us;
     return it->seq < c->rec.floor && now >= c->aged_us;

@@ -76,6 +76,16 @@ bool retain_is_live(struct floe_retain *r, const struct floe_session_name *s)
     return own != NULL && floe_session_name_eq(own, s) && !floe_lease_end_of(r->cfg.lease, s, &end);
 }
 
+bool retain_is_past(struct floe_retain *r, const struct floe_session_name *s)
+{
+    struct floe_node_info n;
+    if (!floe_lease_node(r->cfg.lease, s->node, &n))
+        return false;
+    if (!floe_session_name_eq(&n.session, s))
+        return n.session.epoch > s->epoch;
+    return n.state == FLOE_NODE_SEALED || n.state == FLOE_NODE_ENDED;
+}
+
 /* The live nodes' ids; null when memory is out or none is known. */
 static int32_t *live_nodes(struct floe_retain *r, uint32_t *count, uint64_t *members)
 {

@@ -92,6 +92,7 @@ struct retain_get {
 };
 struct retain_pass {
     struct retain_chain *c; /* null: none runs */
+    bool past;              /* the node had gone on from the session when the pass began */
     bool deep, tail, live;  /* tail: the keys behind the end are being listed */
     uint64_t to;            /* keys below are looked at */
     uint64_t end;           /* of the chain, as it was when the pass began */
@@ -164,6 +165,8 @@ void retain_chain_free(struct floe_retain *r, struct retain_chain *c);
 /* Is it the open session's, as far as nobody has ended it? */
 bool retain_is_live(struct floe_retain *r, const struct floe_session_name *s);
 void retain_gone_add(struct floe_retain *r, const struct floe_uuid *id);
+/* Has the node gone on from that session, or ended it for good? Its end was recorded before. */
+bool retain_is_past(struct floe_retain *r, const struct floe_session_name *s);
 /* The pass is over: what is due next. */
 void retain_next(struct floe_retain *r);
 

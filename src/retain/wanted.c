@@ -2,6 +2,7 @@
 #include "retain/retain_int.h"
 
 #include <floe/base/crc32c.h>
+#include <floe/base/mutant.h>
 
 #include <stdlib.h>
 
@@ -66,7 +67,7 @@ static bool checkpoint_wanted(struct floe_retain *r, const struct floe_segment_o
 {
     const struct floe_tp tp = {.topic = o->topic, .index = o->partition};
     struct floe_lease_entry e;
-    if (retain_topic_gone(r, &o->topic))
+    if (retain_topic_gone(r, &o->topic) || FLOE_MUTANT(GARBAGE_CHECKPOINT))
         return false;
     if (!floe_lease_lookup(r->cfg.lease, &tp, &e))
         return true; /* not read yet */
@@ -103,6 +104,10 @@ enum floe_err retain_wanted(struct floe_retain *r, const struct floe_segment_foo
     struct retain_pin pin = {.kind = RETAIN_PIN_NONE};
     floe_segment_cursor_init(&c, f);
     while (floe_segment_next_block(&c, &b)) {
+        if (FLOE_MUTANT(GARBAGE_SHARED) && !batches_wanted(r, &b)) {
+            *out = (struct retain_pin){.kind = RETAIN_PIN_NONE};
+            return FLOE_OK;
+        }
         bool better = pin.kind == RETAIN_PIN_NONE || floe_uuid_eq(&b.topic, prefer);
         if (better && batches_wanted(r, &b))
             pin = (struct retain_pin){RETAIN_PIN_TOPIC, b.topic};

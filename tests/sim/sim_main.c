@@ -199,10 +199,11 @@ int main(int argc, char **argv)
     simrun(&o.run, &r);
     printf("%llu seeds, %llu with violations, %.1f s: %llu records acknowledged, %llu stored, %llu read, "
            "%llu kills, "
-           "%llu adoptions, %llu segments, slowest recovery %.3f s\n",
+           "%llu adoptions, %llu segments, %llu removed as garbage (%llu topics), slowest recovery %.3f s\n",
            (unsigned long long)r.played, (unsigned long long)r.bad, r.seconds, (unsigned long long)s->acked,
            (unsigned long long)s->records, (unsigned long long)s->read, (unsigned long long)s->kills,
-           (unsigned long long)s->takeovers, (unsigned long long)s->segments, (double)s->writable_us / 1e6);
+           (unsigned long long)s->takeovers, (unsigned long long)s->segments, (unsigned long long)s->removed,
+           (unsigned long long)s->topics, (double)s->writable_us / 1e6);
     if (r.bad)
         printf("the first failing seed: %llu (%s)\n", (unsigned long long)r.first_bad, s->first);
     return r.bad != 0;

@@ -95,6 +95,7 @@ static void note(struct run *u, const struct report *p)
     s->topics += r->topics;
     s->calls += r->calls;
     s->refused = s->refused || r->refused;
+    s->removed += r->removed;
     s->writable_us = FLOE_MAX(s->writable_us, r->writable_us);
     if (r->violations) {
         o->bad++;

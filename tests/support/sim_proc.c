@@ -38,6 +38,8 @@ static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t e
 static void on_serves(void *user, const struct floe_tp *tp, int32_t epoch)
 {
     struct simproc *p = user;
+    if (!floe_uuid_eq(&tp->topic, &p->c->topic))
+        return; /* one of those that come and go */
     floe_sim_note(p->c->sim, p->node, "serves %d at epoch %d", tp->index, epoch);
     p->c->out->takeovers++;
     check_adopted(p, tp, epoch);
@@ -109,6 +111,7 @@ static void create_core(struct simproc *p)
         .put_rate = c->shape.put_rate,
         .put_burst = 50,
         .spill_all = c->shape.spill_all,
+        .garbage_age_us = c->shape.garbage_age_us,
         .api = {.message_max = 1 << 20,
                 .num_partitions = 1,
                 .replication_factor = 3,

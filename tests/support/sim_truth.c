@@ -47,6 +47,8 @@ static void read_block(struct truth *t, const struct floe_sim_object *o, const s
                        uint64_t seq, struct floe_segment_cursor *cur, const struct floe_segment_block *b)
 {
     struct floe_segment_batch sb;
+    if (t->c->shape.garbage_age_us && !floe_uuid_eq(&b->topic, &t->c->topic))
+        return; /* one of those that come and go */
     if (!floe_uuid_eq(&b->topic, &t->c->topic) || b->partition < 0 ||
         (uint32_t)b->partition >= t->c->shape.partitions ||
         floe_crc32c(0, o->data + b->position, b->length) != b->crc) {
@@ -105,7 +107,7 @@ static bool read_object(struct truth *t, const struct floe_sim_object *o, const 
 static void read_chains(struct truth *t)
 {
     struct floe_session_name cur = {0, 0, 0};
-    uint64_t next = 0;
+    uint64_t next = 0, floor = 0;
     bool open = false;
     for (size_t i = 0; i < floe_sim_bucket_count(t->c->bucket); i++) {
         const struct floe_sim_object *o = floe_sim_bucket_at(t->c->bucket, i);
@@ -117,7 +119,15 @@ static void read_chains(struct truth *t)
             cur = s;
             next = 0;
             open = true;
+            floor = simgarbage_floor(t->c, &s);
         }
+        if (open &&
+            seq < floor) { /* those below that are missing held nothing wanted; a seal is a stray one */
+            (void)read_object(t, o, &s, seq);
+            next = seq + 1;
+            continue;
+        }
+        next = FLOE_MAX(next, floor);
         open = open && seq == next++ && read_object(t, o, &s, seq);
     }
 }

@@ -142,6 +142,7 @@ static bool bring_up(struct simcluster *c)
     open_cluster(c);
     if (c->out->violations)
         return false;
+    simgarbage_start(c);
     simwatch_start(c);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         simcluster_machine_init(c, i);
@@ -294,6 +295,7 @@ static void play(struct simcluster *c)
     }
     for (uint32_t i = 0; i < c->shape.consumers; i++)
         simconsumer_start(&c->consumer[i], c, i);
+    simgarbage_play(c);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simcluster_nemesis_start(c);
     if (c->cfg.breaks)
@@ -322,6 +324,8 @@ static void clean_up(struct simcluster *c)
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);
+    if (c->garbage)
+        simgarbage_fini(c);
     for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
         free(c->ledger[i].value);
     free(c->sent);

@@ -207,6 +207,7 @@ struct simshape { /* drawn from the seed */
     double put_rate;
     bool spill_all;
     uint64_t fault_every_us;
+    uint64_t garbage_age_us; /* 0: production's, which no run is long enough for */
 };
 struct simcluster {
     struct simcluster_config cfg;
@@ -235,6 +236,7 @@ struct simcluster {
     uint64_t healed_us;
     struct floe_sim_event nemesis, heal_outage, heal_faults;
     struct simwatch *watch;
+    struct simgarbage *garbage;
 };
 struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
 /* Names the broken invariant; the run goes on. */
@@ -244,6 +246,13 @@ void simcluster_note_id(struct simcluster *c, int64_t id, const char *who);
 void simcluster_machine_init(struct simcluster *c, uint32_t i);
 void simcluster_nemesis_start(struct simcluster *c);
 void simcluster_heal(struct simcluster *c);
+
+/* ---- garbage: topics that come and go ---- */
+void simgarbage_start(struct simcluster *c); /* draws the age */
+void simgarbage_play(struct simcluster *c);
+void simgarbage_event(struct simcluster *c, const struct floe_sim_store_event *e);
+uint64_t simgarbage_floor(struct simcluster *c, const struct floe_session_name *s); /* as it is durable */
+void simgarbage_fini(struct simcluster *c);
 
 /* ---- the checker ---- */
 uint64_t simledger_value(uint32_t sent, uint32_t index);
