@@ -239,7 +239,7 @@ static void get_done(struct floe_store_req *r)
     struct extent *x = g->extent;
     struct floe_error err = r->err;
     if (!err.code && take_data(x, r->data, &err) == FLOE_ECORRUPT && !x->second) {
-        x->second = true; /* once more: the wire may be to blame */
+        x->second = r->fresh = true; /* once more: the wire may be to blame */
         floe_store_req_fini(r);
         floe_store_submit(rd->cfg.store, r);
         return;
@@ -305,6 +305,7 @@ static void get_start(struct floe_log_reader *rd, struct extent *x, struct get *
     floe_chain_key(g->req.key, &x->first.session, x->first.seq);
     g->req.offset = (int64_t)x->from;
     g->req.length = x->to - x->from;
+    g->req.fresh = x->second;
     g->req.attempts = READ_GET_ATTEMPTS;
     g->req.try_us = 2000000 + g->req.length / 5; /* and 5 MB/s */
     g->req.done = get_done;
