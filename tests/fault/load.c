@@ -8,7 +8,7 @@
  * in all, and writes what was acknowledged to FOLDER/acked.<producer> ("partition offset producer:sequence" a
  * line). What failed for good goes to FOLDER/failed.<producer>. The consumer writes FOLDER/consumed. Lines on
  * stdin: "stop" ends sending; when all is answered, the consumer has until "quit". A line of counts goes to
- * stdout every half second; throttled_ms is the longest throttle time that an answer asked for, throttles how
+ * stdout every tenth of a second; throttled_ms is the longest throttle time that an answer asked for, throttles how
  * many asked for one. */
 #include <errno.h>
 #include <inttypes.h>
@@ -219,7 +219,7 @@ static void command_loop(void)
     char line[64];
     while (!atomic_load(&quit)) {
         struct pollfd in = {.fd = 0, .events = POLLIN};
-        if (poll(&in, 1, 500) > 0) {
+        if (poll(&in, 1, 100) > 0) {
             if (!fgets(line, sizeof line, stdin) || strncmp(line, "quit", 4) == 0) {
                 atomic_store(&stop_sending, true);
                 atomic_store(&quit, true);
