@@ -3,6 +3,7 @@
 
 #include <floe/base/crc32c.h>
 #include <floe/base/log.h>
+#include <floe/base/mutant.h>
 
 #include <stdlib.h>
 
@@ -248,7 +249,10 @@ int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok
     }
     if (!s || s->state == SHARD_DEAD || !floe_uuid_eq(&s->tp.topic, &t->id))
         return FLOE_KERR_NOT_COORDINATOR;
-    if (s->state == SHARD_LOADING)
+    /* While the partition is handed over the next coordinator may be at work already: this one tells nothing.
+     */
+    struct floe_partition *p;
+    if (s->state == SHARD_LOADING || floe_log_find(g->cfg.log, &s->tp, &p) == FLOE_PARTITION_HANDING)
         return FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     *out = s;
     return 0;
@@ -302,6 +306,10 @@ void group_answer_committed(struct group_shard *s, struct floe_group_call *c,
     struct answer_wait *a = c->response ? floe_arena_alloc(c->arena, sizeof *a) : NULL;
     if (!a) {
         c->response = NULL;
+        group_answer(c);
+        return;
+    }
+    if (FLOE_MUTANT(GROUP_ANSWER_EARLY)) {
         group_answer(c);
         return;
     }

@@ -185,7 +185,12 @@ static void on_record(struct floe_table_req *q)
         again(s);
         return;
     }
-    if (floe_log_find(s->g->cfg.log, &s->tp, &p) != FLOE_PARTITION_SERVING)
+    enum floe_partition_state st = floe_log_find(s->g->cfg.log, &s->tp, &p);
+    if (st == FLOE_PARTITION_HANDING) { /* it leaves, or stays after all */
+        again(s);
+        return;
+    }
+    if (st != FLOE_PARTITION_SERVING)
         return; /* the drop follows */
     ld->end = floe_partition_high_watermark(p);
     if (from < 0 || from > ld->end)

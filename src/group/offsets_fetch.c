@@ -2,6 +2,8 @@
  * now and leaves when all of that is committed: it tells no offset that a failover could take back. */
 #include "group_int.h"
 
+#include <floe/base/mutant.h>
+
 typedef struct floe_kafka_OffsetFetchResponse_OffsetFetchResponseGroup out_group;
 typedef struct floe_kafka_OffsetFetchResponse_OffsetFetchResponseTopics out_topic;
 typedef struct floe_kafka_OffsetFetchResponse_OffsetFetchResponsePartitions out_partition;
@@ -169,7 +171,7 @@ static void one_group(struct fetch *f, int32_t i)
     f->full |= !ok;
     *p = (struct part){.w = {.fn = on_committed}, .f = f, .out = out};
     f->left++;
-    if (error || !ok)
+    if (error || !ok || FLOE_MUTANT(GROUP_TOLD_UNCOMMITTED))
         finish(f);
     else
         journal_wait(s, &p->w);

@@ -20,6 +20,7 @@ static const char usage[] =
     "  --break PROMISE   a store that breaks one: create-overwrites, replace-ignored, get-stale, "
     "list-misses-fresh,\n"
     "                    put-vanishes, body-corrupted, delete-resurrects; exit code 0 when that was noticed\n"
+    "  --groups          consumer groups commit offsets as well\n"
     "  --twice           play each seed twice and compare the stories\n"
     "  --seconds N       start no new seed after so long\n"
     "  --jobs N          worker processes (default: none; a crash or a hang then ends all)\n"
@@ -142,6 +143,8 @@ static bool parse(struct options *o, int argc, char **argv)
             o->run.sim.story = stdout;
         else if (strcmp(a, "--twice") == 0)
             o->run.twice = true;
+        else if (strcmp(a, "--groups") == 0)
+            o->run.sim.groups = true;
         else if (strcmp(a, "--progress") == 0)
             o->run.progress = true;
         else if (i + 1 >= argc || !parse_value(o, a, argv[++i]))
@@ -204,6 +207,8 @@ int main(int argc, char **argv)
            (unsigned long long)s->records, (unsigned long long)s->read, (unsigned long long)s->kills,
            (unsigned long long)s->takeovers, (unsigned long long)s->segments, (unsigned long long)s->removed,
            (unsigned long long)s->topics, (double)s->writable_us / 1e6);
+    if (o.run.sim.groups)
+        printf("%llu commits of groups acknowledged\n", (unsigned long long)s->commits);
     if (r.bad)
         printf("the first failing seed: %llu (%s)\n", (unsigned long long)r.first_bad, s->first);
     return r.bad != 0;

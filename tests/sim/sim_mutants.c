@@ -92,6 +92,7 @@ int simmutants_check(const struct simrun_config *cfg, const char *path)
         if (!pin[i])
             continue;
         simmutant_choose(mutants[i].name);
+        c.sim.groups = strncmp(mutants[i].name, "GROUP_", 6) == 0;
         c.from = pin[i];
         c.to = pin[i] + SEEDS_MAX - 1;
         simrun(&c, &r);
@@ -107,7 +108,7 @@ int simmutants_check(const struct simrun_config *cfg, const char *path)
         found[found_n++] = r.first_bad;
     }
     simmutant_choose("NONE");
-    c.quiet = c.stop_at_first = false;
+    c.quiet = c.stop_at_first = c.sim.groups = false;
     c.list = found;
     c.from = 0;
     c.to = found_n - 1;

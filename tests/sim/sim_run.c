@@ -94,6 +94,7 @@ static void note(struct run *u, const struct report *p)
     s->segments += r->segments;
     s->topics += r->topics;
     s->calls += r->calls;
+    s->commits += r->commits;
     s->refused = s->refused || r->refused;
     s->removed += r->removed;
     s->writable_us = FLOE_MAX(s->writable_us, r->writable_us);

@@ -171,6 +171,16 @@ static void judge(struct simcall *k)
         if (k->err == FLOE_OK)
             simwatch_check_leader(c, k->part, k->node, k->epoch);
         break;
+    case CALL_COMMIT:
+        if (k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
+            floe_sim_now_us(c->sim) > k->proc->stalled_until + 10000)
+            simcluster_violation(c, 9, "node %s acknowledges a commit while it is not alive",
+                                 floe_sim_node_name(k->proc->node));
+        break;
+    case CALL_COMMITTED:
+        k->misled = floe_sim_now_us(c->sim) < k->proc->misled_until;
+        break;
+    case CALL_COORDINATOR:
     case CALL_CREATE:
     case CALL_INIT_ID:
         break;

@@ -14,6 +14,8 @@ static void on_fatal(void *user, const struct floe_error *err)
 static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t epoch)
 {
     struct floe_partition *part;
+    if (!floe_uuid_eq(&tp->topic, &p->c->topic)) /* the groups' */
+        return;
     struct simledger *l = &p->c->ledger[tp->index];
     if (floe_log_find(p->log, tp, &part) != FLOE_PARTITION_SERVING || floe_partition_epoch(part) != epoch)
         return;

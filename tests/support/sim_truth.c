@@ -47,8 +47,8 @@ static void read_block(struct truth *t, const struct floe_sim_object *o, const s
                        uint64_t seq, struct floe_segment_cursor *cur, const struct floe_segment_block *b)
 {
     struct floe_segment_batch sb;
-    if (t->c->shape.garbage_age_us && !floe_uuid_eq(&b->topic, &t->c->topic))
-        return; /* one of those that come and go */
+    if ((t->c->shape.garbage_age_us || t->c->cfg.groups) && !floe_uuid_eq(&b->topic, &t->c->topic))
+        return; /* one of those that come and go, or the groups' journal */
     if (!floe_uuid_eq(&b->topic, &t->c->topic) || b->partition < 0 ||
         (uint32_t)b->partition >= t->c->shape.partitions ||
         floe_crc32c(0, o->data + b->position, b->length) != b->crc) {

@@ -1,4 +1,5 @@
 /* What clients say and hear: Kafka requests and answers, encoded as clients encode them. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <floe/base/assert.h>
@@ -11,6 +12,9 @@ enum {
     KEY_FETCH = 1,
     KEY_LIST_OFFSETS = 2,
     KEY_METADATA = 3,
+    KEY_COMMIT = 8,
+    KEY_COMMITTED = 9,
+    KEY_COORDINATOR = 10,
     KEY_CREATE = 19,
     KEY_INIT_ID = 22
 };
@@ -133,6 +137,57 @@ static void init_id(struct simcall *k)
     rq.TransactionTimeoutMs = 60000;
     encode(k, KEY_INIT_ID, draw(k, 3, 5), &rq);
 }
+/* Each group commits for a partition of its own. */
+static const char *group_name(const struct simcall *k)
+{
+    static char name[16];
+    snprintf(name, sizeof name, "group-%u", k->group);
+    return name;
+}
+static int32_t group_partition(const struct simcall *k)
+{
+    return (int32_t)(k->group % k->c->shape.partitions);
+}
+static void coordinator(struct simcall *k)
+{
+    struct floe_kafka_FindCoordinatorRequest rq;
+    floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
+    rq.Key = floe_kstr(group_name(k));
+    encode(k, KEY_COORDINATOR, draw(k, 0, 3), &rq);
+}
+static void commit(struct simcall *k)
+{
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
+    rq.GroupId = floe_kstr(group_name(k));
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    p.PartitionIndex = group_partition(k);
+    p.CommittedOffset = k->offset;
+    encode(k, KEY_COMMIT, draw(k, 2, 9), &rq);
+}
+static void committed(struct simcall *k)
+{
+    struct floe_kafka_OffsetFetchRequest rq;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic t;
+    int32_t partition = group_partition(k);
+    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic_desc, &t);
+    rq.GroupId = floe_kstr(group_name(k));
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    t.PartitionIndexes = &partition;
+    t.PartitionIndexes_n = 1;
+    encode(k, KEY_COMMITTED, draw(k, 1, 7), &rq);
+}
 void simwire_encode(struct simcall *k)
 {
     switch (k->kind) {
@@ -153,6 +208,15 @@ void simwire_encode(struct simcall *k)
         break;
     case CALL_INIT_ID:
         init_id(k);
+        break;
+    case CALL_COORDINATOR:
+        coordinator(k);
+        break;
+    case CALL_COMMIT:
+        commit(k);
+        break;
+    case CALL_COMMITTED:
+        committed(k);
         break;
     }
 }
@@ -219,6 +283,25 @@ static void answer_create(struct simcall *k, const struct floe_kafka_CreateTopic
     k->kafka_error = rs->Topics[0].ErrorCode;
     k->topic = rs->Topics[0].TopicId;
 }
+static void answer_coordinator(struct simcall *k, const struct floe_kafka_FindCoordinatorResponse *rs)
+{
+    k->kafka_error = rs->ErrorCode;
+    k->machine = rs->ErrorCode ? -1 : machine_at(rs->Host);
+}
+static void answer_commit(struct simcall *k, const struct floe_kafka_OffsetCommitResponse *rs)
+{
+    FLOE_ASSERT(rs->Topics_n == 1 && rs->Topics[0].Partitions_n == 1);
+    k->kafka_error = rs->Topics[0].Partitions[0].ErrorCode;
+}
+static void answer_committed(struct simcall *k, const struct floe_kafka_OffsetFetchResponse *rs)
+{
+    k->kafka_error = rs->ErrorCode;
+    if (rs->ErrorCode)
+        return;
+    FLOE_ASSERT(rs->Topics_n == 1 && rs->Topics[0].Partitions_n == 1);
+    k->kafka_error = rs->Topics[0].Partitions[0].ErrorCode;
+    k->result = rs->Topics[0].Partitions[0].CommittedOffset;
+}
 static void answer_init_id(struct simcall *k, const struct floe_kafka_InitProducerIdResponse *rs)
 {
     k->kafka_error = rs->ErrorCode;
@@ -254,6 +337,15 @@ void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
         break;
     case CALL_INIT_ID:
         answer_init_id(k, rs);
+        break;
+    case CALL_COORDINATOR:
+        answer_coordinator(k, rs);
+        break;
+    case CALL_COMMIT:
+        answer_commit(k, rs);
+        break;
+    case CALL_COMMITTED:
+        answer_committed(k, rs);
         break;
     }
     floe_arena_fini(&arena);

@@ -296,6 +296,8 @@ static void play(struct simcluster *c)
     for (uint32_t i = 0; i < c->shape.consumers; i++)
         simconsumer_start(&c->consumer[i], c, i);
     simgarbage_play(c);
+    for (uint32_t i = 0; c->cfg.groups && i < SIM_COMMITTERS; i++)
+        simcommitter_start(&c->committer[i], c, i);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simcluster_nemesis_start(c);
     if (c->cfg.breaks)
@@ -321,6 +323,8 @@ static void clean_up(struct simcluster *c)
         for (uint32_t j = 0; j < SIM_PARTITIONS_MAX; j++)
             floe_sim_unschedule(c->sim, &c->consumer[i].cur[j].tick);
     }
+    for (uint32_t i = 0; i < SIM_COMMITTERS; i++)
+        floe_sim_unschedule(c->sim, &c->committer[i].tick);
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);

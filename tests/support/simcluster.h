@@ -35,13 +35,14 @@ struct simcluster_config {
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */
-    int breaks; /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
-    bool hash;  /* of the story is wanted */
+    int breaks;  /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
+    bool groups; /* consumer groups commit offsets as well */
+    bool hash;   /* of the story is wanted */
 };
 struct simcluster_result {
     uint32_t violations;
     uint64_t hash; /* of the story */
-    uint64_t acked, read, records, kills, takeovers, segments, topics, calls;
+    uint64_t acked, read, records, kills, takeovers, segments, topics, calls, commits;
     uint64_t removed;     /* objects, as garbage */
     uint64_t writable_us; /* the slowest partition after the faults ended */
     char first[256];      /* the first violation */

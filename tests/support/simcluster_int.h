@@ -12,6 +12,7 @@
 #define SIM_PRODUCERS_MAX 7 /* the last is the probe */
 #define SIM_CONSUMERS_MAX 3
 #define SIM_BATCH_RECORDS_MAX 3
+#define SIM_COMMITTERS 4 /* with cfg.groups */
 
 struct simcluster;
 struct simproc;
@@ -39,7 +40,17 @@ struct simledger {
 };
 
 /* ---- calls: requests of clients to brokers ---- */
-enum simcall_kind { CALL_META, CALL_PRODUCE, CALL_FETCH, CALL_LATEST, CALL_INIT_ID, CALL_CREATE };
+enum simcall_kind {
+    CALL_META,
+    CALL_PRODUCE,
+    CALL_FETCH,
+    CALL_LATEST,
+    CALL_INIT_ID,
+    CALL_CREATE,
+    CALL_COORDINATOR,
+    CALL_COMMIT,
+    CALL_COMMITTED
+};
 struct simcall {
     struct floe_list link;
     struct simcluster *c;
@@ -62,8 +73,9 @@ struct simcall {
     int8_t acks;
     bool direct; /* past the front door */
     uint32_t sent;
-    /* fetch */
+    /* fetch, commit */
     int64_t offset;
+    uint32_t group;
     /* broker's side, from delivery to answer */
     struct floe_list at_proc;
     struct floe_log_append append;
@@ -191,6 +203,16 @@ struct simconsumer {
         struct floe_sim_event tick;
     } cur[SIM_PARTITIONS_MAX];
 };
+struct simcommitter {
+    struct simcluster *c;
+    uint32_t id;
+    int32_t machine;     /* of the coordinator as last heard, -1: unknown */
+    int64_t next, last;  /* offset that was last committed; what the group has, as acknowledged or read */
+    int64_t unknown[64]; /* commits whose outcome is not known */
+    uint32_t unknown_n;
+    struct floe_sim_event tick;
+};
+void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 /* One that tries every few milliseconds: how soon is each partition writable? */
 void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id);
@@ -224,6 +246,7 @@ struct simcluster {
     struct simmachine machine[SIM_NODES_MAX];
     struct simproducer producer[SIM_PRODUCERS_MAX];
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
+    struct simcommitter committer[SIM_COMMITTERS];
     struct simledger ledger[SIM_PARTITIONS_MAX];
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
