@@ -379,11 +379,11 @@ static void recount(struct floe_view *v)
     v->bytes = n;
 }
 
-/* Views take an eighth of the cache at most. */
+/* Views take an eighth of the cache at most, but where that is little. */
 static bool over_memory(const struct floe_log *log)
 {
     const struct floe_budget *b = log->cfg.cache_budget;
-    return b && log->follow->bytes > b->limit / 8;
+    return b && log->follow->bytes > FLOE_MAX(b->limit / 8, (size_t)FOLLOW_BYTES_MIN);
 }
 
 static bool unused(const struct floe_view *v, uint64_t for_us)

@@ -12,8 +12,9 @@
 #include "log_int.h"
 
 #define FOLLOW_VIEWS_MAX 4096u
-#define FOLLOW_IDLE_US 30000000u /* a view that nobody asked for goes */
-#define FOLLOW_USED_US 5000000u  /* chains are followed for views that were asked for so lately */
+#define FOLLOW_BYTES_MIN (2u << 20) /* of all views, whatever the cache has */
+#define FOLLOW_IDLE_US 30000000u    /* a view that nobody asked for goes */
+#define FOLLOW_USED_US 5000000u     /* chains are followed for views that were asked for so lately */
 #define FOLLOW_TICK_US 500000u
 #define FOLLOW_CHECK_US 20000u /* leases that changed are looked at together */
 #define FOLLOW_RETRY_MIN_US 200000u
