@@ -136,3 +136,18 @@ void api_delete_groups(struct floe_request *rq)
 {
     begin(rq, floe_group_delete, NULL, 0);
 }
+
+void api_consumer_heartbeat(struct floe_request *rq)
+{
+    const struct floe_kafka_ConsumerGroupHeartbeatRequest *in = rq->body;
+    uint32_t n = (uint32_t)FLOE_MAX(in->SubscribedTopicNames_n, 0);
+    struct api_want *wants = floe_arena_calloc(&rq->arena, n, sizeof *wants);
+    for (uint32_t i = 0; wants && i < n; i++)
+        wants[i].name = in->SubscribedTopicNames[i];
+    begin(rq, floe_group_consumer_heartbeat, wants, n);
+}
+
+void api_consumer_describe(struct floe_request *rq)
+{
+    begin(rq, floe_group_consumer_describe, NULL, 0);
+}

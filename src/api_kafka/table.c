@@ -30,6 +30,8 @@
     X(44, 0, 1, false, api_incremental_alter_configs)                                                        \
     X(47, 0, 0, false, api_offset_delete)                                                                    \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \
+    X(68, 0, 1, false, api_consumer_heartbeat)                                                               \
+    X(69, 0, 1, false, api_consumer_describe)                                                                \
     X(75, 0, 0, false, api_describe_topic_partitions)                                                        \
     X(FLOE_BROKER_STATUS, 0, 0, false, api_broker_status)                                                    \
     X(FLOE_PEER_HEARTBEAT, 0, 0, true, api_peer_heartbeat)                                                   \

@@ -145,10 +145,10 @@ void classic_free(struct group *g)
 {
     struct classic *c = g->classic;
     bool silent = g->shard->g->closing;
-    g->classic = NULL;
-    g->kind = GROUP_EMPTY;
     if (!c)
         return;
+    g->classic = NULL;
+    g->kind = GROUP_EMPTY;
     floe_timer_stop(&c->rebalance);
     while (!floe_list_empty(&c->members)) {
         struct classic_member *m = FLOE_LIST_ENTRY(c->members.next, struct classic_member, link);

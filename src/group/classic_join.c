@@ -253,8 +253,8 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_INVALID_SESSION_TIMEOUT;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error && group && group->kind == GROUP_CONSUMER) {
-        consumer_classic_join(group, call);
-        return;
+        error = consumer_end(group);
+        group = error ? NULL : group_find(s, in->GroupId);
     }
     if (!error && (!group || !group->classic) && in->MemberId.n > 0)
         error = FLOE_KERR_UNKNOWN_MEMBER_ID;

@@ -86,6 +86,8 @@ void classic_replay(struct group_shard *s, const struct floe_kafka_GroupMetadata
     struct group *g = v ? group_make(s, k->Group) : group_find(s, k->Group);
     if (g)
         classic_free(g);
+    if (g && v)
+        consumer_free(g);
     if (!v) {
         if (g)
             group_drop_if_nothing(g);

@@ -126,8 +126,6 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
     call->g = g;
     const sync_request *in = call->request;
     struct classic_member *m = NULL;
-    if (in->GroupId.n > 0 && consumer_classic_sync(g, call))
-        return;
     int16_t error = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
     struct classic *c = m ? m->c : NULL;
     if (!error &&
@@ -161,8 +159,6 @@ void floe_group_heartbeat(struct floe_groups *g, struct floe_group_call *call)
     const struct floe_kafka_HeartbeatRequest *in = call->request;
     struct floe_kafka_HeartbeatResponse *rs = group_response(call, &floe_kafka_HeartbeatResponse_desc);
     struct classic_member *m;
-    if (in->GroupId.n > 0 && rs && consumer_classic_heartbeat(g, call))
-        return;
     if (rs) {
         rs->ErrorCode = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
         if (rs->ErrorCode == 0) {
@@ -207,8 +203,6 @@ void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
     struct floe_kafka_LeaveGroupResponse *rs = group_response(call, &floe_kafka_LeaveGroupResponse_desc);
     struct group_shard *s;
     int32_t n = call->version >= 3 ? FLOE_MAX(in->Members_n, 0) : 0;
-    if (in->GroupId.n > 0 && rs && consumer_classic_leave(g, call))
-        return;
     if (rs)
         rs->Members = floe_kafka_array(&floe_kafka_LeaveGroupResponse_MemberResponse_desc, n, call->arena);
     if (!rs || !rs->Members) {

@@ -1,68 +1,231 @@
-/* KIP-848 groups. */
-#include "group_int.h"
+/* KIP-848 groups: groups and members, and what others ask about them. */
+#include "consumer_int.h"
 
-void consumer_replay(struct group_shard *s, int16_t type, const void *key, const void *value)
+#include <stdlib.h>
+
+static void on_session(struct floe_timer *t);
+static void on_revoke(struct floe_timer *t);
+
+static struct floe_groups *groups_of(const struct consumer *c)
 {
-    (void)s, (void)type, (void)key, (void)value;
+    return c->g->shard->g;
 }
-void consumer_snapshot(struct group *g)
+
+struct consumer *consumer_make(struct group *g)
 {
-    (void)g;
+    struct consumer *c = g->consumer;
+    if (c)
+        return c;
+    c = calloc(1, sizeof *c);
+    FLOE_ASSERT(c); /* the state and its record cannot differ */
+    c->g = g;
+    floe_map_init(&c->by_id);
+    floe_list_init(&c->members);
+    g->consumer = c;
+    g->kind = GROUP_CONSUMER;
+    return c;
 }
-void consumer_loaded(struct group *g)
+
+/* ---- members ------------------------------------------------------------------------------------------ */
+
+static uint64_t id_hash(struct floe_kstr id)
 {
-    (void)g;
+    return group_hash(id.p, (size_t)FLOE_MAX(id.n, 0));
 }
+
+struct consumer_member *consumer_member_find(const struct consumer *c, struct floe_kstr id)
+{
+    struct floe_map_node *m = floe_map_first(&c->by_id, id_hash(id));
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct consumer_member *x = FLOE_MAP_ENTRY(m, struct consumer_member, node);
+        if (floe_kstr_is(id, x->id))
+            return x;
+    }
+    return NULL;
+}
+
+struct consumer_member *consumer_static_find(const struct consumer *c, struct floe_kstr instance)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        if (instance.n >= 0 && m->meta->InstanceId.n >= 0 && floe_kstr_eq(m->meta->InstanceId, instance))
+            return m;
+    }
+    return NULL;
+}
+
+struct consumer_member *consumer_member_add(struct consumer *c, struct floe_kstr id)
+{
+    struct consumer_member *m = calloc(1, sizeof *m);
+    FLOE_ASSERT(m && floe_map_insert(&c->by_id, &m->node, id_hash(id)));
+    m->c = c;
+    m->id = group_strdup(id);
+    FLOE_ASSERT(m->id);
+    floe_timer_init(&m->session, on_session, m);
+    floe_timer_init(&m->revoke, on_revoke, m);
+    floe_list_push_back(&c->members, &m->link);
+    c->count++;
+    c->g->empty_since_ms = -1;
+    groups_of(c)->stats.members++;
+    return m;
+}
+
+void consumer_member_free(struct consumer_member *m)
+{
+    struct consumer *c = m->c;
+    floe_timer_stop(&m->session);
+    floe_timer_stop(&m->revoke);
+    floe_map_remove(&c->by_id, &m->node);
+    floe_list_remove(&m->link);
+    groups_of(c)->stats.members--;
+    if (--c->count == 0)
+        c->g->empty_since_ms = group_wall_ms(groups_of(c));
+    free(m->now.assigned.p);
+    free(m->now.revoking.p);
+    free(m->target.p);
+    free(m->meta);
+    free(m->id);
+    free(m);
+}
+
 void consumer_free(struct group *g)
 {
-    (void)g;
+    struct consumer *c = g->consumer;
+    if (!c)
+        return;
+    while (!floe_list_empty(&c->members))
+        consumer_member_free(FLOE_LIST_ENTRY(c->members.next, struct consumer_member, link));
+    floe_map_fini(&c->by_id);
+    free(c);
+    g->consumer = NULL;
+    g->kind = GROUP_EMPTY;
 }
-void consumer_put_tombstones(struct group *g)
+
+/* ---- time-outs ---------------------------------------------------------------------------------------- */
+
+void consumer_member_touch(struct consumer_member *m)
 {
-    (void)g;
+    struct floe_groups *g = groups_of(m->c);
+    floe_timer_start(g->cfg.loop, &m->session, g->cfg.set.consumer_session_ms * 1000ull);
 }
-int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
-                                 int32_t member_epoch, int16_t version)
+
+void consumer_member_watch(struct consumer_member *m, bool restart)
 {
-    (void)g, (void)member, (void)instance, (void)member_epoch, (void)version;
-    return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    if (m->now.state != MEMBER_UNREVOKED)
+        floe_timer_stop(&m->revoke);
+    else if (restart || !floe_timer_armed(&m->revoke))
+        floe_timer_start(groups_of(m->c)->cfg.loop, &m->revoke,
+                         (uint64_t)FLOE_MAX(m->meta->RebalanceTimeoutMs, 1) * 1000);
 }
+
+/* Out of the group, which notices at the next heartbeat of anybody. False: not now. */
+static bool expel(struct consumer_member *m)
+{
+    struct consumer *c = m->c;
+    struct change x;
+    if (!floe_lease_alive(groups_of(c)->cfg.lease) || c->g->shard->state != SHARD_ACTIVE)
+        return false; /* nobody was answered: that is not the member's fault */
+    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = floe_kstr(m->id)};
+    change_begin(&x, c->g->shard, floe_kstr(c->g->name));
+    change_remove(&x, floe_kstr(m->id));
+    change_group(&x, c->epoch + 1,
+                 floe_catalog_loaded(groups_of(c)->cfg.catalog)
+                     ? consumer_topics_hash(c, groups_of(c)->cfg.catalog, &none, &x.a)
+                     : c->hash);
+    return change_commit(&x);
+}
+
+static void on_session(struct floe_timer *t)
+{
+    struct consumer_member *m = t->user;
+    if (!expel(m))
+        consumer_member_touch(m);
+}
+
+static void on_revoke(struct floe_timer *t)
+{
+    struct consumer_member *m = t->user;
+    if (!expel(m))
+        consumer_member_watch(m, true);
+}
+
+void consumer_loaded(struct group *g)
+{
+    FLOE_LIST_EACH(it, &g->consumer->members)
+    {
+        struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        consumer_member_touch(m);
+        consumer_member_watch(m, true);
+    }
+}
+
+/* ---- what others ask ------------------------------------------------------------------------------------
+ */
+
+int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, int32_t member_epoch,
+                                 int16_t version)
+{
+    if (member_epoch < 0 && g->consumer->count == 0)
+        return 0; /* a simple consumer, or an administrator: nobody is using the group */
+    const struct consumer_member *m = consumer_member_find(g->consumer, member);
+    if (!m)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    if (version < 9) /* has no code for an epoch that is not the member's */
+        return FLOE_KERR_UNSUPPORTED_VERSION;
+    return member_epoch == m->now.epoch ? 0 : FLOE_KERR_STALE_MEMBER_EPOCH;
+}
+
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch)
 {
-    (void)g, (void)member, (void)member_epoch;
-    return 0;
+    const struct consumer_member *m = consumer_member_find(g->consumer, member);
+    if (!m)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    return member_epoch == m->now.epoch ? 0 : FLOE_KERR_STALE_MEMBER_EPOCH;
 }
+
 bool consumer_has_members(const struct group *g)
 {
-    (void)g;
-    return false;
+    return g->consumer && g->consumer->count > 0;
 }
+
 bool consumer_subscribed(const struct group *g, struct floe_kstr topic)
 {
-    (void)g, (void)topic;
+    FLOE_LIST_EACH(it, &g->consumer->members)
+    {
+        const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        for (int32_t i = 0; i < m->meta->SubscribedTopicNames_n; i++)
+            if (floe_kstr_eq(m->meta->SubscribedTopicNames[i], topic))
+                return true;
+    }
     return false;
 }
-void consumer_classic_join(struct group *g, struct floe_group_call *c)
-{
-    (void)g, (void)c;
-}
-bool consumer_classic_sync(struct floe_groups *g, struct floe_group_call *c)
-{
-    (void)g, (void)c;
-    return false;
-}
-bool consumer_classic_heartbeat(struct floe_groups *g, struct floe_group_call *c)
-{
-    (void)g, (void)c;
-    return false;
-}
-bool consumer_classic_leave(struct floe_groups *g, struct floe_group_call *c)
-{
-    (void)g, (void)c;
-    return false;
-}
+
 const char *consumer_state(const struct group *g)
 {
-    (void)g;
-    return "Empty";
+    const struct consumer *c = g->consumer;
+    if (c->count == 0)
+        return "Empty";
+    if (c->epoch > c->target_epoch)
+        return "Assigning";
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        if (m->now.state != MEMBER_STABLE || m->now.epoch != c->target_epoch)
+            return "Reconciling";
+    }
+    return "Stable";
+}
+
+int16_t consumer_end(struct group *g)
+{
+    if (consumer_has_members(g))
+        return FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL;
+    journal_begin(g->shard);
+    consumer_put_tombstones(g);
+    if (!journal_end(g->shard, true))
+        return FLOE_KERR_UNKNOWN_SERVER_ERROR;
+    consumer_free(g);
+    group_drop_if_nothing(g);
+    return 0;
 }

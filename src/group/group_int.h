@@ -7,7 +7,7 @@
  *   offsets.c   committed offsets: commit, fetch, delete, expiry
  *   classic*.c  groups whose members divide the work themselves (JoinGroup, SyncGroup)
  *   admin.c     describe, list, delete
- *   consumer*.c groups whose coordinator divides it (KIP-848)
+ *   consumer*.c, parts.c, assign.c   groups whose coordinator divides it (KIP-848; consumer_int.h)
  */
 #ifndef FLOE_GROUP_INT_H
 #define FLOE_GROUP_INT_H
@@ -188,6 +188,10 @@ void snapshot_stop(struct group_shard *s);
 /* records.c: replays one record onto the state. FLOE_EUNSUPPORTED: a type of later versions, skipped. */
 enum floe_err records_replay(struct group_shard *s, struct floe_kbytes key, struct floe_kbytes value,
                              struct floe_arena *scratch, struct floe_error *err) FLOE_MUST_USE;
+/* A decoded record of a group (not of an offset): onto the state, and into the open operation, where its
+ * value's version is 0. */
+void records_apply(struct group_shard *s, int16_t type, const void *key, const void *value);
+void records_put(struct group_shard *s, int16_t type, const void *key, const void *value);
 /* Writes every record that makes the group what it is once more, in operations of its own: any part of them
  * says nothing new. */
 void records_snapshot(struct group *g);
@@ -233,16 +237,14 @@ void consumer_snapshot(struct group *g);
 void consumer_loaded(struct group *g);
 void consumer_free(struct group *g);
 void consumer_put_tombstones(struct group *g);
-int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, struct floe_kstr instance,
-                                 int32_t member_epoch, int16_t version);
+int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, int32_t member_epoch,
+                                 int16_t version);
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch);
 bool consumer_has_members(const struct group *g);
 bool consumer_subscribed(const struct group *g, struct floe_kstr topic);
-/* Members of the classic protocol in a group of the new one (KIP-848, migration): false: none of this. */
-void consumer_classic_join(struct group *g, struct floe_group_call *c);
-bool consumer_classic_sync(struct floe_groups *g, struct floe_group_call *c);
-bool consumer_classic_heartbeat(struct floe_groups *g, struct floe_group_call *c);
-bool consumer_classic_leave(struct floe_groups *g, struct floe_group_call *c);
+/* A classic member comes: a group without members is the new protocol's no longer, and may be gone.
+ * INCONSISTENT_GROUP_PROTOCOL: it has members. */
+int16_t consumer_end(struct group *g);
 /* State as ListGroups and ConsumerGroupDescribe show it. */
 const char *consumer_state(const struct group *g);
 

@@ -198,8 +198,7 @@ static int16_t may_commit(struct group *g, const struct floe_kafka_OffsetCommitR
     }
     if (g->kind == GROUP_CLASSIC)
         return classic_validate_commit(g, in->MemberId, in->GroupInstanceId, in->GenerationIdOrMemberEpoch);
-    return consumer_validate_commit(g, in->MemberId, in->GroupInstanceId, in->GenerationIdOrMemberEpoch,
-                                    version);
+    return consumer_validate_commit(g, in->MemberId, in->GenerationIdOrMemberEpoch, version);
 }
 
 typedef struct floe_kafka_OffsetCommitResponse commit_response;

@@ -58,11 +58,25 @@ enum floe_err records_replay(struct group_shard *s, struct floe_kbytes key, stru
         return rc;
     if (type <= GROUP_REC_OFFSET)
         offsets_replay(s, kd, vd);
-    else if (type == GROUP_REC_CLASSIC)
-        classic_replay(s, kd, vd);
     else
-        consumer_replay(s, type, kd, vd);
+        records_apply(s, type, kd, vd);
     return FLOE_OK;
+}
+
+void records_apply(struct group_shard *s, int16_t type, const void *key, const void *value)
+{
+    if (type == GROUP_REC_CLASSIC)
+        classic_replay(s, key, value);
+    else
+        consumer_replay(s, type, key, value);
+}
+
+void records_put(struct group_shard *s, int16_t type, const void *key, const void *value)
+{
+    const struct record_kind *k = kinds;
+    while (k->type != type)
+        k++;
+    journal_put(s, type, k->key, key, k->value, 0, value);
 }
 
 void records_snapshot(struct group *g)

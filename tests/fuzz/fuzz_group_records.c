@@ -51,8 +51,14 @@ static void describe(struct group_shard *s)
         struct floe_arena a;
         floe_arena_init(&a, 1 << 20);
         floe_kafka_struct_defaults(&floe_kafka_DescribeGroupsResponse_DescribedGroup_desc, &out);
-        if (g->kind != GROUP_CONSUMER)
+        if (g->kind == GROUP_CONSUMER) {
+            FLOE_ASSERT(g->consumer && !g->classic && consumer_state(g)[0] != '\0');
+            (void)consumer_subscribed(g, floe_kstr("t"));
+            (void)consumer_validate_fetch(g, floe_kstr("m"), 7);
+        } else {
+            FLOE_ASSERT(!g->consumer);
             classic_describe(g, &out, &a);
+        }
         (void)classic_subscribed(g, floe_kstr("t"));
         floe_arena_fini(&a);
     }

@@ -1,0 +1,442 @@
+/* ConsumerGroupHeartbeat 0–1. The rules are Apache Kafka's (KIP-848, KIP-1082). */
+#include "consumer_int.h"
+
+#include <stdlib.h>
+
+typedef struct floe_kafka_ConsumerGroupHeartbeatRequest beat_request;
+typedef struct floe_kafka_ConsumerGroupHeartbeatResponse beat_response;
+typedef struct floe_kafka_ConsumerGroupHeartbeatResponse_TopicPartitions beat_topic;
+
+struct beat {
+    struct floe_group_call *call;
+    const beat_request *in;
+    beat_response *rs;
+    struct floe_kstr id;
+    struct change x;
+    struct consumer *c;          /* null: the group is new */
+    struct consumer_member *m;   /* the member; null: it is new */
+    struct consumer_member *old; /* whom it goes on for (a static member), where that has another id */
+    struct consumer_subject subject;
+    struct parts owned;
+};
+
+static int16_t refuse(beat_response *rs, int16_t error, const char *why)
+{
+    rs->ErrorCode = error;
+    rs->ErrorMessage = floe_kstr(why);
+    return error;
+}
+
+static void failed(struct floe_group_call *c, int16_t error)
+{
+    beat_response *rs = c->response;
+    *rs = (beat_response){.ErrorCode = error, .ErrorMessage = floe_kstr(NULL), .MemberId = floe_kstr(NULL)};
+}
+
+/* ---- what may not be ----------------------------------------------------------------------------------- */
+
+static bool empty(struct floe_kstr s)
+{
+    return s.n == 0;
+}
+
+static const char *invalid_join(const beat_request *in)
+{
+    if (in->RebalanceTimeoutMs == -1)
+        return "RebalanceTimeoutMs must be provided in first request.";
+    if (in->TopicPartitions_n != 0)
+        return "TopicPartitions must be empty when (re-)joining.";
+    if (in->SubscribedTopicNames_n <= 0 && in->SubscribedTopicRegex.n <= 0)
+        return "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.";
+    return NULL;
+}
+
+static const char *invalid(const beat_request *in, int16_t version)
+{
+    bool known = in->MemberEpoch > 0 || in->MemberEpoch == CONSUMER_EPOCH_LEAVE || version >= 1;
+    if (in->GroupId.n <= 0)
+        return "GroupId can't be empty.";
+    if (known && in->MemberId.n <= 0)
+        return "MemberId can't be empty.";
+    if (empty(in->InstanceId))
+        return "InstanceId can't be empty.";
+    if (empty(in->RackId))
+        return "RackId can't be empty.";
+    if (in->MemberEpoch == CONSUMER_EPOCH_STATIC_LEAVE && in->InstanceId.n < 0)
+        return "InstanceId can't be null.";
+    if (in->MemberEpoch < CONSUMER_EPOCH_STATIC_LEAVE)
+        return "MemberEpoch is invalid.";
+    return in->MemberEpoch == CONSUMER_EPOCH_JOIN ? invalid_join(in) : NULL;
+}
+
+static int16_t check(const beat_request *in, int16_t version, beat_response *rs)
+{
+    const char *why = invalid(in, version);
+    if (why)
+        return refuse(rs, FLOE_KERR_INVALID_REQUEST, why);
+    if (in->ServerAssignor.n >= 0 && !floe_kstr_is(in->ServerAssignor, "uniform") &&
+        !floe_kstr_is(in->ServerAssignor, "range"))
+        return refuse(rs, FLOE_KERR_UNSUPPORTED_ASSIGNOR,
+                      "The ServerAssignor is not supported. Supported assignors: uniform, range.");
+    if (in->SubscribedTopicRegex.n > 0)
+        return refuse(rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION,
+                      "Subscriptions by regular expression are not supported: subscribe to topics by name.");
+    return 0;
+}
+
+/* Of one epoch behind is a member that did not hear the last answer: what it has must still be its. */
+static int16_t check_epoch(const struct beat *b)
+{
+    const struct consumer_current *now = &b->m->now;
+    int32_t epoch = b->in->MemberEpoch;
+    if (epoch == CONSUMER_EPOCH_JOIN || epoch == now->epoch)
+        return 0;
+    if (epoch > now->epoch)
+        return refuse(b->rs, FLOE_KERR_FENCED_MEMBER_EPOCH,
+                      "The consumer group member has a greater member epoch than the one known by the group "
+                      "coordinator. The member must abandon all its partitions and rejoin.");
+    if (epoch != now->previous || b->in->TopicPartitions_n < 0 || !parts_subset(&b->owned, &now->assigned))
+        return refuse(b->rs, FLOE_KERR_FENCED_MEMBER_EPOCH,
+                      "The consumer group member has a smaller member epoch than the one known by the group "
+                      "coordinator. The member must abandon all its partitions and rejoin.");
+    return 0;
+}
+
+/* ---- who it is ------------------------------------------------------------------------------------------
+ */
+
+static int16_t find_static(struct beat *b)
+{
+    struct consumer_member *m = b->c ? consumer_static_find(b->c, b->in->InstanceId) : NULL;
+    bool own = m && floe_kstr_is(b->id, m->id);
+    if (own)
+        b->m = m;
+    if (own || (!m && b->in->MemberEpoch == CONSUMER_EPOCH_JOIN))
+        return 0;
+    if (!m)
+        return refuse(b->rs, FLOE_KERR_UNKNOWN_MEMBER_ID, "The instance id is unknown.");
+    if (b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+        return refuse(b->rs, FLOE_KERR_FENCED_INSTANCE_ID,
+                      "The instance id is used by another member: this one is fenced.");
+    if (m->now.epoch != CONSUMER_EPOCH_STATIC_LEAVE)
+        return refuse(b->rs, FLOE_KERR_UNRELEASED_INSTANCE_ID,
+                      "The instance id is still used by another member. It must leave first.");
+    b->old = m;
+    return 0;
+}
+
+static int16_t find_member(struct beat *b)
+{
+    struct floe_groups *g = b->call->g;
+    int16_t error;
+    if (b->in->InstanceId.n >= 0 && (error = find_static(b)) != 0)
+        return error;
+    if (!b->m && !b->old && b->c)
+        b->m = consumer_member_find(b->c, b->id);
+    if (!b->m && b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+        return refuse(b->rs, FLOE_KERR_UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
+    if (!b->m && !b->old && b->c && b->c->count >= g->cfg.set.consumer_size_max)
+        return refuse(b->rs, FLOE_KERR_GROUP_MAX_SIZE_REACHED,
+                      "The consumer group has reached its maximum capacity.");
+    return b->m && b->in->MemberEpoch >= 0 ? check_epoch(b) : 0;
+}
+
+/* The group's state of the new protocol; null: it has none yet. */
+static int16_t find_group(struct beat *b, struct group_shard *s)
+{
+    struct group *g = group_find(s, b->in->GroupId);
+    if (g && g->kind == GROUP_CLASSIC && b->in->MemberEpoch == CONSUMER_EPOCH_JOIN &&
+        !classic_has_members(g) && strcmp(classic_state(g), "Empty") == 0)
+        change_end_classic(&b->x);
+    else if (g && g->kind == GROUP_CLASSIC)
+        return refuse(b->rs, FLOE_KERR_GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
+    else if (g && g->kind == GROUP_CONSUMER)
+        b->c = g->consumer;
+    if (!b->c && b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+        return refuse(b->rs, FLOE_KERR_GROUP_ID_NOT_FOUND, "The group is not found.");
+    return 0;
+}
+
+/* ---- what it wants --------------------------------------------------------------------------------------
+ */
+
+static int by_name(const void *x, const void *y)
+{
+    const struct floe_kstr *a = x, *b = y;
+    int d = memcmp(a->p, b->p, (size_t)FLOE_MIN(a->n, b->n));
+    return d ? d : (a->n > b->n) - (a->n < b->n);
+}
+
+static void set_names(member_meta *to, const beat_request *in, struct floe_arena *a)
+{
+    struct floe_kstr *names =
+        consumer_alloc(a, (size_t)FLOE_MAX(in->SubscribedTopicNames_n, 0), sizeof *names);
+    int32_t n = 0;
+    for (int32_t i = 0; i < in->SubscribedTopicNames_n; i++)
+        names[i] = in->SubscribedTopicNames[i];
+    if (in->SubscribedTopicNames_n > 1)
+        qsort(names, (size_t)in->SubscribedTopicNames_n, sizeof *names, by_name);
+    for (int32_t i = 0; i < in->SubscribedTopicNames_n; i++)
+        if (n == 0 || !floe_kstr_eq(names[n - 1], names[i]))
+            names[n++] = names[i];
+    to->SubscribedTopicNames = names;
+    to->SubscribedTopicNames_n = n;
+}
+
+/* What the request does not tell stays as it was. */
+static const member_meta *merge(struct beat *b)
+{
+    const struct consumer_member *from = b->m ? b->m : b->old;
+    const beat_request *in = b->in;
+    member_meta *v = consumer_alloc(&b->x.a, 1, sizeof *v);
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupMemberMetadataValue_desc, v);
+    v->InstanceId = v->RackId = v->SubscribedTopicRegex = v->ServerAssignor = floe_kstr(NULL);
+    if (from)
+        *v = *from->meta;
+    if (in->InstanceId.n >= 0)
+        v->InstanceId = in->InstanceId;
+    if (in->RackId.n >= 0)
+        v->RackId = in->RackId;
+    if (in->RebalanceTimeoutMs != -1)
+        v->RebalanceTimeoutMs = in->RebalanceTimeoutMs;
+    if (in->ServerAssignor.n >= 0)
+        v->ServerAssignor = in->ServerAssignor;
+    if (in->SubscribedTopicNames_n >= 0)
+        set_names(v, in, &b->x.a);
+    v->ClientId = b->call->client_id.n >= 0 ? b->call->client_id : floe_kstr("");
+    v->ClientHost = floe_kstr(b->call->client_host);
+    return v;
+}
+
+static bool same_text(struct floe_kstr a, struct floe_kstr b)
+{
+    return a.n < 0 || b.n < 0 ? a.n == b.n || (a.n < 0 && b.n < 0) : floe_kstr_eq(a, b);
+}
+
+static bool same_work(const member_meta *a, const member_meta *b) /* the target may stay */
+{
+    if (a->SubscribedTopicNames_n != b->SubscribedTopicNames_n ||
+        !same_text(a->ServerAssignor, b->ServerAssignor))
+        return false;
+    for (int32_t i = 0; i < a->SubscribedTopicNames_n; i++)
+        if (!floe_kstr_eq(a->SubscribedTopicNames[i], b->SubscribedTopicNames[i]))
+            return false;
+    return true;
+}
+
+static bool same_meta(const member_meta *a, const member_meta *b)
+{
+    return same_work(a, b) && same_text(a->InstanceId, b->InstanceId) && same_text(a->RackId, b->RackId) &&
+           same_text(a->ClientId, b->ClientId) && same_text(a->ClientHost, b->ClientHost) &&
+           a->RebalanceTimeoutMs == b->RebalanceTimeoutMs;
+}
+
+/* ---- the step --------------------------------------------------------------------------------------------
+ */
+
+static bool same_current(const struct consumer_current *a, const struct consumer_current *b)
+{
+    return a->epoch == b->epoch && a->previous == b->previous && a->state == b->state &&
+           parts_eq(&a->assigned, &b->assigned) && parts_eq(&a->revoking, &b->revoking);
+}
+
+/* The group's epoch after this, and its record. */
+static int32_t next_epoch(struct beat *b, bool bump)
+{
+    struct floe_groups *g = b->call->g;
+    uint64_t now = group_now_us(g), hash = b->c ? b->c->hash : 0;
+    int32_t epoch = b->c ? b->c->epoch : 0;
+    if (bump || b->c->checked_us == 0 || now - b->c->checked_us >= CONSUMER_REFRESH_US) {
+        hash = consumer_topics_hash(b->c, g->cfg.catalog, &b->subject, &b->x.a);
+        if (b->c)
+            b->c->checked_us = now;
+    }
+    if (!bump && hash == b->c->hash)
+        return epoch;
+    change_group(&b->x, epoch + 1, hash);
+    return epoch + 1;
+}
+
+/* Records of all that this heartbeat changes. */
+static struct consumer_current step(struct beat *b)
+{
+    const struct consumer_member *from = b->m ? b->m : b->old;
+    bool fresh = !b->m;
+    struct consumer_current now = {.assigned = {NULL, 0}};
+    b->subject = (struct consumer_subject){
+        .id = b->id, .replaces = b->old ? floe_kstr(b->old->id) : floe_kstr(NULL), .meta = merge(b)};
+    if (from) {
+        b->subject.target = from->target;
+        now = from->now;
+    }
+    if (b->old || now.epoch < 0) /* back after a leave: nobody is asked to give back what it had */
+        now.epoch = now.previous = 0;
+    if (b->old)
+        change_remove(&b->x, floe_kstr(b->old->id));
+    if (fresh || !same_meta(b->subject.meta, b->m->meta))
+        change_member(&b->x, b->id, b->subject.meta);
+    struct parts target = b->subject.target;
+    int32_t epoch = next_epoch(b, !from || !same_work(b->subject.meta, from->meta));
+    int32_t target_epoch = b->c ? b->c->target_epoch : 0;
+    if (epoch > target_epoch) {
+        consumer_compute_target(&b->x, b->c, &b->subject, epoch);
+        target_epoch = epoch;
+    }
+    if (fresh || !parts_eq(&target, &b->subject.target))
+        change_target(&b->x, b->id, &b->subject.target);
+    struct consumer_current next = consumer_reconcile(
+        b->c, &b->subject, &now, target_epoch, b->in->TopicPartitions_n >= 0 ? &b->owned : NULL, &b->x.a);
+    if (fresh || !same_current(&next, &b->m->now))
+        change_current(&b->x, b->id, &next);
+    return next;
+}
+
+static bool tell_assignment(struct beat *b, const struct parts *assigned)
+{
+    struct floe_arena *a = b->call->arena;
+    int32_t n = parts_topics(assigned);
+    struct floe_kafka_ConsumerGroupHeartbeatResponse_Assignment *out =
+        floe_kafka_array(&floe_kafka_ConsumerGroupHeartbeatResponse_Assignment_desc, 1, a);
+    beat_topic *t = floe_kafka_array(&floe_kafka_ConsumerGroupHeartbeatResponse_TopicPartitions_desc, n, a);
+    if (!out || !t)
+        return false;
+    out->TopicPartitions = t;
+    for (uint32_t i = 0, end; i < assigned->n; i = end, t++) {
+        end = parts_topic_end(assigned, i);
+        t->TopicId = assigned->p[i].topic;
+        t->Partitions = floe_arena_alloc(a, (end - i) * sizeof *t->Partitions);
+        if (!t->Partitions)
+            return false;
+        for (uint32_t k = i; k < end; k++)
+            t->Partitions[t->Partitions_n++] = assigned->p[k].index;
+    }
+    out->TopicPartitions_n = n;
+    b->rs->Assignment = out;
+    return true;
+}
+
+static void heartbeat(struct beat *b, struct group_shard *s)
+{
+    const beat_request *in = b->in;
+    struct floe_group_call *call = b->call;
+    struct consumer_current before = b->m ? b->m->now : (struct consumer_current){.epoch = 0};
+    struct consumer_current next = step(b);
+    /* Of a member that is behind, or tells everything, nobody knows what it heard last. */
+    bool full =
+        in->MemberEpoch != before.epoch || in->MemberEpoch == CONSUMER_EPOCH_JOIN ||
+        (in->RebalanceTimeoutMs != -1 && in->SubscribedTopicNames_n >= 0 && in->TopicPartitions_n >= 0);
+    bool revoking = next.state == MEMBER_UNREVOKED &&
+                    (before.state != MEMBER_UNREVOKED || !parts_eq(&next.revoking, &before.revoking));
+    b->rs->MemberId = b->id;
+    b->rs->MemberEpoch = next.epoch;
+    b->rs->HeartbeatIntervalMs = (int32_t)call->g->cfg.set.consumer_heartbeat_ms;
+    if ((full || !b->m || !parts_eq(&next.assigned, &before.assigned)) &&
+        !tell_assignment(b, &next.assigned)) {
+        change_drop(&b->x);
+        call->response = NULL;
+        group_answer(call);
+        return;
+    }
+    if (!change_commit(&b->x)) {
+        failed(call, FLOE_KERR_UNKNOWN_SERVER_ERROR);
+        group_answer(call);
+        return;
+    }
+    struct group *g = group_find(s, in->GroupId);
+    struct consumer_member *m = consumer_member_find(g->consumer, b->id);
+    consumer_member_touch(m);
+    consumer_member_watch(m, revoking);
+    group_answer_committed(s, call, failed);
+}
+
+/* ---- leaving ------------------------------------------------------------------------------------------- */
+
+static void leave(struct beat *b, struct group_shard *s)
+{
+    struct floe_group_call *call = b->call;
+    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = b->id};
+    b->rs->MemberId = b->id;
+    b->rs->MemberEpoch = b->in->MemberEpoch;
+    if (b->in->MemberEpoch == CONSUMER_EPOCH_STATIC_LEAVE) { /* until its session ends, its share is kept */
+        struct consumer_current gone = b->m->now;
+        gone.epoch = CONSUMER_EPOCH_STATIC_LEAVE;
+        gone.state = MEMBER_STABLE;
+        gone.revoking = (struct parts){NULL, 0};
+        change_current(&b->x, b->id, &gone);
+        floe_timer_stop(&b->m->revoke);
+    } else {
+        change_remove(&b->x, b->id);
+        change_group(&b->x, b->c->epoch + 1,
+                     consumer_topics_hash(b->c, call->g->cfg.catalog, &none, &b->x.a));
+    }
+    if (!change_commit(&b->x)) {
+        failed(call, FLOE_KERR_UNKNOWN_SERVER_ERROR);
+        group_answer(call);
+        return;
+    }
+    group_answer_committed(s, call, failed);
+}
+
+/* ---- the request ----------------------------------------------------------------------------------------
+ */
+
+static bool read_owned(struct beat *b)
+{
+    const beat_request *in = b->in;
+    size_t n = 0;
+    for (int32_t i = 0; i < in->TopicPartitions_n; i++)
+        n += (size_t)FLOE_MAX(in->TopicPartitions[i].Partitions_n, 0);
+    b->owned.p = floe_arena_calloc(b->call->arena, n, sizeof *b->owned.p);
+    if (!b->owned.p)
+        return false;
+    for (int32_t i = 0; i < in->TopicPartitions_n; i++)
+        for (int32_t k = 0; k < in->TopicPartitions[i].Partitions_n; k++)
+            b->owned.p[b->owned.n++] =
+                (struct part){in->TopicPartitions[i].TopicId, in->TopicPartitions[i].Partitions[k]};
+    parts_sort(&b->owned);
+    return true;
+}
+
+/* Clients of version 0 may leave their id to the coordinator. */
+static struct floe_kstr member_id(struct floe_groups *g, struct floe_group_call *call, struct floe_kstr given)
+{
+    struct floe_uuid u;
+    char text[23];
+    if (given.n > 0)
+        return given;
+    floe_rng_uuid(&g->cfg.loop->rng, &u);
+    floe_uuid_b64(text, &u);
+    return group_arena_str(call->arena, text);
+}
+
+void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *call)
+{
+    call->g = g;
+    const beat_request *in = call->request;
+    beat_response *rs = group_response(call, &floe_kafka_ConsumerGroupHeartbeatResponse_desc);
+    struct group_shard *s;
+    struct beat b = {.call = call, .in = in, .rs = rs};
+    if (!rs || check(in, call->version, rs) != 0) {
+        group_answer(call);
+        return;
+    }
+    rs->ErrorCode = groups_shard(g, in->GroupId, false, &s);
+    /* What is not known of topics would look like topics that are gone. */
+    if (!rs->ErrorCode && !floe_catalog_loaded(g->cfg.catalog))
+        rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    b.id = member_id(g, call, in->MemberId);
+    if (rs->ErrorCode || b.id.n < 0 || !read_owned(&b)) {
+        call->response = rs->ErrorCode ? rs : NULL;
+        group_answer(call);
+        return;
+    }
+    change_begin(&b.x, s, in->GroupId);
+    if (find_group(&b, s) != 0 || find_member(&b) != 0) {
+        change_drop(&b.x);
+        group_answer(call);
+    } else if (in->MemberEpoch < 0) {
+        leave(&b, s);
+    } else {
+        heartbeat(&b, s);
+    }
+}

@@ -1,0 +1,167 @@
+/* Groups whose coordinator divides the work (KIP-848). Three epochs, of which none ever goes back:
+ *
+ *   group epoch ──(target computed)──► target epoch ──(a member's heartbeats)──► the member's epoch
+ *
+ * A member that must give partitions back first is UNREVOKED and keeps its epoch until its heartbeat says
+ * that it has; one that waits for partitions that others still have is UNRELEASED. A partition is in what at
+ * most one member has or gives back.
+ *
+ *   parts.c               sets of partitions
+ *   assign.c              the assignors: pure functions
+ *   consumer.c            groups and members; what others ask about them
+ *   consumer_records.c    the journal's records, and the one place where they change the state
+ *   consumer_reconcile.c  the target assignment, and a member's way to it
+ *   consumer_heartbeat.c  ConsumerGroupHeartbeat, sessions
+ *   consumer_describe.c   ConsumerGroupDescribe
+ *
+ * An operation is a list of records (struct change). Once the journal has taken them they are replayed onto
+ * the state, as they are when a journal is loaded: what is in memory is what a successor will read. */
+#ifndef FLOE_GROUP_CONSUMER_INT_H
+#define FLOE_GROUP_CONSUMER_INT_H
+
+#include "group_int.h"
+
+/* ---- sets of partitions (parts.c) ---------------------------------------------------------------------- */
+
+struct part {
+    struct floe_uuid topic;
+    int32_t index;
+};
+struct parts { /* sorted, each once */
+    struct part *p;
+    uint32_t n;
+};
+int part_cmp(const struct part *a, const struct part *b);
+bool parts_has(const struct parts *s, const struct part *p);
+bool parts_eq(const struct parts *a, const struct parts *b);
+bool parts_subset(const struct parts *a, const struct parts *b); /* is all of a in b? */
+bool parts_meet(const struct parts *a, const struct parts *b);
+/* In the arena: a without b (or, with `keep`, what is in both); both together. */
+struct parts parts_filter(const struct parts *a, const struct parts *b, bool keep, struct floe_arena *arena);
+struct parts parts_union(const struct parts *a, const struct parts *b, struct floe_arena *arena);
+void parts_sort(struct parts *s);                         /* and takes doubles out */
+void parts_set(struct parts *at, const struct parts *to); /* replaces a copy on the heap */
+/* Topics in a row, as all messages have them: how many, and the end of the one that begins at `from`. */
+int32_t parts_topics(const struct parts *s);
+uint32_t parts_topic_end(const struct parts *s, uint32_t from);
+
+/* Arenas of operations: what they hold is bounded by the group, and a group's state cannot do without. */
+void *consumer_alloc(struct floe_arena *a, size_t count, size_t size);
+
+/* ---- assignors (assign.c) ------------------------------------------------------------------------------ */
+
+struct assign_topic {
+    struct floe_uuid id;
+    int32_t partitions;
+};
+struct assign_member {
+    const char *id, *instance; /* instance null: a dynamic member */
+    const uint32_t *topics;    /* places in the list of topics, ascending */
+    uint32_t topic_count;
+    struct parts prior; /* what it shall have so far */
+    struct parts out;   /* in the arena */
+};
+/* Topics in ascending order of their ids. Every partition that somebody subscribes to goes to one subscriber.
+ * `uniform`: as even as subscriptions allow, and as few moves as that allows. */
+void assign_uniform(const struct assign_topic *t, uint32_t topics, struct assign_member *m, uint32_t members,
+                    struct floe_arena *a);
+/* `range`: of each topic its subscribers get ranges, static members first, by instance id, then by member id:
+ * partitions of one number of topics of one size go together. */
+void assign_range(const struct assign_topic *t, uint32_t topics, struct assign_member *m, uint32_t members,
+                  struct floe_arena *a);
+
+/* ---- state --------------------------------------------------------------------------------------------- */
+
+#define CONSUMER_EPOCH_JOIN 0
+#define CONSUMER_EPOCH_LEAVE (-1)
+#define CONSUMER_EPOCH_STATIC_LEAVE (-2)
+#define CONSUMER_REFRESH_US 1000000u /* how often a group looks whether its topics changed, at most */
+
+/* As Kafka's records number them. */
+enum consumer_member_state { MEMBER_STABLE = 0, MEMBER_UNREVOKED = 1, MEMBER_UNRELEASED = 2 };
+
+typedef struct floe_kafka_ConsumerGroupMemberMetadataValue member_meta;
+
+struct consumer_current { /* what a member has */
+    int32_t epoch, previous;
+    enum consumer_member_state state;
+    struct parts assigned, revoking;
+};
+struct consumer_member {
+    struct floe_map_node node; /* consumer.by_id */
+    struct floe_list link;     /* consumer.members, in the order of joining */
+    struct consumer *c;
+    char *id;
+    member_meta *meta; /* one block of memory with all its texts */
+    struct consumer_current now;
+    struct parts target;
+    struct floe_timer session, revoke;
+};
+struct consumer {
+    struct group *g;
+    int32_t epoch, target_epoch;
+    uint64_t hash;       /* of the topics that members subscribe to; a change makes an epoch */
+    uint64_t checked_us; /* when that was last looked at; 0: never */
+    struct floe_map by_id;
+    struct floe_list members;
+    uint32_t count;
+};
+
+/* consumer.c */
+struct consumer *consumer_make(struct group *g);
+struct consumer_member *consumer_member_find(const struct consumer *c, struct floe_kstr id);
+struct consumer_member *consumer_static_find(const struct consumer *c, struct floe_kstr instance);
+struct consumer_member *consumer_member_add(struct consumer *c, struct floe_kstr id);
+void consumer_member_free(struct consumer_member *m);
+void consumer_member_touch(struct consumer_member *m); /* its session starts again */
+/* The time in which a member must give partitions back runs, or does not. */
+void consumer_member_watch(struct consumer_member *m, bool restart);
+
+/* ---- operations (consumer_records.c) --------------------------------------------------------------------
+ */
+
+struct change_record {
+    struct change_record *next;
+    int16_t type;
+    const void *key, *value;
+};
+struct change {
+    struct group_shard *s;
+    struct floe_kstr group;
+    struct floe_arena a; /* of the records, and of what is thought on the way */
+    struct change_record *first, **last;
+};
+void change_begin(struct change *x, struct group_shard *s, struct floe_kstr group);
+/* Journal and state, or neither. Ends the change. Groups and members are to be looked up again. */
+bool change_commit(struct change *x) FLOE_MUST_USE;
+void change_drop(struct change *x);
+void change_end_classic(struct change *x); /* the group was a classic one */
+void change_group(struct change *x, int32_t epoch, uint64_t hash);
+void change_member(struct change *x, struct floe_kstr id, const member_meta *meta);
+void change_target_epoch(struct change *x, int32_t epoch);
+void change_target(struct change *x, struct floe_kstr id, const struct parts *target);
+void change_current(struct change *x, struct floe_kstr id, const struct consumer_current *now);
+void change_remove(struct change *x, struct floe_kstr id);
+
+/* ---- reconciliation (consumer_reconcile.c) ---------------------------------------------------------------
+ */
+
+/* The member that an operation is about, as it will be. */
+struct consumer_subject {
+    struct floe_kstr id, replaces; /* replaces: another id that it goes on for; or null */
+    const member_meta *meta;
+    struct parts target;
+};
+/* Of topics that members subscribe to: ids and partition counts. `subject` may be null. */
+uint64_t consumer_topics_hash(const struct consumer *c, struct floe_catalog *topics,
+                              const struct consumer_subject *subject, struct floe_arena *a);
+bool consumer_wants_range(const struct consumer *c, struct floe_arena *a);
+/* A target of all members for the epoch: records, and the subject's. */
+void consumer_compute_target(struct change *x, const struct consumer *c, struct consumer_subject *subject,
+                             int32_t epoch);
+/* Where a member goes from where it is. `owned`: what it says it has; null: it did not say. */
+struct consumer_current consumer_reconcile(const struct consumer *c, const struct consumer_subject *subject,
+                                           const struct consumer_current *now, int32_t target_epoch,
+                                           const struct parts *owned, struct floe_arena *a);
+
+#endif
