@@ -105,10 +105,12 @@ static int setup(void **state)
     ask_init(&f, 0, "b");
     struct floe_client c;
     floe_client_init(&c, "setup", 0);
-    partition_data *p = answer_of(api_wait(leader, api_send(leader, &c, 1, 12, &f.rq), 5000));
+    struct api_call *call = api_send(leader, &c, 1, 12, &f.rq);
+    partition_data *p = answer_of(api_wait(leader, call, 5000));
     assert_true(p->PreferredReadReplica == 2 || p->PreferredReadReplica == 3);
     reader = &rig.nodes[p->PreferredReadReplica - 1];
     other = &rig.nodes[reader == &rig.nodes[1] ? 2 : 1];
+    api_call_free(call);
     return 0;
 }
 static int teardown(void **state)
@@ -202,6 +204,7 @@ static void test_past_the_end(void **state)
     p = answer_of(api_wait(reader, call, 3000));
     assert_int_equal(p->ErrorCode, 0);
     assert_int_equal(last_of(p), 30);
+    api_call_free(call);
 }
 
 static void test_holder_stopped(void **state)
