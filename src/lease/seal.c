@@ -9,12 +9,14 @@
  *   ASK ──► FLOOR ──► LIST ◄──► CHECK (an object of a seal's length)
  *                       ▼  ▲
  *                      PUT ─► READ (whatever the answer left open) ──► RECORD ──► RECORD_READ ──► learned
- *                                                                                     ▼  ▲
- *                                                                                    STRAY
+ *                                                                                     ▼  another end
+ *                                                                       LATER ◄──► BEYOND
  *
- * Below the durable floor keys may be gone (floe/retain.h): the search starts at it, and a seal that a
- * stalled fencer put into such a gap is a stray one: the end that is recorded stands. Every step can be
- * repeated; a failure is tried again after a back-off. */
+ * Below the durable floor keys may be gone (floe/retain.h). The search starts at the floor as it is known;
+ * but a fencer that was stalled for long, on any clock, may find, or put, a seal in a gap that is below it by
+ * now. Where two ends are told of, what lies behind the lower one is listed: the last seal ends a chain, and
+ * it is never removed. (A record that such a fencer makes after the right one has gone is harmless: no lease
+ * names the session any more.) Every step can be repeated; a failure is tried again after a back-off. */
 #include "lease_int.h"
 
 #include <floe/base/crc32c.h>
@@ -30,18 +32,22 @@ enum step {
     STEP_CHECK,
     STEP_PUT,
     STEP_READ,
+    STEP_BEYOND,
+    STEP_LATER,
     STEP_RECORD,
-    STEP_RECORD_READ,
-    STEP_STRAY
+    STEP_RECORD_READ
 };
 
 struct lease_seal {
     struct floe_list link;
     struct floe_session_name session;
     enum step step;
-    uint64_t next;          /* keys below it are segments */
-    uint64_t end, recorded; /* where the seal was found; where the record says it is, where that is another */
-    uint64_t bytes_for;     /* the key that `bytes` are made for */
+    uint64_t next;      /* keys below it are segments */
+    uint64_t end;       /* where the seal is */
+    uint64_t told;      /* BEYOND, LATER: the higher one of two ends */
+    uint64_t behind;    /* the same: keys up to here hold no later seal; LATER: the one that is looked into */
+    bool settled;       /* of two ends the right one was found */
+    uint64_t bytes_for; /* the key that `bytes` are made for */
     uint8_t bytes[FLOE_SEAL_BYTES];
     struct floe_uuid nonce;
     struct lease_op *op;
@@ -57,6 +63,7 @@ struct end_entry {
 };
 
 static void run(struct floe_lease *l, struct lease_seal *s);
+static void doubt(struct floe_lease *l, const struct floe_session_name *session, uint64_t a, uint64_t b);
 
 /* ---- known ends ------------------------------------------------------------------------------------ */
 
@@ -94,14 +101,9 @@ bool lease_end_find(struct floe_lease *l, const struct floe_session_name *s, uin
 void lease_end_learn(struct floe_lease *l, const struct floe_session_name *s, uint64_t end)
 {
     struct end_entry *e = end_entry(l, s);
-    char name[FLOE_SESSION_NAME_MAX];
     if (e != NULL) {
-        if (e->end != end) {
-            floe_session_format(name, s);
-            lease_fatal(l, FLOE_ECORRUPT,
-                        "session %s has two ends, %llu and %llu: the store or table is broken", name,
-                        (unsigned long long)e->end, (unsigned long long)end);
-        }
+        if (e->end != end)
+            doubt(l, s, e->end, end);
         return;
     }
     e = lease_alloc(sizeof *e);
@@ -121,6 +123,9 @@ static void finish(struct floe_lease *l, struct lease_seal *s)
         lease_note(l, FLOE_LOG_INFO, "the chain of session %s ends at %llu", name,
                    (unsigned long long)s->end);
     floe_list_remove(&s->link);
+    struct end_entry *known = end_entry(l, &s->session);
+    if (s->settled && known != NULL)
+        known->end = s->end;
     lease_end_learn(l, &s->session, s->end);
     free(s);
 }
@@ -147,6 +152,93 @@ static void found(struct floe_lease *l, struct lease_seal *s, uint64_t end)
 {
     s->end = end;
     go(l, s, STEP_RECORD);
+}
+
+/* Two ends: the last seal is the right one, and it lies no lower than either. */
+static void settle(struct floe_lease *l, struct lease_seal *s)
+{
+    char name[FLOE_SESSION_NAME_MAX];
+    struct floe_error err = {0};
+    floe_session_format(name, &s->session);
+    if (s->end >= s->told) {
+        s->settled = true;
+        finish(l, s);
+        return;
+    }
+    lease_fatal(
+        l, FLOE_ECORRUPT,
+        "session %s has two ends, %llu and %llu, and no seal at the second: the store or table is broken",
+        name, (unsigned long long)s->end, (unsigned long long)s->told);
+    later(l, s, &err);
+}
+
+static void two_ends(struct floe_lease *l, struct lease_seal *s, uint64_t other)
+{
+    s->told = FLOE_MAX(s->end, other);
+    s->end = s->behind = FLOE_MIN(s->end, other);
+    go(l, s, STEP_BEYOND);
+}
+
+/* A later object of a seal's length? */
+static void on_behind(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_seal *s = op->ctx;
+    const struct floe_store_req *r = &op->u.store;
+    struct floe_session_name name;
+    uint64_t seq;
+    s->op = NULL;
+    if (r->err.code != FLOE_OK) {
+        later(l, s, &r->err);
+        return;
+    }
+    for (uint32_t i = 0; i < r->entry_count; i++) {
+        if (!floe_chain_key_parse(r->entries[i].key, &name, &seq) || seq <= s->behind)
+            continue;
+        s->behind = seq;
+        if (r->entries[i].size == FLOE_SEAL_BYTES) {
+            go(l, s, STEP_LATER);
+            return;
+        }
+    }
+    if (r->truncated && r->entry_count > 0)
+        go(l, s, STEP_BEYOND);
+    else
+        settle(l, s);
+}
+
+static void list_behind(struct floe_lease *l, struct lease_seal *s)
+{
+    char prefix[FLOE_CHAIN_KEY_MAX], after[FLOE_CHAIN_KEY_MAX];
+    floe_chain_prefix(prefix, &s->session);
+    floe_chain_key(after, &s->session, s->behind);
+    s->op = lease_op_list(l, prefix, after, on_behind, s);
+}
+
+static void on_later(struct lease_op *op)
+{
+    struct floe_lease *l = op->l;
+    struct lease_seal *s = op->ctx;
+    const struct floe_store_req *r = &op->u.store;
+    struct floe_segment_id id;
+    struct floe_error err = r->err;
+    s->op = NULL;
+    struct floe_slice body = r->data != NULL ? floe_slice(r->data->data, r->data->n) : (struct floe_slice){0};
+    if (err.code == FLOE_OK)
+        (void)!floe_segment_header_decode(body, r->key, &id, &err);
+    if (err.code == FLOE_OK && id.seal)
+        s->end = s->behind;
+    if (err.code == FLOE_OK || err.code == FLOE_ENOTFOUND)
+        go(l, s, STEP_BEYOND);
+    else
+        later(l, s, &err);
+}
+
+static void look_behind(struct floe_lease *l, struct lease_seal *s)
+{
+    char key[FLOE_CHAIN_KEY_MAX];
+    floe_chain_key(key, &s->session, s->behind);
+    s->op = lease_op_object_get(l, key, FLOE_SEAL_BYTES, on_later, s);
 }
 
 static void on_list(struct lease_op *op)
@@ -279,19 +371,6 @@ static void record(struct floe_lease *l, struct lease_seal *s)
     s->op = lease_op_put(l, key, "", lease_ended_encode(&rec), lease_step_us(l), on_record, s);
 }
 
-static void two_ends(struct floe_lease *l, struct lease_seal *s)
-{
-    char key[FLOE_TABLE_KEY_MAX];
-    struct floe_error err = {0};
-    lease_ended_key(key, &s->session);
-    lease_fatal(l, FLOE_ECORRUPT,
-                "table record \"%s\" says that the chain ends at %llu, but its seal is at %llu: the store "
-                "or table is broken",
-                key, (unsigned long long)s->recorded, (unsigned long long)s->end);
-    later(l, s, &err);
-}
-
-/* FLOOR: the search begins there. STRAY: is the seal that was found below it? */
 static void on_floor(struct lease_op *op)
 {
     struct floe_lease *l = op->l;
@@ -301,15 +380,10 @@ static void on_floor(struct lease_op *op)
     s->op = NULL;
     if (lease_floor_read(op, &floor, &err) != FLOE_OK) {
         later(l, s, &err);
-    } else if (s->step == STEP_FLOOR) {
-        s->next = FLOE_MAX(s->next, floor);
-        go(l, s, STEP_LIST);
-    } else if (s->end < floor && floor <= s->recorded) {
-        s->end = s->recorded;
-        finish(l, s);
-    } else {
-        two_ends(l, s);
+        return;
     }
+    s->next = FLOE_MAX(s->next, floor);
+    go(l, s, STEP_LIST);
 }
 
 static void on_recorded(struct lease_op *op)
@@ -323,15 +397,12 @@ static void on_recorded(struct lease_op *op)
     s->op = NULL;
     if (err.code == FLOE_OK && lease_ended_decode(r->key, r->got, r->got_n, &rec, &err) == FLOE_OK) {
         lease_table_ok(l);
-        s->recorded = rec.end;
-        if (!asked && rec.end > s->end) {
-            go(l, s, STEP_STRAY);
-        } else if (!asked && rec.end < s->end) {
-            two_ends(l, s);
-        } else {
-            s->end = rec.end;
-            finish(l, s);
+        if (!asked && rec.end != s->end) {
+            two_ends(l, s, rec.end);
+            return;
         }
+        s->end = rec.end;
+        finish(l, s);
     } else if (err.code == FLOE_ENOTFOUND) {
         go(l, s, asked ? STEP_FLOOR : STEP_RECORD);
     } else {
@@ -354,8 +425,13 @@ static void run(struct floe_lease *l, struct lease_seal *s)
     case STEP_RECORD_READ:
         ask(l, s);
         break;
+    case STEP_BEYOND:
+        list_behind(l, s);
+        break;
+    case STEP_LATER:
+        look_behind(l, s);
+        break;
     case STEP_FLOOR:
-    case STEP_STRAY:
         s->op = lease_op_floor(l, &s->session, on_floor, s);
         break;
     case STEP_LIST:
@@ -374,18 +450,41 @@ static void run(struct floe_lease *l, struct lease_seal *s)
     }
 }
 
-static void start(struct floe_lease *l, const struct floe_session_name *session, enum step step,
-                  uint64_t from, bool own)
+/* Null when there is a job for that session already. */
+static struct lease_seal *job(struct floe_lease *l, const struct floe_session_name *session)
 {
     FLOE_LIST_EACH(it, &l->seals)
     {
         if (floe_session_name_eq(&FLOE_LIST_ENTRY(it, struct lease_seal, link)->session, session))
-            return;
+            return NULL;
     }
     struct lease_seal *s = lease_alloc(sizeof *s);
-    *s = (struct lease_seal){.session = *session, .step = step, .next = from, .end = from, .own = own};
+    s->session = *session;
     floe_list_push_back(&l->seals, &s->link);
+    return s;
+}
+
+static void start(struct floe_lease *l, const struct floe_session_name *session, enum step step,
+                  uint64_t from, bool own)
+{
+    struct lease_seal *s = job(l, session);
+    if (s == NULL)
+        return;
+    s->step = step;
+    s->next = s->end = from;
+    s->own = own;
     run(l, s);
+}
+
+/* Two ends of that session were told: which is it? (A job under way tells of a third, or comes here again.)
+ */
+static void doubt(struct floe_lease *l, const struct floe_session_name *session, uint64_t a, uint64_t b)
+{
+    struct lease_seal *s = job(l, session);
+    if (s == NULL)
+        return;
+    s->end = a;
+    two_ends(l, s, b);
 }
 
 void lease_seal_fenced(struct floe_lease *l, const struct floe_session_name *s, uint64_t from)

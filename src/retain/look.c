@@ -13,7 +13,7 @@ static void unreadable(struct retain_item *it, const struct floe_error *err)
     it->pin = (struct retain_pin){.kind = RETAIN_PIN_MIXED};
 }
 
-/* A seal below the end: a stalled fencer's, in a gap below the floor; the last one ends the chain. */
+/* The last seal ends a chain. One below it is a stalled fencer's, in a gap that was below the floor. */
 static void seal_found(struct floe_retain *r, struct retain_item *it)
 {
     struct retain_pass *p = &r->pass;
@@ -21,13 +21,12 @@ static void seal_found(struct floe_retain *r, struct retain_item *it)
     if (p->tail) {
         p->c->end = FLOE_MAX(p->c->end, it->seq);
         it->verdict = RETAIN_SEAL;
-    } else if (it->seq < p->c->rec.floor) {
+    } else if (!p->live) {
         it->verdict = RETAIN_GARBAGE;
     } else {
         struct floe_error err;
         floe_chain_key(key, &p->c->session, it->seq);
-        floe_error_set(&err, FLOE_ECORRUPT, "%s is a seal above the floor and below the end of its chain",
-                       key);
+        floe_error_set(&err, FLOE_ECORRUPT, "%s is a seal, though later keys are committed", key);
         unreadable(it, &err);
     }
 }

@@ -133,6 +133,35 @@ static void judge_tail(struct floe_retain *r, struct retain_item *it)
         it->verdict = RETAIN_ORPHAN;
 }
 
+/* What a listing leaves out is not taken to be absent where it should be there (above the floor chains are
+ * dense, and runs are what stays): it is asked for by itself, or kept unseen. Were it forgotten and came
+ * back, it would pass for garbage. False when that is too much: the listing is not to be believed. */
+static bool mind_gap(struct floe_retain *r, uint64_t to)
+{
+    struct retain_pass *p = &r->pass;
+    const struct retain_record *rec = &p->c->rec;
+    uint32_t looks = 0;
+    for (uint64_t seq = p->list_from; seq < to;) {
+        const struct retain_run *run = retain_runs_from(&rec->runs, seq);
+        bool inside = run != NULL && run->from <= seq;
+        if (!inside && (seq < rec->floor || looks == RETAIN_GAP_LOOKS)) {
+            uint64_t next = run != NULL ? FLOE_MIN(run->from, to) : to;
+            seq = seq < rec->floor ? FLOE_MIN(FLOE_MAX(rec->floor, seq + 1), next) : next;
+            continue;
+        }
+        if (p->gap_n++ == FLOE_STORE_LIST_MAX)
+            return false;
+        struct retain_item *it = &p->items[p->item_n++];
+        *it = (struct retain_item){.seq = seq++, .size = RETAIN_TAIL_BYTES, .verdict = RETAIN_LOOK};
+        looks += !inside;
+        if (inside && holds(r, run)) {
+            it->verdict = RETAIN_KEEP;
+            it->pin = run->pin;
+        }
+    }
+    return true;
+}
+
 static void on_list(struct floe_store_req *q)
 {
     struct floe_retain *r = q->user;
@@ -140,7 +169,7 @@ static void on_list(struct floe_store_req *q)
     struct floe_session_name name;
     struct floe_error err = q->err;
     p->in_store = false;
-    p->item_n = p->item_at = 0;
+    p->item_n = p->item_at = p->gap_n = 0;
     p->more = q->truncated && q->entry_count > 0;
     for (uint32_t i = 0; err.code == FLOE_OK && i < q->entry_count; i++) {
         struct retain_item it = {.size = q->entries[i].size};
@@ -150,6 +179,8 @@ static void on_list(struct floe_store_req *q)
             p->more = false;
             break;
         }
+        if (!p->tail && !mind_gap(r, it.seq))
+            floe_error_set(&err, FLOE_ECORRUPT, "%s: a listing leaves out too much", q->entries[i].key);
         p->list_from = it.seq + 1;
         if (p->tail)
             judge_tail(r, &it);
@@ -157,6 +188,8 @@ static void on_list(struct floe_store_req *q)
             judge_body(r, &it);
         p->items[p->item_n++] = it;
     }
+    if (err.code == FLOE_OK && !p->tail && !p->more && !mind_gap(r, p->to))
+        floe_error_set(&err, FLOE_ECORRUPT, "%s: a listing leaves out too much", q->key);
     floe_store_req_fini(q);
     if (err.code != FLOE_OK)
         retain_pass_failed(r, &err);

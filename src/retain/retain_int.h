@@ -14,6 +14,7 @@
 #define RETAIN_GETS 4u          /* footers in flight */
 #define RETAIN_TAIL_BYTES 8192u /* what of a segment's end is asked for first */
 #define RETAIN_SWEEP_AGES 36u   /* a sweep of everything comes after so many ages */
+#define RETAIN_GAP_LOOKS 32u    /* keys of a gap above the floor that are asked for */
 #define RETAIN_NEVER UINT64_MAX
 
 /* ---- runs.c: what pins the segments of a chain ------------------------------------------------------- */
@@ -40,6 +41,8 @@ struct retain_runs {
 void retain_runs_fini(struct retain_runs *r);
 /* Appends a key above all that are there. Past RETAIN_RUNS_MAX the last run becomes a mixed one. */
 bool retain_runs_push(struct retain_runs *r, uint64_t from, uint64_t to, const struct retain_pin *pin);
+/* The first run that ends behind the key, and the one that holds it; or null. */
+const struct retain_run *retain_runs_from(const struct retain_runs *r, uint64_t seq);
 const struct retain_run *retain_runs_find(const struct retain_runs *r, uint64_t seq);
 
 /* The record `floor/<session>`. */
@@ -105,8 +108,8 @@ struct retain_pass {
     bool orphans_wait, garbage_waits;  /* something is there that has not aged */
     struct floe_uuid unknown[RETAIN_UNKNOWN_MAX];
     uint32_t unknown_n;
-    struct retain_item items[FLOE_STORE_LIST_MAX];
-    uint32_t item_n, item_at;
+    struct retain_item items[2 * FLOE_STORE_LIST_MAX];
+    uint32_t item_n, item_at, gap_n;
     struct retain_get get[RETAIN_GETS];
     uint32_t gets;
     struct floe_store_req store; /* LIST, DELETE */

@@ -42,7 +42,7 @@ bool retain_runs_push(struct retain_runs *r, uint64_t from, uint64_t to, const s
     return true;
 }
 
-const struct retain_run *retain_runs_find(const struct retain_runs *r, uint64_t seq)
+const struct retain_run *retain_runs_from(const struct retain_runs *r, uint64_t seq)
 {
     uint32_t lo = 0, hi = r->n;
     while (lo < hi) {
@@ -52,7 +52,13 @@ const struct retain_run *retain_runs_find(const struct retain_runs *r, uint64_t 
         else
             hi = mid;
     }
-    return lo < r->n && r->v[lo].from <= seq ? &r->v[lo] : NULL;
+    return lo < r->n ? &r->v[lo] : NULL;
+}
+
+const struct retain_run *retain_runs_find(const struct retain_runs *r, uint64_t seq)
+{
+    const struct retain_run *run = retain_runs_from(r, seq);
+    return run != NULL && run->from <= seq ? run : NULL;
 }
 
 /* ---- the record ---------------------------------------------------------------------------------------- */

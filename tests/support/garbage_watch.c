@@ -35,7 +35,7 @@ int64_t garbage_end(struct floe_sim_bucket *b, const struct floe_session_name *s
 uint64_t garbage_floor(const struct garbage_watch *w, const struct floe_session_name *s)
 {
     const struct garbage_floor *f = floor_of(w, s);
-    return f != NULL && f->n > 0 ? f->floor[f->n - 1] : 0;
+    return f != NULL ? f->highest : 0;
 }
 
 static const char *raised(struct garbage_watch *w, const struct floe_sim_store_event *e, char why[200])
@@ -53,11 +53,16 @@ static const char *raised(struct garbage_watch *w, const struct floe_sim_store_e
         f = &w->floors[w->n++];
         *f = (struct garbage_floor){.session = s};
     }
-    if ((uint64_t)floor < garbage_floor(w, &s)) {
+    if (f->gone) { /* its record was removed, and begins anew */
+        f->gone = false;
+        f->n = 0;
+    }
+    if (f->n > 0 && (uint64_t)floor < f->floor[f->n - 1]) {
         snprintf(why, 200, "%s goes down to %lld", e->key, (long long)floor);
         return why;
     }
-    if ((uint64_t)floor > garbage_floor(w, &s) && f->n < 256) {
+    f->highest = FLOE_MAX(f->highest, (uint64_t)floor);
+    if (f->n < 256 && (f->n == 0 || (uint64_t)floor > f->floor[f->n - 1])) {
         f->floor[f->n] = (uint64_t)floor;
         f->since_us[f->n++] = e->at_us;
     }
@@ -140,6 +145,9 @@ static const char *record_removed(struct garbage_watch *w, const struct floe_sim
         snprintf(why, 200, "%s is removed, but %u keys beside the seal are there", e->key, others);
         return why;
     }
+    struct garbage_floor *f = floor_of(w, &s);
+    if (!ended && f != NULL)
+        f->gone = true;
     w->sessions += ended;
     return NULL;
 }

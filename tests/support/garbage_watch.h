@@ -12,6 +12,8 @@ struct garbage_floor {
     struct floe_session_name session;
     uint64_t floor[256], since_us[256]; /* how it rose, with the time of each */
     uint32_t n;
+    uint64_t highest;
+    bool gone; /* its record was removed */
 };
 struct garbage_watch {
     struct floe_sim_bucket *bucket;
@@ -22,7 +24,7 @@ struct garbage_watch {
 /* After each event at the bucket: null, or what is wrong (in `why`). */
 const char *garbage_watch(struct garbage_watch *w, const struct floe_sim_store_event *e, char why[200]);
 void garbage_watch_fini(struct garbage_watch *w);
-/* The floor of a chain that is durable now. */
+/* The highest floor that a chain ever had: below it keys may be missing. */
 uint64_t garbage_floor(const struct garbage_watch *w, const struct floe_session_name *s);
 /* The end that is recorded; -1: none. */
 int64_t garbage_end(struct floe_sim_bucket *b, const struct floe_session_name *s);

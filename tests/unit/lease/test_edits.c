@@ -295,7 +295,7 @@ static void a_broken_table_is_fatal(void **state)
     lrig_kill(&r, 1);
     lrig_run_ms(&r, 1500);
     assert_true(r.b[0].fatal);
-    assert_non_null(strstr(r.b[0].last_fatal, "ends at 7"));
+    assert_non_null(strstr(r.b[0].last_fatal, "and 7, and no seal at the second"));
     lrig_fini(&r);
 }
 

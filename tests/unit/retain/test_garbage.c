@@ -246,11 +246,143 @@ static void late_copies_change_nothing(void **state)
     stop(&r);
 }
 
+/* One record with acks=0, for which nobody waits. */
+static void send_one(struct api_node *n, const char *topic)
+{
+    struct floe_kafka_ProduceRequest rq;
+    struct floe_kafka_ProduceRequest_TopicProduceData t;
+    struct floe_kafka_ProduceRequest_PartitionProduceData part;
+    struct floe_arena a;
+    floe_arena_init(&a, 1 << 20);
+    floe_kafka_defaults(&floe_kafka_ProduceRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_TopicProduceData_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_PartitionProduceData_desc, &part);
+    rq.TimeoutMs = 1000;
+    rq.TopicData = &t;
+    rq.TopicData_n = 1;
+    t.Name = floe_kstr(topic);
+    t.PartitionData = &part;
+    t.PartitionData_n = 1;
+    part.Records = api_batch(&a, 3, 1, true, 0);
+    struct api_call *call = api_send(n, NULL, 0, 9, &rq);
+    api_rig_run(n->rig, 50);
+    assert_true(call->done);
+    api_call_free(call);
+    floe_arena_fini(&a);
+}
+
+static void fault_puts(struct api_node *n, const char *key, enum floe_sim_fault fault, uint32_t times,
+                       uint64_t delay_us)
+{
+    floe_sim_bucket_rule(n->rig->bucket, &(struct floe_sim_rule){.fault = fault,
+                                                                 .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                                 .prefix = key,
+                                                                 .node = n->node,
+                                                                 .times = times,
+                                                                 .delay_us = delay_us});
+}
+
+/* A fencer stalls in the middle of its work for longer than the age. The key that it was about to seal was
+ * taken by a segment that landed late, which has come and gone as garbage since; its seal lands in that gap.
+ */
+static void a_stalled_fencer_makes_no_second_end(void **state)
+{
+    struct api_rig r;
+    uint64_t bits;
+    char key[FLOE_CHAIN_KEY_MAX];
+    (void)state;
+    start(&r, 3, 3);
+    assert_int_equal(api_make_topic(&r.nodes[0], "gone", 1, NULL, NULL), 0);
+    produce(&r, "gone", 0, 3);
+    struct api_node *holder = api_leader_of(&r, "gone", 0), *slow = NULL, *other = NULL;
+    for (uint32_t i = 0; i < r.n; i++)
+        if (&r.nodes[i] != holder)
+            *(slow == NULL ? &slow : &other) = &r.nodes[i];
+    struct floe_session_name s = session(holder);
+    uint32_t at = keys(&r, &s, &bits);
+    floe_chain_key(key, &s, at);
+    fault_puts(holder, key, FLOE_SIM_LATE, 1, 6000000);
+    fault_puts(slow, key, FLOE_SIM_HANG, 1, 12ull * API_GARBAGE_AGE_US);
+    fault_puts(slow, key, FLOE_SIM_REFUSED, 0, 0); /* no other seal comes there before the late segment */
+    fault_puts(other, key, FLOE_SIM_REFUSED, 0, 0);
+    send_one(holder, "gone");
+    api_rig_kill(holder);
+    for (int i = 0; i < 20000 && floe_sim_bucket_find(r.bucket, key) == NULL; i++)
+        api_rig_run(&r, 1);
+    const struct floe_sim_object *o = floe_sim_bucket_find(r.bucket, key);
+    assert_true(o != NULL && o->n > FLOE_SEAL_BYTES); /* the late segment */
+    floe_sim_node_stall(slow->node, 10ull * API_GARBAGE_AGE_US, false);
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_int_equal(garbage_end(r.bucket, &s), at + 1);
+    delete_topic(other, "gone");
+    api_rig_run(&r, 4 * AGE_MS);
+    assert_int_equal(keys(&r, &s, &bits), 1);
+    assert_int_equal(bits, UINT64_C(2) << at);
+    api_rig_run(&r, 20 * AGE_MS); /* the stray seal has landed; the fencer has woken up and gone on */
+    assert_int_equal(keys(&r, &s, &bits), 1);
+    assert_int_equal(bits, UINT64_C(2) << at);
+    assert_int_equal(garbage_end(r.bucket, &s), -1);
+    stop(&r);
+}
+
+/* What lies behind a seal goes, though the chain keeps all else. */
+static void orphans_go(void **state)
+{
+    struct api_rig r;
+    uint64_t bits;
+    char key[FLOE_CHAIN_KEY_MAX];
+    (void)state;
+    start(&r, 4, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "keep", 1, NULL, NULL), 0);
+    produce(&r, "keep", 0, 3);
+    struct floe_session_name s = session(n);
+    floe_chain_key(key, &s, 1);
+    const struct floe_sim_object *o = floe_sim_bucket_find(r.bucket, key);
+    size_t bytes_n = o->n;
+    uint8_t *bytes = malloc(bytes_n);
+    memcpy(bytes, o->data, bytes_n);
+    kill_and_replace(&r, n);
+    assert_int_equal(garbage_end(r.bucket, &s), 3);
+    for (uint64_t k = 5; k < 8; k++) { /* what was in flight when the seal was put */
+        floe_chain_key(key, &s, k);
+        floe_sim_bucket_put(r.bucket, key, bytes, bytes_n, "orphan");
+    }
+    api_rig_run(&r, 40 * AGE_MS);
+    assert_int_equal(keys(&r, &s, &bits), 4);
+    assert_int_equal(bits, 0xf);
+    check_data(&r, "keep", 3);
+    free(bytes);
+    stop(&r);
+}
+
+/* Nothing is asked for while nothing happens, however many chains and partitions there are. */
+static void idle_brokers_ask_for_nothing(void **state)
+{
+    struct api_rig r;
+    struct floe_retain_stats before, after;
+    (void)state;
+    start(&r, 5, 2);
+    assert_int_equal(api_make_topic(&r.nodes[0], "keep", 50, NULL, NULL), 0);
+    produce(&r, "keep", 0, 20);
+    api_rig_run(&r, 4 * AGE_MS); /* the first sweep is over */
+    floe_retain_get_stats(floe_core_retain(r.nodes[0].core), &before);
+    api_rig_run(&r, 20 * AGE_MS);
+    floe_retain_get_stats(floe_core_retain(r.nodes[0].core), &after);
+    assert_int_equal(after.footers, before.footers);
+    assert_int_equal(after.sweeps, before.sweeps);
+    stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(deleted_topics_go),
         cmocka_unit_test(late_copies_change_nothing),
+        cmocka_unit_test(a_stalled_fencer_makes_no_second_end),
+        cmocka_unit_test(orphans_go),
+        cmocka_unit_test(idle_brokers_ask_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
