@@ -118,7 +118,7 @@ static void move(struct floe_lease *l, struct lease_edit *e, struct lease_doc *d
     }
     const struct floe_checkpoint_ref *c = &at->e.checkpoint;
     bool prepared = c->present && floe_session_name_eq(&c->session, &e->session) && c->seq >= e->ref.seq;
-    if (e->cancelled || !prepared || !receives(l, &e->to)) {
+    if (e->cancelled || !(prepared || FLOE_MUTANT(MOVE_BEFORE_CHECKPOINT)) || !receives(l, &e->to)) {
         take_back(e, at, !prepared ? "it has no checkpoint" : "nobody can take it now");
         return;
     }
@@ -126,6 +126,8 @@ static void move(struct floe_lease *l, struct lease_edit *e, struct lease_doc *d
         take_back(e, at, "out of memory");
         return;
     }
+    if (FLOE_MUTANT(MOVE_BEFORE_CHECKPOINT))
+        (void)!lease_doc_set_spans(doc, at, &at->e.spans[at->e.span_count - 1], 1);
     at->nonce = e->nonce;
     e->changed = true;
 }
@@ -199,6 +201,10 @@ struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kin
     e->tp = *tp;
     e->nonce = floe_rng_u64(&l->loop->rng);
     floe_list_push_back(&s->pending, &e->link);
+    if (kind != EDIT_CHECKPOINT || lease_move_waits(l, tp))
+        s->put_us = 0;
+    else if (floe_list_empty(&s->flight) && s->pending.next == &e->link)
+        s->put_us = lease_now(l) + FLOE_MIN((uint64_t)LEASE_GATHER_US, l->lease_us / 20);
     lease_kick(l);
     return e;
 }

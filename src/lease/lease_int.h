@@ -19,7 +19,8 @@
 #define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
 #define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
 #define LEASE_MOVES_MAX 256                 /* partitions handed over together, */
-#define LEASE_MOVE_SHARDS_MAX 16            /* of at most so many shards */
+#define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
+#define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together */
 #define LEASE_START_US 15000000u            /* a start that takes longer has failed */
 
 struct floe_lease;
@@ -229,6 +230,7 @@ struct lease_shard {
     int32_t *holders; /* nodes that the document names as holders, each once */
     uint32_t holder_count;
     uint64_t retry_us, wake_us;
+    uint64_t put_us; /* checkpoints alone are gathered until then */
     uint32_t fails, gen;
 };
 void lease_shards_init(struct floe_lease *l);
@@ -312,7 +314,7 @@ struct lease_mover {
     enum lease_move_step step;
     struct floe_list moves; /* all in the same step */
     uint32_t count, given;
-    uint64_t deadline_us, stopped_us, begun_us;
+    uint64_t deadline_us, stopped_us, given_us, begun_us;
     bool look;        /* something changed since all leases were last looked at */
     uint64_t look_us; /* not before */
     bool draining, drain_told;
@@ -328,6 +330,8 @@ void lease_moves_reset(struct floe_lease *l); /* the session is over */
 /* Moves of the shard's flight were written: each receiver is told at once. */
 void lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
+/* Somebody waits for a checkpoint of the partition. */
+bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp);
 /* The partition is let go of. */
 void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
 /* A hash of what placement depends on. */

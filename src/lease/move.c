@@ -16,6 +16,8 @@
  * receiver's first key is one that this very session has answered. */
 #include "lease_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdlib.h>
 
 #define STABLE_US 3000000u /* a view that has not changed for so long, or a third of the lease time */
@@ -121,6 +123,11 @@ void lease_moves_reset(struct floe_lease *l)
     l->mover.look = true;
 }
 
+bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp)
+{
+    return l->mover.step == MOVE_PREPARE && find(l, tp) != NULL;
+}
+
 void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp)
 {
     struct lease_move *m = l->mover.count > 0 ? find(l, tp) : NULL;
@@ -221,23 +228,41 @@ static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
     return agreed;
 }
 
-/* Looks at every lease, each broker from another shard on, so that those who move at the same time meet
- * seldom. */
+/* How many shards a batch may touch, of `used` in which this session serves something: few, since each is a
+ * conditional put that others may spoil, and all of the batch waits for the last one; but so many that a
+ * large holder is empty after some sixteen batches. */
+static uint32_t shards_max(uint32_t used)
+{
+    return FLOE_MAX((uint32_t)LEASE_MOVE_SHARDS, used / 16);
+}
+
+/* Where among them this broker begins: those who move at the same time, which a newcomer makes of all, shall
+ * not spoil each other's puts. */
+static uint32_t first_of(const struct lease_placed *pl, int32_t own, uint32_t used)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < pl->node_count; i++)
+        rank += pl->nodes[i].id < own;
+    return pl->node_count > 0 ? (uint32_t)((uint64_t)rank * used / pl->node_count) % FLOE_MAX(used, 1u) : 0;
+}
+
+/* Looks at every lease. */
 static void begin(struct floe_lease *l)
 {
     struct lease_mover *m = &l->mover;
-    uint32_t from = (uint32_t)(l->own.name.id % l->shard_count), held = 0, shards = 0;
+    struct lease_shard *used[LEASE_SHARD_MAX];
+    uint32_t n = 0, held = 0, shards = 0;
     bool agreed = true;
     m->look = false;
     for (uint32_t i = 0; i < l->shard_count; i++) {
-        struct lease_shard *s = &l->shards[(from + i) % l->shard_count];
+        struct lease_shard *s = &l->shards[i];
+        if (s->loaded && !s->bad && s->holder_count > 0)
+            used[n++] = s;
+    }
+    uint32_t from = first_of(&l->placed, l->own.name.node, n), max = shards_max(n);
+    for (uint32_t i = 0; i < n && shards < max; i++) {
         uint32_t before = m->count;
-        if (!s->loaded || s->bad)
-            continue;
-        if (shards < LEASE_MOVE_SHARDS_MAX)
-            agreed &= collect(l, s, &held);
-        else
-            held++, m->look = true;
+        agreed &= collect(l, used[(from + i) % n], &held);
         shards += m->count > before;
     }
     if (m->count > 0) {
@@ -256,6 +281,8 @@ static void begin(struct floe_lease *l)
 static bool prepared(struct floe_lease *l, const struct lease_move *m)
 {
     struct floe_lease_entry e;
+    if (FLOE_MUTANT(MOVE_BEFORE_CHECKPOINT))
+        return true;
     return floe_lease_lookup(l, &m->tp, &e) && e.checkpoint.present &&
            lease_own_is(l, &e.checkpoint.session) && e.checkpoint.seq >= m->ckpt_key;
 }
@@ -297,7 +324,8 @@ static void stop_all(struct floe_lease *l)
 static void give_all(struct floe_lease *l)
 {
     l->mover.step = MOVE_GIVE;
-    l->mover.deadline_us = lease_now(l) + l->lease_us / 3;
+    l->mover.given_us = lease_now(l);
+    l->mover.deadline_us = l->mover.given_us + l->lease_us / 3;
     FLOE_LIST_EACH(it, &l->mover.moves)
     {
         struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
@@ -306,7 +334,8 @@ static void give_all(struct floe_lease *l)
         e->to = m->to;
         e->epoch = m->epoch;
         e->key = m->end;
-        e->first = (uint64_t)lease_node_find(l, m->to.node)->next_key;
+        e->first =
+            (uint64_t)lease_node_find(l, m->to.node)->next_key + (FLOE_MUTANT(MOVE_HINT_HIGH) ? 20 : 0);
         e->ref.seq = m->ckpt_key;
         m->edit = e;
     }
@@ -321,6 +350,8 @@ static void take_back_late(struct floe_lease *l)
         struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
         if (m->edit != NULL)
             m->edit->cancelled = true;
+        if (FLOE_MUTANT(MOVE_DOUBT_RESUMED))
+            l->cfg.hooks.resume(l->cfg.hooks.user, &m->tp);
     }
 }
 
@@ -328,17 +359,18 @@ static void end_batch(struct floe_lease *l)
 {
     struct lease_mover *m = &l->mover;
     uint64_t now = lease_now(l);
-    bool was_stopped = m->step >= MOVE_STOP;
+    bool given = m->step == MOVE_GIVE && m->given > 0;
     m->step = MOVE_NONE;
     m->look = true;
     m->look_us = now;
-    if (m->given == 0)
+    if (!given)
         return;
-    uint64_t stop = was_stopped ? now - m->stopped_us : 0;
-    m->stats.stop_us_max = FLOE_MAX(m->stats.stop_us_max, stop);
-    lease_note(l, FLOE_LOG_INFO,
-               "handed over %u partitions in %u ms, for the last %u ms of it they took no appends", m->given,
-               (unsigned)((now - m->begun_us) / 1000), (unsigned)(stop / 1000));
+    m->stats.stop_us_max = FLOE_MAX(m->stats.stop_us_max, now - m->stopped_us);
+    lease_note(
+        l, FLOE_LOG_INFO,
+        "handed over %u partitions in %u ms; they took no appends for %u ms of it: flush %u, leases %u ms",
+        m->given, (unsigned)((now - m->begun_us) / 1000), (unsigned)((now - m->stopped_us) / 1000),
+        (unsigned)((m->given_us - m->stopped_us) / 1000), (unsigned)((now - m->given_us) / 1000));
 }
 
 /* ---- drain ----------------------------------------------------------------------------------------- */

@@ -399,7 +399,8 @@ static void step(struct floe_lease *l, struct lease_shard *s)
     } else if (edits && s->bad) {
         floe_error_set(&err, FLOE_ECORRUPT, "its lease record cannot be read");
         fail_edits(l, s, &err);
-    } else if (edits) {
+    } else if (edits &&
+               (lease_now(l) >= s->put_us || !floe_list_empty(&s->flight) || l->own.state == OWN_ENDING)) {
         write_shard(l, s);
     }
 }

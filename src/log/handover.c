@@ -8,6 +8,8 @@
  * not exist, or what is latest: the new holder may have been written to already. */
 #include "log_int.h"
 
+#include <floe/base/mutant.h>
+
 /* The key from which a checkpoint must be published before the partition is stopped. */
 uint64_t floe_log_checkpoint_now(struct floe_log *log, const struct floe_tp *tp)
 {
@@ -52,7 +54,7 @@ void floe_handover_turn(struct floe_log *log)
     FLOE_LIST_EACH_SAFE(it, &log->handing)
     {
         struct floe_partition *p = FLOE_LIST_ENTRY(it, struct floe_partition, hand_link);
-        if (p->high_watermark < p->next_offset)
+        if (p->high_watermark < p->next_offset && !FLOE_MUTANT(HANDED_OVER_UNRESOLVED))
             continue;
         floe_list_remove(&p->hand_link);
         h->stopped(h->user, &p->tp, p->epoch, p->carried);

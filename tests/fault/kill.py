@@ -7,11 +7,12 @@ asserted) and loses its data directory; in some rounds the one that took over di
 anything; in others the held PUTs land after the takeover. In two rounds the victim is stopped (SIGSTOP) beyond its lease
 and goes on as a zombie. Run by tests/support/s3server run. FLOE_TEST_ROUNDS sets the number of rounds (10).
 """
-import collections, json, os, random, re, shutil, signal, sys, tempfile, time
+import os, random, re, shutil, signal, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import Broker, check, floe, run
 from harness import Load, Proxy, need_load
+from leads import leaders
 
 ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "10"))
 SEED = int(os.environ.get("FLOE_TEST_SEED", str(int(time.time()))))
@@ -48,16 +49,7 @@ class Cluster:
         return ",".join(b.addr for b in self.brokers)
 
     def leaders(self, asked, topic="t"):
-        """address → partitions led, as one broker tells it; None while it cannot."""
-        r = floe("topic", "describe", topic, "--json", "--bootstrap", self.brokers[asked].addr, ok=False, wait=40)
-        s = floe("cluster", "status", "--json", "--bootstrap", self.brokers[asked].addr, ok=False, wait=40)
-        if r.returncode or s.returncode:
-            return None
-        nodes = {n["id"]: f"{n['host']}:{n['port']}" for n in json.loads(s.stdout)["brokers"]}
-        count = collections.Counter()
-        for p in json.loads(r.stdout)["topics"][0]["partitions"]:
-            count[nodes.get(p["leader"])] += 1
-        return count
+        return leaders(self.brokers[asked].addr, topic)
 
     def wait_leaders(self, asked, dead, wait):
         """Until no partition is led by one of `dead`."""

@@ -11,3 +11,6 @@ add_test(NAME fault.trouble COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server r
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/trouble.py)
 set_tests_properties(fault.trouble PROPERTIES LABELS fault TIMEOUT 600 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 900 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+add_test(NAME fault.moves COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/moves.py)
+set_tests_properties(fault.moves PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
