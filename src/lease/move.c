@@ -350,8 +350,6 @@ static void take_back_late(struct floe_lease *l)
         struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
         if (m->edit != NULL)
             m->edit->cancelled = true;
-        if (FLOE_MUTANT(MOVE_DOUBT_RESUMED))
-            l->cfg.hooks.resume(l->cfg.hooks.user, &m->tp);
     }
 }
 
