@@ -88,6 +88,7 @@ static void note(struct run *u, const struct report *p)
     s->violations += r->violations;
     s->acked += r->acked;
     s->read += r->read;
+    s->view_reads += r->view_reads;
     s->records += r->records;
     s->kills += r->kills;
     s->takeovers += r->takeovers;

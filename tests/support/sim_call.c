@@ -139,6 +139,28 @@ static void note_watermark(struct simcall *k)
                              k->part, k->epoch, (long long)k->result, (long long)k->served_hw_at_start);
     l->served_hw = FLOE_MAX(l->served_hw, k->result);
 }
+/* Read at a broker that does not lead. It may be behind the leader, or a moment before it; but it does not go
+ * back, and does not judge positions. */
+static void judge_view(struct simcall *k)
+{
+    struct simcursor *u = k->user;
+    uint32_t m = k->proc->machine;
+    if (!k->done)
+        return; /* the reader has gone on */
+    if (k->err == FLOE_EINVAL && k->broker_epoch < 0 && served_epoch(k) < 0)
+        simcluster_violation(k->c, 3,
+                             "partition %u: node %s does not lead it and says that %lld is out of range",
+                             k->part, floe_sim_node_name(k->proc->node), (long long)k->offset);
+    if (k->err || k->result < 0)
+        return;
+    if (u->seen_of[m] == k->proc->started_us && k->result < u->seen[m])
+        simcluster_violation(k->c, 3, "partition %u: node %s told of a high watermark of %lld, now of %lld",
+                             k->part, floe_sim_node_name(k->proc->node), (long long)u->seen[m],
+                             (long long)k->result);
+    u->seen_of[m] = k->proc->started_us;
+    u->seen[m] = k->result;
+    k->c->out->view_reads += k->data_n > 0;
+}
 static void judge(struct simcall *k)
 {
     struct simcluster *c = k->c;
@@ -164,7 +186,9 @@ static void judge(struct simcall *k)
         /* As long as it has served at one epoch: else it is not known which of them answers. */
         k->epoch = k->broker_epoch == served_epoch(k) ? k->broker_epoch : -1;
         k->misled = floe_sim_now_us(c->sim) < k->proc->misled_until;
-        if (k->err == FLOE_OK && k->result >= 0)
+        if (k->roams && k->epoch < 0)
+            judge_view(k);
+        else if (k->err == FLOE_OK && k->result >= 0)
             note_watermark(k);
         break;
     case CALL_META:

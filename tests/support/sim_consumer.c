@@ -1,5 +1,5 @@
 /* Simulated consumers: read every partition from its start, for ever, and now and then ask for the latest
- * offset. */
+ * offset. Each has a second reader of every partition, which asks any broker (reads anywhere). */
 #include <stdlib.h>
 
 #include <floe/base/assert.h>
@@ -54,11 +54,31 @@ static void on_latest(struct simcall *k)
             k->epoch, (long long)k->result, (long long)k->acked_end_at_start);
     tick(u, 1000);
 }
+/* Anywhere; once the faults are over one broker each, that mostly leads another partition. */
+static void roam(struct simcursor *u)
+{
+    struct simcluster *c = u->owner->c;
+    if (c->healed)
+        u->machine = (int32_t)((u->part + u->owner->id) % c->shape.nodes);
+    for (uint32_t i = 0; c->healed && i < c->shape.nodes && !simproc_at(c, u->machine); i++)
+        u->machine = (int32_t)(((uint32_t)u->machine + 1) % c->shape.nodes); /* not one that stays down */
+    if (u->machine < 0)
+        u->machine = (int32_t)floe_rng_below(&c->rng, c->shape.nodes);
+    struct simcall *k = simcall_new(c, CALL_FETCH, u->part, on_fetched, u);
+    k->offset = u->position;
+    k->epoch = -1;
+    k->roams = true;
+    simcall_send(k, simproc_at(c, u->machine), 1000000);
+}
 static void on_tick(struct floe_sim_event *e)
 {
     struct simcursor *u = FLOE_CONTAINER(e, struct simcursor, tick);
     struct simcluster *c = u->owner->c;
     struct simcall *k;
+    if (u->roams) {
+        roam(u);
+        return;
+    }
     if (u->machine < 0) {
         struct simproc *any = simproc_any(c);
         if (any)
@@ -76,15 +96,20 @@ static void on_tick(struct floe_sim_event *e)
     }
     simcall_send(k, simproc_at(c, u->machine), 1000000);
 }
+static void cursor_start(struct simconsumer *s, struct simcursor *u, uint32_t part, bool roams)
+{
+    u->owner = s;
+    u->part = part;
+    u->machine = -1;
+    u->roams = roams;
+    u->tick.fn = on_tick;
+    tick(u, floe_rng_below(&s->c->rng, 300000));
+}
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id)
 {
     *s = (struct simconsumer){.c = c, .id = id};
     for (uint32_t i = 0; i < c->shape.partitions; i++) {
-        struct simcursor *u = &s->cur[i];
-        u->owner = s;
-        u->part = i;
-        u->machine = -1;
-        u->tick.fn = on_tick;
-        tick(u, floe_rng_below(&c->rng, 300000));
+        cursor_start(s, &s->cur[i], i, false);
+        cursor_start(s, &s->roam[i], i, true);
     }
 }

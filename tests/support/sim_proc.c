@@ -86,6 +86,10 @@ static void on_started(void *user, const struct floe_error *err)
     floe_sim_note(p->c->sim, p->node, "serves as node %d after %llu us", floe_lease_node_id(p->lease),
                   (unsigned long long)(floe_sim_now_us(p->c->sim) - p->started_us));
 }
+const char *simproc_rack(uint32_t machine)
+{
+    return machine % 2 ? "r1" : "r0";
+}
 static void create_core(struct simproc *p)
 {
     struct simcluster *c = p->c;
@@ -104,7 +108,7 @@ static void create_core(struct simproc *p)
         .addrs = &addr,
         .addr_count = 1,
         .peer_addr = m->addr,
-        .rack = "",
+        .rack = simproc_rack(p->machine),
         .pending = &p->pending,
         .cache = &p->cache,
         .segment_bytes = c->shape.segment_bytes,

@@ -84,6 +84,8 @@ static void fetch(struct simcall *k)
     p.FetchOffset = k->offset;
     p.CurrentLeaderEpoch = k->epoch;
     p.PartitionMaxBytes = k->c->healed ? 8192 : 400;
+    if (k->roams)
+        rq.RackId = floe_kstr(simproc_rack(k->proc->machine));
     encode(k, KEY_FETCH, draw(k, 11, 16), &rq);
 }
 static void latest(struct simcall *k)

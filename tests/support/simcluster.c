@@ -194,7 +194,8 @@ static bool consumers_done(void *user)
     struct simcluster *c = user;
     for (uint32_t i = 0; i < c->shape.consumers; i++) {
         for (uint32_t j = 0; j < c->shape.partitions; j++) {
-            if (c->consumer[i].cur[j].position < simtruth_end(c, j))
+            if (c->consumer[i].cur[j].position < simtruth_end(c, j) ||
+                c->consumer[i].roam[j].position < simtruth_end(c, j))
                 return false;
         }
     }
@@ -204,10 +205,12 @@ static void name_stuck_consumers(struct simcluster *c)
 {
     for (uint32_t i = 0; i < c->shape.consumers; i++) {
         for (uint32_t j = 0; j < c->shape.partitions; j++) {
-            if (c->consumer[i].cur[j].position < simtruth_end(c, j))
-                simcluster_violation(
-                    c, 3, "consumer %u of partition %u is at %lld and cannot read on to %lld", i, j,
-                    (long long)c->consumer[i].cur[j].position, (long long)simtruth_end(c, j));
+            const struct simcursor *u[] = {&c->consumer[i].cur[j], &c->consumer[i].roam[j]};
+            for (int k = 0; k < 2; k++)
+                if (u[k]->position < simtruth_end(c, j))
+                    simcluster_violation(
+                        c, 3, "consumer %u of partition %u is at %lld and cannot read on to %lld%s", i, j,
+                        (long long)u[k]->position, (long long)simtruth_end(c, j), k ? " (anywhere)" : "");
         }
     }
 }
@@ -320,8 +323,10 @@ static void clean_up(struct simcluster *c)
     for (uint32_t i = 0; i < SIM_PRODUCERS_MAX; i++)
         simproducer_fini(&c->producer[i]);
     for (uint32_t i = 0; i < SIM_CONSUMERS_MAX; i++) {
-        for (uint32_t j = 0; j < SIM_PARTITIONS_MAX; j++)
+        for (uint32_t j = 0; j < SIM_PARTITIONS_MAX; j++) {
             floe_sim_unschedule(c->sim, &c->consumer[i].cur[j].tick);
+            floe_sim_unschedule(c->sim, &c->consumer[i].roam[j].tick);
+        }
     }
     for (uint32_t i = 0; i < SIM_COMMITTERS; i++)
         floe_sim_unschedule(c->sim, &c->committer[i].tick);

@@ -76,6 +76,7 @@ struct simcall {
     /* fetch, commit */
     int64_t offset;
     uint32_t group;
+    bool roams;
     /* broker's side, from delivery to answer */
     struct floe_list at_proc;
     struct floe_log_append append;
@@ -158,6 +159,7 @@ struct simmachine {
     bool keep_down;
 };
 void simproc_start(struct simcluster *c, uint32_t machine);
+const char *simproc_rack(uint32_t machine);
 void simproc_end(struct simproc *p);                               /* as SIGTERM */
 struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serves there, or null */
 struct simproc *simproc_any(struct simcluster *c);                 /* a random one that is up, or null */
@@ -197,11 +199,14 @@ struct simconsumer {
     struct simcursor {
         struct simconsumer *owner;
         uint32_t part;
-        int32_t machine, epoch; /* of the leader as last heard */
+        bool roams;                      /* asks any broker, in the name of its rack */
+        int32_t machine, epoch;          /* of the leader as last heard */
+        int64_t seen[SIM_NODES_MAX];     /* high watermark that a machine's process has told, */
+        uint64_t seen_of[SIM_NODES_MAX]; /* the one that started then */
         int64_t position;
         uint64_t outstanding;
         struct floe_sim_event tick;
-    } cur[SIM_PARTITIONS_MAX];
+    } cur[SIM_PARTITIONS_MAX], roam[SIM_PARTITIONS_MAX];
 };
 struct simcommitter {
     struct simcluster *c;
