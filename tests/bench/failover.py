@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What it takes when brokers come, go and die: times, partitions moved, and requests of store and table, counted at proxies.
 
-Run by `scripts/test elastic`, beside a real S3 server on this machine. A stall is the longest time that a librdkafka producer
+Run by `scripts/test failover`, beside a real S3 server on this machine. A stall is the longest time that a librdkafka producer
 (acks=all, idempotent, all partitions in turn) waited for an acknowledgement while it happened; what it waits at rest is beside it.
 """
 import collections, json, os, re, shutil, signal, sys, tempfile, time
