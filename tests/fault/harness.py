@@ -62,8 +62,9 @@ class Load:
                                       folder, *props], stdin=subprocess.PIPE, stdout=open(folder + ".out", "wb"))
 
     def counts(self):
-        with open(self.folder + ".out") as f:
-            rows = f.read().split("\n")
+        with open(self.folder + ".out", "rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - 1024))
+            rows = f.read().decode().split("\n")
         words = rows[-2].split() if len(rows) > 1 else []
         words = words[1:] if words[:1] == ["end"] else words
         return {k: int(v) for k, v in zip(words[::2], words[1::2])}
@@ -73,7 +74,7 @@ class Load:
         while not ok(self.counts()):
             check(self.proc.poll() is None, "the load generator ended")
             check(time.monotonic() < until, f"{what}: not within {wait} s: {self.counts()}")
-            time.sleep(0.1)
+            time.sleep(0.05)
 
     def tell(self, line):
         self.proc.stdin.write(line.encode() + b"\n")

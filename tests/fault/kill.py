@@ -1,11 +1,23 @@
 #!/usr/bin/env python3
-"""Brokers killed with their disks, under load: nothing that acks=all acknowledged is lost, repeated or moved.
+"""Brokers killed with their disks, stopped, cut off and lied to, under load: nothing that acks=all acknowledged is lost, repeated,
+reordered or moved.
 
 Three brokers on a real S3 server, each behind its own floe-proxy; idempotent librdkafka producers and a consumer run all
-the while (fault_load). In each round a broker that holds leases dies by SIGKILL with PUTs in flight (its proxy holds them:
-asserted) and loses its data directory; in some rounds the one that took over dies as well, before it has flushed
-anything; in others the held PUTs land after the takeover. In two rounds the victim is stopped (SIGSTOP) beyond its lease
-and goes on as a zombie. Run by tests/support/s3server run. FLOE_TEST_ROUNDS sets the number of rounds (10).
+the while (fault_load). Each round harms one way, drawn by the seed:
+
+  kill      a broker that holds leases dies by SIGKILL with PUTs in flight (its proxy holds them: asserted) and loses its data
+            directory; sometimes the held PUTs land after the takeover, sometimes who took over dies as well, before it has flushed
+  restart   SIGKILL, and at once again on its own disk
+  stop      SIGSTOP beyond its lease, then it goes on as a zombie
+  blink     SIGSTOP for less than its lease
+  storm     answers of store and table are lost, late, damaged, cut, refused or conflicts for all brokers, and one is killed meanwhile
+  apart     two brokers do not reach each other, and one of them is killed
+  alone     a broker reaches nobody, or hears and is not heard, beyond its lease
+  netem     its lines lose, delay, double and reorder packets
+            (these three in network namespaces, where that is possible: root, iproute2; netem where the kernel has it)
+
+At the end fault_check compares everything that was acknowledged and consumed with everything that is there. Run by
+tests/support/s3server run. FLOE_TEST_ROUNDS (50) and FLOE_TEST_SEED; FLOE_TEST_KINDS=kill,stop draws from these alone.
 """
 import os, random, re, shutil, signal, sys, tempfile, time
 
@@ -13,30 +25,41 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import Broker, check, floe, run
 from harness import Load, Proxy, need_load
 from leads import leaders
+import net
 
-ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "50"))
 SEED = int(os.environ.get("FLOE_TEST_SEED", str(int(time.time()))))
-PARTITIONS, RATE, LEASE_MS = 60, 3000, 2000
+PARTITIONS, RATE, LEASE_MS, LEASE_S = 60, 3000, 2000, 2.0
+WEIGHTS = {"kill": 8, "restart": 3, "stop": 2, "blink": 2, "storm": 4, "netem": 2, "apart": 2, "alone": 2}
+STORM = ["drop-answer method=PUT", "swallow method=PUT class=table", "apply-status 500 method=PUT", "apply-status 503 class=table",
+         "apply-status 409 class=chain method=PUT", "apply-status 412 class=chain method=PUT", "status 503", "status 500 class=chain",
+         "delay 150", "cut 30 method=GET", "cut-up 500 method=PUT class=chain", "corrupt 20 class=chain method=GET",
+         "trickle 200000 class=chain", "drop"]
 
 
 class Cluster:
     def __init__(self, folder, n):
         self.folder, self.rng = folder, random.Random(SEED)
-        self.proxies = [Proxy() for _ in range(n)]
+        self.no_net = net.why_not()
+        self.net = None if self.no_net else net.Net(n)
+        here = self.net.subnet + ".1:0" if self.net else "127.0.0.1:0"
+        self.proxies = [Proxy(listen=here) for _ in range(n)]
         self.generation = [0] * n
         self.brokers = [None] * n
         for i in range(n):
             self.start(i)
 
-    def start(self, i, same_port=True):
-        """A broker with an empty disk."""
-        listen = self.brokers[i].addr if self.brokers[i] and same_port else "127.0.0.1:0"
-        self.generation[i] += 1
+    def start(self, i, keep_disk=False):
+        """A broker with an empty disk, or its last one; on its last port."""
+        b = self.brokers[i]
+        host = self.net.host(i) if self.net else "127.0.0.1"
+        self.generation[i] += not keep_disk
         self.brokers[i] = Broker(
             os.path.join(self.folder, f"b{i}.{self.generation[i]}"),
             ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(self.folder)}", "--s3-endpoint",
              self.proxies[i].endpoint, "--lease-ms", str(LEASE_MS), "--memory", "256MiB"],
-            listen=listen, log=os.path.join(self.folder, f"b{i}.log"))
+            listen=b.addr if b else host + ":0", log=os.path.join(self.folder, f"b{i}.log"),
+            prefix=self.net.prefix(i) if self.net else ())
         self.brokers[i].start()
 
     def kill(self, i):
@@ -51,24 +74,60 @@ class Cluster:
     def leaders(self, asked, topic="t"):
         return leaders(self.brokers[asked].addr, topic)
 
-    def wait_leaders(self, asked, dead, wait):
+    def wait_leaders(self, asked, dead, wait, topic="t"):
         """Until no partition is led by one of `dead`."""
         until = time.monotonic() + wait
         gone = {self.brokers[i].addr for i in dead}
         while True:
-            count = self.leaders(asked)
+            count = self.leaders(asked, topic)
             if count is not None and not any(count[a] for a in gone) and not count[None]:
                 return count
             check(time.monotonic() < until, f"after {wait} s the leaders are still {count} (dead: {gone})")
             time.sleep(0.05)
 
+    def victim(self):
+        """One that leads something, as another one says too (a zombie still believes that it does), the others, and how many."""
+        alive = self.alive()
+        until = time.monotonic() + 30
+        while True:
+            told = [self.wait_leaders(i, [], 30) for i in (alive[0], alive[-1])]
+            leads = {a: min(t[a] for t in told) for a in told[0]}
+            some = [i for i in alive if leads.get(self.brokers[i].addr, 0) > 0]
+            if some:
+                break
+            check(time.monotonic() < until, f"nobody leads anything: {told}")
+        v = self.rng.choice(some)
+        return v, [i for i in alive if i != v], leads[self.brokers[v].addr]
+
+    def signal(self, i, number):
+        self.brokers[i].proc.send_signal(number)
+
+    def still_runs(self, i):
+        check(self.brokers[i].proc.poll() is None, f"broker {i} ended:\n{self.brokers[i].output()[-2000:]}")
+
+    def hold_own_chain(self, i):
+        """The broker's segments are held by its proxy from now on; seals that it puts for others are not."""
+        node = re.findall(r"session (\d+)-\d+-[0-9a-f]+ is open", self.brokers[i].output())[-1]
+        self.proxies[i].tell(f"rule hold hold method=PUT class=chain key=/chain/{node}-")
+
+    def hold_puts(self, i, load, wait=15):
+        """As above; at least one is."""
+        self.hold_own_chain(i)
+        until = time.monotonic() + wait
+        while self.proxies[i].held() == 0:
+            check(time.monotonic() < until, f"broker {i} has no PUT in flight: {load.counts()}")
+            time.sleep(0.01)
+        return self.proxies[i].held()
+
     def close(self):
         for b in self.brokers:
-            if b.proc.poll() is None:
+            if b and b.proc and b.proc.poll() is None:
                 b.proc.send_signal(signal.SIGCONT)
-            b.kill()
+                b.kill()
         for p in self.proxies:
             p.stop()
+        if self.net:
+            self.net.close()
 
 
 def takeover_reads_footers(cluster):
@@ -83,8 +142,9 @@ def takeover_reads_footers(cluster):
         cluster.proxies[i].tell("reset")
     t0 = time.monotonic()
     cluster.kill(victim)
-    run(["kcat", "-b", ",".join(cluster.brokers[i].addr for i in survivors), "-P", "-t", "big", "-X",
-         "enable.idempotence=true"], data=b"after\n" * 1000, wait=60)
+    cluster.wait_leaders(survivors[0], [victim], 30, "big")
+    for p in range(12):
+        run(["kcat", "-b", ",".join(cluster.brokers[i].addr for i in survivors), "-P", "-t", "big", "-p", str(p)], data=b"after\n", wait=60)
     took = time.monotonic() - t0
     got = sum(cluster.proxies[i].count("GET chain", "down") for i in survivors)
     gets = sum(cluster.proxies[i].count("GET chain", "requests") for i in survivors)
@@ -94,80 +154,139 @@ def takeover_reads_footers(cluster):
     return f"writable again after {took:.1f} s; {gets} GETs, {got >> 10} KiB of {len(data) >> 20} MiB"
 
 
-def hold_own_chain(cluster, i):
-    """The broker's segments are held by its proxy from now on; seals that it puts for others are not."""
-    node = re.search(r"node (\d+) of cluster", cluster.brokers[i].output()).group(1)
-    cluster.proxies[i].tell(f"rule hold hold method=PUT class=chain key=/chain/{node}-")
+# ---- rounds ----
 
 
-def hold_puts(cluster, load, i, wait=15):
-    """As above; at least one is."""
-    hold_own_chain(cluster, i)
-    until = time.monotonic() + wait
-    while cluster.proxies[i].held() == 0:
-        check(time.monotonic() < until, f"broker {i} has no PUT in flight: {load.counts()}")
-        time.sleep(0.01)
-    return cluster.proxies[i].held()
-
-
-def kill_round(cluster, load, n):
-    alive = cluster.alive()
-    asked = alive[0]
-    leads = cluster.wait_leaders(asked, [], 30)
-    victims = [i for i in alive if leads[cluster.brokers[i].addr] > 0]
-    check(victims, f"nobody leads anything: {leads}")
-    victim = cluster.rng.choice(victims)
-    others = [i for i in alive if i != victim]
-    held = hold_puts(cluster, load, victim)
-    holds = leads[cluster.brokers[victim].addr]
-    check(held > 0 and holds > 0, f"the victim has {held} PUTs in flight and {holds} leases")
-    late = n % 3 == 1 # its PUTs land after the takeover
+def round_kill(cluster, load):
+    victim, others, leads = cluster.victim()
+    held = cluster.hold_puts(victim, load)
+    late = cluster.rng.random() < 0.35 # its PUTs land after the takeover
     dead = [victim]
     t0 = time.monotonic()
-    if n % 4 == 2: # who takes over dies as well, before it has flushed anything
+    if cluster.rng.random() < 0.25: # who takes over dies as well, before it has flushed anything
         for i in others:
-            hold_own_chain(cluster, i)
+            cluster.hold_own_chain(i)
         cluster.kill(victim)
         cluster.wait_leaders(others[0], dead, 30)
-        second = others[1]
-        cluster.kill(second)
-        dead.append(second)
+        cluster.kill(others[1])
+        dead.append(others[1])
         cluster.proxies[others[0]].tell("clear")
     else:
         cluster.kill(victim)
     if not late:
         for i in dead:
             cluster.proxies[i].tell("clear")
-    survivor = [i for i in others if i not in dead][0]
-    cluster.wait_leaders(survivor, dead, 30)
+    cluster.wait_leaders(others[0], dead, 30)
     took = time.monotonic() - t0
     if late:
         for i in dead:
             cluster.proxies[i].tell("clear")
-    load.progress(40, f"round {n}")
+    load.progress(40, "after a kill")
     for i in dead:
         cluster.start(i)
-    return f"killed {dead} ({holds} leases, {held} PUTs held{', landed late' if late else ''}), led again after {took:.1f} s"
+    return f"{dead} ({leads} leases, {held} PUTs held{', landed late' if late else ''}), led again after {took:.1f} s"
 
 
-def stop_round(cluster, load, n):
-    """SIGSTOP beyond the lease, then SIGCONT: the zombie acknowledges nothing (all is compared at the end)."""
-    alive = cluster.alive()
-    leads = cluster.wait_leaders(alive[0], [], 30)
-    victim = max(alive, key=lambda i: leads[cluster.brokers[i].addr])
-    held = hold_puts(cluster, load, victim)
-    cluster.brokers[victim].proc.send_signal(signal.SIGSTOP)
-    others = [i for i in alive if i != victim]
+def round_restart(cluster, load):
+    victim, _, leads = cluster.victim()
+    t0 = time.monotonic()
+    cluster.brokers[victim].kill()
+    cluster.start(victim, keep_disk=True)
+    took = time.monotonic() - t0
+    load.progress(40, "after a restart")
+    return f"{victim} ({leads} leases), ready again after {took:.1f} s"
+
+
+def round_stop(cluster, load):
+    """The zombie acknowledges nothing (all is compared at the end)."""
+    victim, others, leads = cluster.victim()
+    held = cluster.hold_puts(victim, load)
+    cluster.signal(victim, signal.SIGSTOP)
     t0 = time.monotonic()
     cluster.wait_leaders(others[0], [victim], 30)
     took = time.monotonic() - t0
     cluster.proxies[victim].tell("clear")
-    load.progress(40, f"round {n}")
-    cluster.brokers[victim].proc.send_signal(signal.SIGCONT)
-    time.sleep(1)
-    check(cluster.brokers[victim].proc.poll() is None, f"the stopped broker ended:\n{cluster.brokers[victim].output()[-2000:]}")
-    load.progress(40, f"round {n}")
-    return f"stopped {victim} ({held} PUTs held), led again after {took:.1f} s, came back with a new session"
+    load.progress(40, "without the stopped one")
+    cluster.signal(victim, signal.SIGCONT)
+    load.progress(40, "with the zombie")
+    cluster.still_runs(victim)
+    return f"{victim} ({leads} leases, {held} PUTs held), led again after {took:.1f} s"
+
+
+def round_blink(cluster, load):
+    victim, _, leads = cluster.victim()
+    pause = cluster.rng.uniform(0.1, LEASE_S * 0.9)
+    cluster.signal(victim, signal.SIGSTOP)
+    time.sleep(pause)
+    cluster.signal(victim, signal.SIGCONT)
+    load.progress(40, "after a short stop")
+    cluster.still_runs(victim)
+    return f"{victim} ({leads} leases) for {pause:.1f} s"
+
+
+def round_storm(cluster, load):
+    rules = cluster.rng.sample(STORM, 5)
+    for p in cluster.proxies:
+        for i, r in enumerate(rules):
+            p.tell(f"rule s{i} {r} chance={cluster.rng.randint(2, 12)}")
+    time.sleep(cluster.rng.uniform(0.2, 1))
+    victim = cluster.rng.choice(cluster.alive())
+    cluster.kill(victim)
+    time.sleep(cluster.rng.uniform(0.2, 1))
+    for p in cluster.proxies:
+        p.tell("clear")
+    load.progress(40, "after a storm")
+    cluster.start(victim)
+    return f"{'; '.join(rules)}; {victim} killed"
+
+
+def round_netem(cluster, load):
+    victim, _, leads = cluster.victim()
+    how = [f"delay {cluster.rng.randint(1, 60)}ms {cluster.rng.randint(1, 30)}ms loss {cluster.rng.randint(0, 20)}% reorder 20% duplicate 2%"
+           for _ in range(2)]
+    cluster.net.shape(victim, *how)
+    time.sleep(1.5)
+    cluster.net.shape(victim)
+    load.progress(40, "after bad lines")
+    return f"{victim} ({leads} leases): {how[0]} to it, {how[1]} from it"
+
+
+def round_apart(cluster, load):
+    i, j = cluster.rng.sample(range(len(cluster.brokers)), 2)
+    cluster.net.cut(i, j, True)
+    time.sleep(cluster.rng.uniform(0.5, LEASE_S))
+    victim = cluster.rng.choice([i, j])
+    cluster.kill(victim)
+    load.progress(40, "while two are apart")
+    cluster.net.cut(i, j, False)
+    cluster.start(victim)
+    load.progress(40, "together again")
+    return f"{i} and {j}, {victim} killed"
+
+
+def round_alone(cluster, load):
+    victim, others, leads = cluster.victim()
+    how = cluster.rng.choice([cluster.net.mute, cluster.net.unplug])
+    how(victim, True)
+    t0 = time.monotonic()
+    cluster.wait_leaders(others[0], [victim], 30)
+    took = time.monotonic() - t0
+    load.progress(40, "without the lonely one")
+    how(victim, False)
+    load.progress(40, "with it again")
+    cluster.still_runs(victim)
+    return f"{victim} ({leads} leases), {how.__name__}; led again after {took:.1f} s"
+
+
+def kinds(cluster):
+    wanted = [k for k in os.environ.get("FLOE_TEST_KINDS", ",".join(WEIGHTS)).split(",")]
+    no_netem = cluster.no_net or net.why_no_netem(cluster.net)
+    for kind, why in (("apart", cluster.no_net), ("alone", cluster.no_net), ("netem", no_netem)):
+        if why and kind in wanted:
+            print(f"not run here: {kind}: {why}", flush=True)
+            wanted.remove(kind)
+    check(wanted, "no kind of round is left")
+    return wanted
 
 
 def main():
@@ -179,11 +298,18 @@ def main():
     try:
         print("takeover  " + takeover_reads_footers(cluster), flush=True)
         floe("topic", "create", "t", "--partitions", str(PARTITIONS), "--bootstrap", cluster.brokers[0].addr)
-        load = Load(cluster.bootstrap(), os.path.join(folder, "load"), partitions=PARTITIONS, rate=RATE)
+        load = Load(cluster.bootstrap(), os.path.join(folder, "load"), partitions=PARTITIONS, rate=RATE,
+                    props=["socket.timeout.ms=3000"]) # a request to a stopped broker ends
         load.wait(lambda c: c.get("acked", 0) > RATE // 2, 30, "the load does not start")
+        of = kinds(cluster)
+        begun = time.monotonic()
         for n in range(ROUNDS):
-            note = stop_round(cluster, load, n) if n % 5 == 3 else kill_round(cluster, load, n)
-            print(f"round {n}  {note}  {load.counts()}", flush=True)
+            kind = of[n] if n < len(of) else cluster.rng.choices(of, [WEIGHTS[k] for k in of])[0] # each at least once
+            t0 = time.monotonic()
+            note = globals()["round_" + kind](cluster, load)
+            c = load.counts()
+            print(f"round {n}  {time.monotonic() - t0:.1f} s  {kind}: {note}; {c['acked']} acknowledged of {c['sent']}", flush=True)
+        print(f"{ROUNDS} rounds in {time.monotonic() - begun:.0f} s", flush=True)
         load.finish()
         print("verified  " + load.verify(cluster.bootstrap()), flush=True)
         for b in cluster.brokers:
@@ -192,6 +318,11 @@ def main():
         return 0
     except Exception as e:
         print(f"FAILED (seed {SEED}): {e}", flush=True)
+        for i, p in enumerate(cluster.proxies):
+            print(f"proxy {i}: held {p.tell('held')} {[r for r in p.tell('stats') if ' open=0 ' not in r]}", flush=True)
+        if os.environ.get("FLOE_TEST_WAIT"):
+            print(f"waiting; pids {[b.proc.pid for b in cluster.brokers]}", flush=True)
+            time.sleep(float(os.environ["FLOE_TEST_WAIT"]))
         return 1
     finally:
         if load:

@@ -8,8 +8,9 @@
  * in all, and writes what was acknowledged to FOLDER/acked.<producer> ("partition offset producer:sequence" a
  * line). What failed for good goes to FOLDER/failed.<producer>. The consumer writes FOLDER/consumed. Lines on
  * stdin: "stop" ends sending; when all is answered, the consumer has until "quit". A line of counts goes to
- * stdout every half second; throttled_ms is the longest throttle time that an answer asked for, throttles how
- * many asked for one. */
+ * stdout every tenth of a second; throttled_ms is the longest throttle time that an answer asked for,
+ * throttles how many asked for one; slowest_ms is the longest time from sending to the acknowledgement since
+ * "mark". */
 #include <errno.h>
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
@@ -30,7 +31,7 @@ static struct {
     int prop_count;
 } opt;
 static atomic_bool stop_sending, quit;
-static atomic_ullong sent, acked, failed, consumed, throttles, throttled_ms;
+static atomic_ullong sent, acked, failed, consumed, throttles, throttled_ms, slowest_us;
 
 struct producer {
     int id;
@@ -64,6 +65,14 @@ static FILE *open_file(const char *name, int id)
     return f;
 }
 
+/* Raises what is kept to the value. */
+static void raise_to(atomic_ullong *kept, unsigned long long value)
+{
+    unsigned long long now = atomic_load(kept);
+    while (now < value && !atomic_compare_exchange_weak(kept, &now, value)) {
+    }
+}
+
 /* The part of a value before its padding. */
 static int name_length(const char *value, size_t n)
 {
@@ -84,6 +93,7 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
         return;
     }
     atomic_fetch_add(&acked, 1);
+    raise_to(&slowest_us, (unsigned long long)rd_kafka_message_latency(m));
     fprintf(p->acked, "%d %" PRId64 " %.*s\n", m->partition, m->offset, n, (const char *)m->payload);
 }
 
@@ -96,10 +106,7 @@ static void throttled(rd_kafka_t *rk, const char *broker, int32_t id, int ms, vo
     if (ms <= 0)
         return;
     atomic_fetch_add(&throttles, 1);
-    unsigned long long most = atomic_load(&throttled_ms);
-    while (most < (unsigned long long)ms &&
-           !atomic_compare_exchange_weak(&throttled_ms, &most, (unsigned long long)ms)) {
-    }
+    raise_to(&throttled_ms, (unsigned long long)ms);
 }
 
 static void *produce(void *arg)
@@ -207,9 +214,10 @@ static void *consume(void *arg)
 
 static void print_counts(const char *before)
 {
-    printf("%ssent %llu acked %llu failed %llu consumed %llu throttles %llu throttled_ms %llu\n", before,
-           atomic_load(&sent), atomic_load(&acked), atomic_load(&failed), atomic_load(&consumed),
-           atomic_load(&throttles), atomic_load(&throttled_ms));
+    printf("%ssent %llu acked %llu failed %llu consumed %llu throttles %llu throttled_ms %llu "
+           "slowest_ms %llu\n",
+           before, atomic_load(&sent), atomic_load(&acked), atomic_load(&failed), atomic_load(&consumed),
+           atomic_load(&throttles), atomic_load(&throttled_ms), atomic_load(&slowest_us) / 1000);
     fflush(stdout);
 }
 
@@ -219,12 +227,14 @@ static void command_loop(void)
     char line[64];
     while (!atomic_load(&quit)) {
         struct pollfd in = {.fd = 0, .events = POLLIN};
-        if (poll(&in, 1, 500) > 0) {
+        if (poll(&in, 1, 100) > 0) {
             if (!fgets(line, sizeof line, stdin) || strncmp(line, "quit", 4) == 0) {
                 atomic_store(&stop_sending, true);
                 atomic_store(&quit, true);
             } else if (strncmp(line, "stop", 4) == 0) {
                 atomic_store(&stop_sending, true);
+            } else if (strncmp(line, "mark", 4) == 0) {
+                atomic_store(&slowest_us, 0);
             }
         }
         print_counts("");

@@ -16,10 +16,11 @@ def check(ok, what):
 class Broker:
     """One `floe broker`. `args` are its flags without --listen and --data-dir; port 0 is used for the listener."""
 
-    def __init__(self, data_dir, args=(), env=None, listen="127.0.0.1:0", log=None):
+    def __init__(self, data_dir, args=(), env=None, listen="127.0.0.1:0", log=None, prefix=()):
         self.data_dir, self.args, self.listen = data_dir, list(args), listen
         self.env = dict(os.environ, **(env or {}))
         self.log = log or data_dir.rstrip("/") + ".log"
+        self.prefix = list(prefix) # of the command
         self.proc = None
         self.addr = None
 
@@ -31,7 +32,7 @@ class Broker:
         self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as out:
             self.proc = subprocess.Popen(
-                [FLOE, "broker", "--data-dir", self.data_dir, "--listen", self.listen, *self.args],
+                [*self.prefix, FLOE, "broker", "--data-dir", self.data_dir, "--listen", self.listen, *self.args],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env)
 
     def output(self):

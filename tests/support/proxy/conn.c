@@ -20,6 +20,7 @@ struct side {
     int fd;
     char *buf;
     size_t at, n, step; /* step: read at most so much at once; 0: what there is */
+    bool gone;
 };
 struct body {
     bool chunked, until_close;
@@ -75,6 +76,7 @@ static bool fill(struct side *s)
     ssize_t r = recv(s->fd, s->buf, s->step && s->step < CHUNK ? s->step : CHUNK, 0);
     s->at = 0;
     s->n = r > 0 ? (size_t)r : 0;
+    s->gone = r <= 0;
     return r > 0;
 }
 
@@ -253,7 +255,8 @@ static bool forward(struct exchange *x, const struct proxy_verdict *v)
     up.per_s = v->action == PROXY_TRICKLE ? v->arg : 0;
     bool whole = send_all(x->server.fd, x->in.head, x->in.n) && copy_body(&x->client, up, &x->in.body);
     x->client.step = 0;
-    if (!whole && v->action == PROXY_CUT_UP)
+    /* Half a request is closed, as its client did: a server may hold a lock on the key until then. */
+    if (!whole && (v->action == PROXY_CUT_UP || x->client.gone))
         return false;
     do {
         if (!read_head(&x->server, &x->out))

@@ -117,11 +117,22 @@ struct proxy_verdict proxy_begin(const struct proxy_request *r)
     return v;
 }
 
+static bool rule_there(const char *name)
+{
+    for (size_t i = 0; i < rule_count; i++) {
+        if (strcmp(rules[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where the rule has gone meanwhile, nobody would let it go. */
 void proxy_hold(const struct proxy_request *r, const char *rule)
 {
     struct held h = {.r = r};
     snprintf(h.rule, sizeof h.rule, "%s", rule);
     pthread_mutex_lock(&lock);
+    h.go = !rule_there(rule);
     struct held **at = &held;
     while (*at)
         at = &(*at)->next;
