@@ -10,10 +10,12 @@ add_test(NAME fault.kill COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
 add_test(NAME fault.trouble COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/trouble.py)
 set_tests_properties(fault.trouble PROPERTIES LABELS fault TIMEOUT 600 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
-set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 900 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+# The other kinds of harm and more rounds: FLOE_TEST_KINDS and FLOE_TEST_ROUNDS of kill.py.
+set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 900
+  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_ROUNDS=10;FLOE_TEST_KINDS=kill,stop")
 add_test(NAME fault.moves COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/moves.py)
-set_tests_properties(fault.moves PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+set_tests_properties(fault.moves PROPERTIES LABELS fault-moves TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 add_test(NAME fault.reads COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/reads.py)
 set_tests_properties(fault.reads PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

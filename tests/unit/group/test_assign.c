@@ -32,7 +32,7 @@ static void world_make(struct world *w, struct floe_rng *r, bool even)
     }
     for (uint32_t i = 0; i < w->member_count; i++) {
         struct assign_member *m = &w->members[i];
-        snprintf(w->ids[i], sizeof w->ids[i], "m%02u", i);
+        snprintf(w->ids[i], sizeof w->ids[i], "m%02u", i % 100);
         m->id = w->ids[i];
         m->topics = w->subscribed[i];
         for (uint32_t t = 0; t < w->topic_count; t++)
