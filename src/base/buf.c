@@ -175,9 +175,10 @@ static void *block_new(size_t size)
 {
     if (size < HUGE_MIN)
         return malloc(size);
-    void *p = aligned_alloc(HUGE_PAGE, size);
-    if (p != NULL)
-        (void)madvise(p, size, MADV_HUGEPAGE); /* a help where it is to be had */
+    void *p;
+    if (posix_memalign(&p, HUGE_PAGE, size) != 0) /* aligned_alloc wants a multiple of the alignment */
+        return NULL;
+    (void)madvise(p, size, MADV_HUGEPAGE); /* a help where it is to be had */
     return p;
 }
 
