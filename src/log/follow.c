@@ -4,7 +4,6 @@
 
 #include "follow_int.h"
 #include "rebuild_int.h"
-#include "share.h"
 
 static uint64_t now_us(const struct floe_log *log)
 {
@@ -296,7 +295,7 @@ static void build(struct floe_view *v, struct floe_rebuild **g)
     floe_error_set(&err, FLOE_ENOMEM, "out of memory");
     struct floe_feed *f = feed_new(v, &e);
     if (f && !*g)
-        *g = floe_rebuild_views(log, v->fails ? log->cfg.store : floe_share_store(log->share));
+        *g = floe_rebuild_views(log, log->cfg.store);
     if (!f || !*g || !start_rebuild(*g, f, &e))
         build_failed(v, &err);
 }
@@ -456,9 +455,7 @@ enum floe_view_state floe_log_view(struct floe_log *log, const struct floe_tp *t
         if (v->cur->chain)
             follow_chain_run(v->cur->chain);
         *out = v->cur->p;
-        /* A client would take the end of what was read so far for the end of the partition. */
-        return !v->cur->chain || follow_chain_caught_up(v->cur->chain) ? FLOE_VIEW_SERVING
-                                                                       : FLOE_VIEW_BUILDING;
+        return FLOE_VIEW_SERVING;
     }
     return v->next || !floe_list_empty(&v->due) ? FLOE_VIEW_BUILDING : FLOE_VIEW_NONE;
 }
