@@ -82,6 +82,7 @@ struct floe_group_call {
     struct floe_kstr client_id;
     const char *client_host; /* "/10.0.0.1", as Kafka shows it */
     struct floe_arena *arena;
+    bool topics_unsure; /* the catalog could not be read: a topic that it does not know may exist */
     void (*done)(struct floe_group_call *c);
     void *user;
     /* out */

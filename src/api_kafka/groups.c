@@ -34,6 +34,7 @@ static void client_host(char out[72], const char *addr)
 static void run(struct floe_request *rq)
 {
     struct group_request *r = rq->state;
+    r->call.topics_unsure = rq->lookup_error != 0;
     r->fn(api_of(rq)->cfg.groups, &r->call);
 }
 

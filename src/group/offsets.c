@@ -273,7 +273,9 @@ static void commit_each(struct floe_groups *g, struct floe_group_call *c, struct
             const commit_partition *p = &in->Topics[i].Partitions[k];
             int16_t *error = &rs->Topics[i].Partitions[k].ErrorCode;
             struct floe_kafka_OffsetCommitValue v;
-            if (!t)
+            if (!t && c->topics_unsure)
+                *error = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS; /* clients commit again */
+            else if (!t)
                 *error = c->version >= 10 ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
             else if (p->PartitionIndex < 0 || p->PartitionIndex >= t->partitions)
                 *error = FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -341,6 +343,15 @@ static bool subscribed(const struct group *g, struct floe_kstr topic)
                                     : g->kind == GROUP_CONSUMER && consumer_subscribed(g, topic);
 }
 
+static bool delete_unsure(struct floe_groups *g, const struct floe_group_call *c)
+{
+    const struct floe_kafka_OffsetDeleteRequest *in = c->request;
+    for (int32_t i = 0; c->topics_unsure && i < in->Topics_n; i++)
+        if (!offsets_known(g, 0, in->Topics[i].Name, NULL))
+            return true;
+    return false;
+}
+
 static bool delete_skeleton(struct floe_groups *g, struct floe_group_call *c, struct group *group)
 {
     const struct floe_kafka_OffsetDeleteRequest *in = c->request;
@@ -406,6 +417,8 @@ void floe_group_offset_delete(struct floe_groups *g, struct floe_group_call *c)
     struct group *group = rs->ErrorCode ? NULL : group_find(s, in->GroupId);
     if (!rs->ErrorCode && !group)
         rs->ErrorCode = FLOE_KERR_GROUP_ID_NOT_FOUND;
+    if (!rs->ErrorCode && delete_unsure(g, c))
+        rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     if (!rs->ErrorCode && !delete_skeleton(g, c, group))
         c->response = NULL;
     if (!c->response || rs->ErrorCode) {

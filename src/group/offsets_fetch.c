@@ -110,8 +110,12 @@ static bool fill_all(struct fetch *f, const struct group *g, out_group *out)
     return true;
 }
 
-static int16_t may_fetch(struct group *g, const in_group *in)
+/* A topic that only looks unknown is not answered "nothing committed": a consumer would start anew. */
+static int16_t may_fetch(const struct fetch *f, struct group *g, const in_group *in)
 {
+    for (int32_t i = 0; f->c->topics_unsure && i < in->Topics_n; i++)
+        if (!offsets_known(f->g, f->c->version, in->Topics[i].Name, &in->Topics[i].TopicId))
+            return FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     if (g && g->kind == GROUP_CONSUMER && in->MemberEpoch >= 0 && in->MemberId.n >= 0)
         return consumer_validate_fetch(g, in->MemberId, in->MemberEpoch);
     return 0;
@@ -158,7 +162,7 @@ static void one_group(struct fetch *f, int32_t i)
     int16_t error = groups_shard(f->g, in->GroupId, true, &s);
     struct group *g = error ? NULL : group_find(s, in->GroupId);
     if (!error)
-        error = may_fetch(g, in);
+        error = may_fetch(f, g, in);
     if (error) {
         ok = fill_error(f, in, out, error);
     } else if (in->Topics_n < 0) {

@@ -28,8 +28,8 @@ static struct api_node *coordinator(struct api_rig *r, struct api_node *ask, con
     return NULL;
 }
 
-static int16_t commit(struct api_node *n, int16_t version, const char *group, const char *topic,
-                      int32_t partition, int64_t offset, const char *metadata)
+static int16_t commit_once(struct api_node *n, int16_t version, const char *group, const char *topic,
+                           int32_t partition, int64_t offset, const char *metadata)
 {
     struct floe_kafka_OffsetCommitRequest rq;
     struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
@@ -52,10 +52,16 @@ static int16_t commit(struct api_node *n, int16_t version, const char *group, co
     assert_non_null(rs);
     assert_int_equal(rs->Topics_n, 1);
     assert_int_equal(rs->Topics[0].Partitions[0].PartitionIndex, partition);
-    if (rs->Topics[0].Partitions[0].ErrorCode != FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS)
-        return rs->Topics[0].Partitions[0].ErrorCode;
-    api_rig_run(n->rig, 20);
-    return commit(n, version, group, topic, partition, offset, metadata);
+    return rs->Topics[0].Partitions[0].ErrorCode;
+}
+static int16_t commit(struct api_node *n, int16_t version, const char *group, const char *topic,
+                      int32_t partition, int64_t offset, const char *metadata)
+{
+    int16_t error;
+    while ((error = commit_once(n, version, group, topic, partition, offset, metadata)) ==
+           FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS)
+        api_rig_run(n->rig, 20);
+    return error;
 }
 
 /* The offset that the group has, -1 without one; the error as a value below -100. */
@@ -118,6 +124,34 @@ static void test_versions(void **state)
     assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), FLOE_KERR_OFFSET_METADATA_TOO_LARGE);
     metadata[4096] = '\0';
     assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), 0);
+    api_rig_stop(&r);
+}
+
+/* A topic that is not known while the catalog cannot be read may exist: nobody hears that it does not, and
+ * nobody that nothing was committed for it. */
+static void test_catalog_unreadable(void **state)
+{
+    const int64_t loading = -100 - FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    const struct floe_sim_rule unreadable = {.fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/"};
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 15, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 7, ""), 0);
+    floe_sim_bucket_rule(r.bucket, &unreadable);
+    for (int16_t v = 2; v <= 10; v++) {
+        assert_int_equal(commit_once(n, v, "g", "perhaps", 0, 1, ""), FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS);
+        assert_int_equal(commit_once(n, v, "g", "t", 0, 7, ""), 0);
+    }
+    for (int16_t v = 1; v <= 10; v++) {
+        assert_int_equal(fetch(n, v, "g", "perhaps", 0), loading);
+        assert_int_equal(fetch(n, v, "g", "t", 0), 7);
+    }
+    floe_sim_bucket_heal(r.bucket);
+    assert_int_equal(commit(n, 8, "g", "perhaps", 0, 1, ""), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    assert_int_equal(fetch(n, 7, "g", "perhaps", 0), -1);
     api_rig_stop(&r);
 }
 
@@ -229,7 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_versions),        cmocka_unit_test(test_failover),
         cmocka_unit_test(test_topic_made_anew), cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_partition_of),
+        cmocka_unit_test(test_partition_of),    cmocka_unit_test(test_catalog_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
