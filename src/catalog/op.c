@@ -6,6 +6,7 @@
  */
 #include "catalog/catalog_int.h"
 #include <floe/base/crc32c.h>
+#include <floe/base/mutant.h>
 #include <stdio.h>
 
 static void op_read(struct floe_catalog_op *op);
@@ -306,6 +307,9 @@ struct floe_catalog_op *floe_catalog_create_topic(struct floe_catalog *c, const 
     if (!op)
         return NULL;
     floe_rng_uuid(&c->cfg.loop->rng, &t.id);
+    if (FLOE_MUTANT(TOPIC_ID_BY_NAME))
+        for (size_t i = 0, n = strlen(spec->name); i < sizeof t.id.b; i++)
+            t.id.b[i] = (uint8_t)spec->name[i % n];
     op->topic = floe_topic_copy(&t);
     if (!op->topic) {
         op_free(op);

@@ -1,6 +1,7 @@
 /* Producer ids: the record `producer-ids` {"next":N} is raised by a block at a time; ids of a block that is
  * not used up are lost, as in Kafka. An id is given out once only. */
 #include "catalog/catalog_int.h"
+#include <floe/base/mutant.h>
 #include <stdio.h>
 
 static void answer_all(struct floe_catalog *c, const struct floe_error *err)
@@ -31,7 +32,7 @@ static void block_written(struct floe_table_req *q)
     struct floe_error err = q->err;
     floe_table_req_fini(q);
     c->pid_busy = false;
-    if (!err.code) {
+    if (!err.code || (FLOE_MUTANT(PRODUCER_ID_TWICE) && err.code != FLOE_EUNAVAILABLE)) {
         c->pid_next = c->pid_want;
         c->pid_end = c->pid_want + PRODUCER_ID_BLOCK;
         answer_all(c, NULL);

@@ -2,6 +2,7 @@
  * or is sealed; then the topic's entries leave the lease shards. Waiting a lease time would not be enough: a
  * lapsed session may live on. */
 #include "catalog/catalog_int.h"
+#include <floe/base/mutant.h>
 #include <floe/kafka/codec.h>
 
 static void ask_holders(struct floe_catalog_op *op);
@@ -84,6 +85,8 @@ static void look_at(struct floe_catalog_op *op, struct topic_holder *h)
     struct floe_catalog *c = op->c;
     struct floe_node_info node;
     const struct floe_session_name *own = floe_lease_session(c->cfg.lease);
+    if (FLOE_MUTANT(DELETION_UNCONFIRMED))
+        h->stopped = true;
     if (h->stopped || h->calling)
         return;
     if (own && floe_session_name_eq(own, &h->session)) {

@@ -25,6 +25,7 @@ set_target_properties(floe-sim-mutants PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMA
 
 add_test(NAME sim.seeds COMMAND floe-sim --seeds 1..200 --seconds 75 --jobs 2)
 add_test(NAME sim.groups COMMAND floe-sim --seeds 1..60 --groups --seconds 40 --jobs 2)
+add_test(NAME sim.failed COMMAND floe-sim --file ${CMAKE_CURRENT_LIST_DIR}/failed-seeds.txt --jobs 2)
 add_test(NAME sim.replay COMMAND floe-sim --seeds 1..5 --twice)
 add_test(NAME sim.mutants COMMAND floe-sim-mutants --check ${CMAKE_CURRENT_LIST_DIR}/mutants.txt --jobs 2)
 # Promises of the store that nothing survives when they are broken: the checker must see it. (LIST and DELETE decide

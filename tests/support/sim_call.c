@@ -103,6 +103,7 @@ void simcall_acked(struct simcall *k, int64_t base_offset)
         simcluster_violation(c, 8, "node %s acknowledges while it is not alive", floe_sim_node_name(p->node));
     if (s->state == SENT_REFUSED)
         simcluster_violation(c, 5, "sending %u was refused, and is acknowledged now", k->sent);
+    simtopics_acked(c, p, k->part);
     for (uint32_t i = 0; i < s->count; i++)
         simledger_note(c, k->part, base_offset + i, simledger_value(k->sent, i), "acknowledged");
     l->acked_end = FLOE_MAX(l->acked_end, base_offset + s->count);
@@ -164,8 +165,9 @@ static void judge_view(struct simcall *k)
 static void judge(struct simcall *k)
 {
     struct simcluster *c = k->c;
-    if (k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION ||
-        k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_ID)
+    if (k->kind != CALL_DELETE && c->part[k->part].topic == 0 &&
+        (k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION ||
+         k->kafka_error == FLOE_KERR_UNKNOWN_TOPIC_ID))
         simcluster_violation(c, 0, "partition %u: node %s does not know its topic", k->part,
                              floe_sim_node_name(k->proc->node));
     switch (k->kind) {
@@ -206,6 +208,9 @@ static void judge(struct simcall *k)
         break;
     case CALL_COORDINATOR:
     case CALL_CREATE:
+    case CALL_DELETE:
+        simtopics_answered(k);
+        break;
     case CALL_INIT_ID:
         break;
     }

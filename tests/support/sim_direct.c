@@ -81,7 +81,7 @@ void simdirect_produce(struct simcall *k)
     k->append = (struct floe_log_append){
         .tp = tp,
         .bytes = {b, b->data, b->n},
-        .topic_name = k->c->topic_name,
+        .topic_name = k->c->topic[0].name,
         .acks = k->acks,
         .done = on_appended,
         .user = k,

@@ -134,7 +134,7 @@ static void net_trouble(struct simcluster *c)
 }
 static void stall(struct simcluster *c, struct simproc *p)
 {
-    static const uint64_t ms[] = {5, 100, 500, 1000, 2500, 4000, 9000};
+    static const uint64_t ms[] = {5, 100, 500, 1000, 2500, 4000, 9000, 25000};
     uint64_t us = 1000 * ms[below(c, FLOE_COUNTOF(ms))] + below(c, 50000);
     p->stalled_until = FLOE_MAX(p->stalled_until, floe_sim_now_us(c->sim) + us);
     bool stands = below(c, 5) == 0;

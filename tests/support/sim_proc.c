@@ -14,9 +14,10 @@ static void on_fatal(void *user, const struct floe_error *err)
 static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t epoch)
 {
     struct floe_partition *part;
-    if (!floe_uuid_eq(&tp->topic, &p->c->topic)) /* the groups' */
+    int32_t at = simcluster_part(p->c, &tp->topic, tp->index);
+    if (at < 0)
         return;
-    struct simledger *l = &p->c->ledger[tp->index];
+    struct simledger *l = &p->c->ledger[at];
     if (floe_log_find(p->log, tp, &part) != FLOE_PARTITION_SERVING || floe_partition_epoch(part) != epoch)
         return;
     int64_t hw = floe_partition_high_watermark(part);
@@ -40,7 +41,7 @@ static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t e
 static void on_serves(void *user, const struct floe_tp *tp, int32_t epoch)
 {
     struct simproc *p = user;
-    if (!floe_uuid_eq(&tp->topic, &p->c->topic))
+    if (simcluster_part(p->c, &tp->topic, tp->index) < 0)
         return; /* one of those that come and go */
     floe_sim_note(p->c->sim, p->node, "serves %d at epoch %d", tp->index, epoch);
     p->c->out->takeovers++;
@@ -143,7 +144,7 @@ void simproc_start(struct simcluster *c, uint32_t machine)
     p->machine = machine;
     p->started_us = floe_sim_now_us(c->sim);
     p->node = floe_sim_node_create(c->sim, m->name);
-    floe_sim_node_clock(p->node, 999900 + floe_rng_below(&c->rng, 200),
+    floe_sim_node_clock(p->node, 999500 + floe_rng_below(&c->rng, 1000),
                         (int64_t)floe_rng_below(&c->rng, 10000));
     floe_sim_net_vanish(c->net, m->name, false);
     floe_list_init(&p->calls);

@@ -157,6 +157,15 @@ static void pump(struct simlane *l)
         return;
     if (l->cut)
         simlane_disconnect(l);
+    if (simcluster_part_gone(c, l->part)) {
+        while (l->n && !l->in_flight)
+            take_out(l, 0);
+        return;
+    }
+    if (p->idempotent && p->producer_id < 0) {
+        tick_soon(l, 200000);
+        return;
+    }
     l->failed = l->cut = false;
     if (l->machine < 0) {
         if (l->n || !c->stopping) {
@@ -183,16 +192,21 @@ static void on_tick(struct floe_sim_event *e)
 }
 static void start_lanes(struct simproducer *p)
 {
+    for (uint32_t i = 0; i < p->c->shape.partitions && p != &p->c->extra; i++)
+        simproducer_lane(p, i);
+}
+void simproducer_lane(struct simproducer *p, uint32_t part)
+{
     struct simcluster *c = p->c;
-    for (uint32_t i = 0; i < c->shape.partitions; i++) {
-        struct simlane *l = &p->lane[i];
-        l->p = p;
-        l->part = i;
-        l->machine = -1;
-        l->known = true; /* clients do not wait for their first answer */
-        l->tick.fn = on_tick;
-        tick_soon(l, floe_rng_below(&c->rng, p->pause_us ? p->pause_us : 200000));
-    }
+    struct simlane *l = &p->lane[part];
+    if (!c || l->p) /* not started; there is one */
+        return;
+    l->p = p;
+    l->part = part;
+    l->machine = -1;
+    l->known = true; /* clients do not wait for their first answer */
+    l->tick.fn = on_tick;
+    tick_soon(l, floe_rng_below(&c->rng, p->pause_us ? p->pause_us : 200000));
 }
 static void on_id(struct simcall *k)
 {
@@ -239,6 +253,13 @@ void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id)
         .c = c, .id = id, .acks = -1, .window = 1, .timeout_us = 400000, .pause_us = 20000};
     start(p);
 }
+/* Writes to topics that come and go: lanes are made when a topic turns live, and end with it. */
+void simextra_start(struct simproducer *p, struct simcluster *c, uint32_t id)
+{
+    *p = (struct simproducer){
+        .c = c, .id = id, .idempotent = true, .acks = -1, .window = 3, .producer_id = -1};
+    start(p);
+}
 void simproducer_fini(struct simproducer *p)
 {
     if (p->c)
@@ -261,5 +282,8 @@ bool simproducers_idle(struct simcluster *c)
                 return false;
         }
     }
+    for (uint32_t j = 0; j < c->parts; j++)
+        if (c->extra.lane[j].n && !simcluster_part_gone(c, j))
+            return false;
     return true;
 }

@@ -47,16 +47,17 @@ static void read_block(struct truth *t, const struct floe_sim_object *o, const s
                        uint64_t seq, struct floe_segment_cursor *cur, const struct floe_segment_block *b)
 {
     struct floe_segment_batch sb;
-    if ((t->c->shape.garbage_age_us || t->c->cfg.groups) && !floe_uuid_eq(&b->topic, &t->c->topic))
-        return; /* one of those that come and go, or the groups' journal */
-    if (!floe_uuid_eq(&b->topic, &t->c->topic) || b->partition < 0 ||
-        (uint32_t)b->partition >= t->c->shape.partitions ||
-        floe_crc32c(0, o->data + b->position, b->length) != b->crc) {
+    int32_t part = simcluster_part(t->c, &b->topic, b->partition);
+    if (part >= 0 && simcluster_part_gone(t->c, (uint32_t)part))
+        return; /* what is left of it is nobody's business */
+    if (part < 0 && (t->c->shape.garbage_age_us || t->c->cfg.groups))
+        return; /* one of those that share segments with what must stay, or the groups' journal */
+    if (part < 0 || floe_crc32c(0, o->data + b->position, b->length) != b->crc) {
         simcluster_violation(t->c, 7, "%s: a block of a wrong partition or with a wrong checksum", o->key);
         return;
     }
     while (floe_segment_next_batch(cur, &sb)) {
-        struct found f = {.part = (uint32_t)b->partition,
+        struct found f = {.part = (uint32_t)part,
                           .epoch = b->leader_epoch,
                           .session = *s,
                           .seq = seq,
@@ -177,7 +178,9 @@ static void check_records(struct truth *t)
     FLOE_ASSERT(next);
     for (uint32_t i = 0; i < c->sent_n; i++)
         c->sent[i].present = false;
-    for (uint32_t part = 0; part < c->shape.partitions; part++) {
+    for (uint32_t part = 0; part < c->parts; part++) {
+        if (simcluster_part_gone(c, part))
+            continue;
         struct simledger *l = &c->ledger[part];
         if (l->n > t->end[part])
             simcluster_violation(c, 2, "partition %u ends at %lld in the bucket; clients know of offset %lld",
@@ -210,6 +213,8 @@ static void check_sent(struct truth *t)
     struct simcluster *c = t->c;
     for (uint32_t i = 0; i < c->sent_n; i++) {
         struct simsent *s = &c->sent[i];
+        if (simcluster_part_gone(c, s->part))
+            continue;
         if (s->state == SENT_ACKED && s->acks == -1 && !s->present)
             simcluster_violation(c, 2,
                                  "partition %u: sending %u was acknowledged at offset %lld and is nowhere",

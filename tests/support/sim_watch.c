@@ -7,7 +7,7 @@
 
 #include "simcluster_int.h"
 
-#define EPOCHS_MAX 4096
+#define EPOCHS_MAX 1024
 
 struct lease_seen {
     int32_t epoch;
@@ -41,15 +41,19 @@ static void check_entry(struct simwatch *w, const char *key, int part, json_t *e
 static void check_shard(struct simwatch *w, const char *key, json_t *value)
 {
     const char *index;
-    json_t *entry, *sessions = json_object_get(value, "sessions");
-    char hex[FLOE_UUID_HEX];
-    floe_uuid_hex(hex, &w->c->topic);
-    json_t *topic = json_object_get(json_object_get(value, "topics"), hex);
-    json_object_foreach(topic, index, entry)
+    json_t *entry, *topic, *sessions = json_object_get(value, "sessions");
+    const char *hex;
+    struct floe_uuid id;
+    json_object_foreach(json_object_get(value, "topics"), hex, topic)
     {
-        int part = atoi(index);
-        if (part >= 0 && part < SIM_PARTITIONS_MAX)
-            check_entry(w, key, part, entry, sessions);
+        if (strlen(hex) != 32 || !floe_hex_decode(id.b, hex, sizeof id.b))
+            continue;
+        json_object_foreach(topic, index, entry)
+        {
+            int32_t part = simcluster_part(w->c, &id, atoi(index));
+            if (part >= 0)
+                check_entry(w, key, part, entry, sessions);
+        }
     }
 }
 static void check_node(struct simwatch *w, const char *key, json_t *value)
@@ -70,14 +74,6 @@ static void check_node(struct simwatch *w, const char *key, json_t *value)
     w->node_epoch[id] = epoch;
     snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");
 }
-/* The topic's id is known before its creation is answered: leases are written by then. */
-static void learn_topic(struct simwatch *w, const char *name, json_t *value)
-{
-    const char *hex = json_string_value(json_object_get(value, "id"));
-    if (strcmp(name, w->c->topic_name) == 0 && hex && strlen(hex) == 32 &&
-        !floe_hex_decode(w->c->topic.b, hex, sizeof w->c->topic.b))
-        simcluster_violation(w->c, 6, "topic %s has no id", name);
-}
 static void check_table(struct simwatch *w, const struct floe_sim_store_event *e)
 {
     if (e->cond == FLOE_PUT_ANY)
@@ -93,7 +89,7 @@ static void check_table(struct simwatch *w, const struct floe_sim_store_event *e
     else if (strncmp(e->key, "table/node/", 11) == 0)
         check_node(w, e->key, value);
     else if (strncmp(e->key, "table/topic/", 12) == 0)
-        learn_topic(w, e->key + 12, value);
+        simtopics_record(w->c, e->key + 12, value);
     json_decref(root);
 }
 static void on_event(void *user, const struct floe_sim_store_event *e)

@@ -16,17 +16,22 @@ enum {
     KEY_COMMITTED = 9,
     KEY_COORDINATOR = 10,
     KEY_CREATE = 19,
+    KEY_DELETE = 20,
     KEY_INIT_ID = 22
 };
 #define LATEST (-1)
 
 static struct floe_kstr topic_name(const struct simcall *k)
 {
-    return floe_kstr(k->c->topic_name);
+    return floe_kstr(k->name ? k->name : k->c->topic[k->c->part[k->part].topic].name);
 }
 static int16_t draw(struct simcall *k, int16_t from, int16_t to)
 {
     return (int16_t)(from + (int16_t)floe_rng_below(&k->c->rng, (uint64_t)(to - from + 1)));
+}
+static bool stays(const struct simcall *k)
+{
+    return k->c->part[k->part].topic == 0;
 }
 static void encode(struct simcall *k, int16_t key, int16_t version, const void *body)
 {
@@ -60,7 +65,8 @@ static void produce(struct simcall *k)
     t.PartitionData_n = 1;
     p.Index = tp.index;
     p.Records = (struct floe_krecords){.p = k->batch, .n = (int32_t)k->batch_n};
-    encode(k, KEY_PRODUCE, draw(k, 9, 13), &rq);
+    /* By name it would reach whichever topic has it now. */
+    encode(k, KEY_PRODUCE, stays(k) ? draw(k, 9, 13) : 13, &rq);
 }
 static void fetch(struct simcall *k)
 {
@@ -115,7 +121,7 @@ static void metadata(struct simcall *k)
     rq.Topics = &t;
     rq.Topics_n = 1;
     t.Name = topic_name(k);
-    encode(k, KEY_METADATA, draw(k, 9, 12), &rq);
+    encode(k, KEY_METADATA, stays(k) ? draw(k, 9, 12) : 12, &rq);
 }
 static void create(struct simcall *k)
 {
@@ -127,9 +133,21 @@ static void create(struct simcall *k)
     rq.Topics = &t;
     rq.Topics_n = 1;
     t.Name = topic_name(k);
-    t.NumPartitions = (int32_t)k->c->shape.partitions;
+    t.NumPartitions = k->partitions;
     t.ReplicationFactor = 1;
     encode(k, KEY_CREATE, 7, &rq);
+}
+static void delete (struct simcall *k)
+{
+    struct floe_kafka_DeleteTopicsRequest rq;
+    struct floe_kafka_DeleteTopicsRequest_DeleteTopicState t;
+    floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_DeleteTopicsRequest_DeleteTopicState_desc, &t);
+    rq.TimeoutMs = 10000;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = topic_name(k);
+    encode(k, KEY_DELETE, 6, &rq);
 }
 static void init_id(struct simcall *k)
 {
@@ -208,6 +226,9 @@ void simwire_encode(struct simcall *k)
     case CALL_CREATE:
         create(k);
         break;
+    case CALL_DELETE:
+        delete (k);
+        break;
     case CALL_INIT_ID:
         init_id(k);
         break;
@@ -268,6 +289,8 @@ static void answer_metadata(struct simcall *k, const struct floe_kafka_MetadataR
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     k->kafka_error = t->ErrorCode;
     k->machine = -1;
+    if (!k->kafka_error && k->version >= 10 && !floe_uuid_eq(&t->TopicId, &tp.topic))
+        k->kafka_error = FLOE_KERR_UNKNOWN_TOPIC_ID; /* another topic has the name now */
     for (int32_t i = 0; i < t->Partitions_n && !k->kafka_error; i++) {
         if (t->Partitions[i].PartitionIndex != tp.index)
             continue;
@@ -304,6 +327,12 @@ static void answer_committed(struct simcall *k, const struct floe_kafka_OffsetFe
     k->kafka_error = rs->Topics[0].Partitions[0].ErrorCode;
     k->result = rs->Topics[0].Partitions[0].CommittedOffset;
 }
+static void answer_delete(struct simcall *k, const struct floe_kafka_DeleteTopicsResponse *rs)
+{
+    FLOE_ASSERT(rs->Responses_n == 1);
+    k->kafka_error = rs->Responses[0].ErrorCode;
+    k->topic = rs->Responses[0].TopicId;
+}
 static void answer_init_id(struct simcall *k, const struct floe_kafka_InitProducerIdResponse *rs)
 {
     k->kafka_error = rs->ErrorCode;
@@ -336,6 +365,9 @@ void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
         break;
     case CALL_CREATE:
         answer_create(k, rs);
+        break;
+    case CALL_DELETE:
+        answer_delete(k, rs);
         break;
     case CALL_INIT_ID:
         answer_init_id(k, rs);

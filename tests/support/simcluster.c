@@ -8,10 +8,6 @@
 
 #define SECOND UINT64_C(1000000)
 
-struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part)
-{
-    return (struct floe_tp){c->topic, (int32_t)part};
-}
 void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, ...)
 {
     char text[512];
@@ -44,9 +40,10 @@ static void on_log(void *user, enum floe_log_level level, const char *line)
 static void draw_shape(struct simcluster *c)
 {
     struct simshape *s = &c->shape;
-    s->nodes = c->cfg.nodes ? c->cfg.nodes : 2 + (uint32_t)floe_rng_below(&c->rng, 3);
-    s->partitions = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PARTITIONS_MAX - 1);
-    s->producers = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PRODUCERS_MAX - 2);
+    s->nodes = 2 + (uint32_t)floe_rng_below(&c->rng, floe_rng_below(&c->rng, 8) ? 3 : SIM_NODES_MAX - 1);
+    s->nodes = c->cfg.nodes ? c->cfg.nodes : s->nodes;
+    s->partitions = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_MAIN_MAX - 1);
+    s->producers = 2 + (uint32_t)floe_rng_below(&c->rng, SIM_PRODUCERS_MAX - 3);
     s->consumers = 1 + (uint32_t)floe_rng_below(&c->rng, SIM_CONSUMERS_MAX);
     s->lease_ms = 2000 + (uint32_t)floe_rng_below(&c->rng, 3) * 1500;
     s->puts_in_flight = 1 + (uint32_t)floe_rng_below(&c->rng, 4);
@@ -152,7 +149,10 @@ static bool bring_up(struct simcluster *c)
         simcluster_violation(c, 10, "not every broker is up after 30 s without a fault");
         return false;
     }
-    simcall_send(simcall_new(c, CALL_CREATE, 0, on_topic, c), c->machine[0].proc, 10 * SECOND);
+    struct simcall *k = simcall_new(c, CALL_CREATE, 0, on_topic, c);
+    k->name = "topic";
+    k->partitions = (int32_t)c->shape.partitions;
+    simcall_send(k, c->machine[0].proc, 10 * SECOND);
     if (!floe_sim_run_until(c->sim, is_topic_made, c, 10 * SECOND))
         simcluster_violation(c, 10, "the topic is not made after 10 s without a fault");
     return !c->out->violations;
@@ -302,13 +302,17 @@ static void play(struct simcluster *c)
     for (uint32_t i = 0; c->cfg.groups && i < SIM_COMMITTERS; i++)
         simcommitter_start(&c->committer[i], c, i);
     floe_sim_run_for(c->sim, 2 * SECOND);
+    simextra_start(&c->extra, c, SIM_PRODUCERS_MAX - 1);
+    simtopics_start(c);
     simcluster_nemesis_start(c);
     if (c->cfg.breaks)
         floe_sim_bucket_break(c->bucket, (enum floe_sim_break)c->cfg.breaks,
                               c->cfg.breaks <= FLOE_SIM_REPLACE_IGNORED ? 400000 : 20000);
     floe_sim_run_for(c->sim, 1000ull * (c->cfg.run_ms ? c->cfg.run_ms : 40000));
     simcluster_heal(c);
+    floe_sim_unschedule(c->sim, &c->admin);
     check_writable(c);
+    simtopics_settle(c);
     settle(c);
     end_all(c);
 }
@@ -322,6 +326,8 @@ static void clean_up(struct simcluster *c)
     floe_sim_run_for(c->sim, 1);
     for (uint32_t i = 0; i < SIM_PRODUCERS_MAX; i++)
         simproducer_fini(&c->producer[i]);
+    simproducer_fini(&c->extra);
+    floe_sim_unschedule(c->sim, &c->admin);
     for (uint32_t i = 0; i < SIM_CONSUMERS_MAX; i++) {
         for (uint32_t j = 0; j < SIM_PARTITIONS_MAX; j++) {
             floe_sim_unschedule(c->sim, &c->consumer[i].cur[j].tick);
@@ -357,7 +363,6 @@ void simcluster_run(const struct simcluster_config *cfg, struct simcluster_resul
     floe_log_setup(cfg->story || cfg->hash ? FLOE_LOG_DEBUG : FLOE_LOG_ERROR, false);
     c->bucket = floe_sim_bucket_create(c->sim);
     c->net = floe_sim_net_create(c->sim);
-    c->topic_name = "topic";
     for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
         c->ledger[i].served_epoch = -1;
     floe_list_init(&c->calls);

@@ -6,10 +6,14 @@
 #include <floe/kafka/codec.h>
 #include <floe/sim.h>
 
+#include <jansson.h>
+
 #include "simcluster.h"
 
-#define SIM_PARTITIONS_MAX 12
-#define SIM_PRODUCERS_MAX 7 /* the last is the probe */
+#define SIM_MAIN_MAX 12       /* partitions of the topic that stays */
+#define SIM_PARTITIONS_MAX 48 /* of all topics there ever are */
+#define SIM_TOPICS_MAX 20
+#define SIM_PRODUCERS_MAX 8 /* the last are the probe and the one of topics that come and go */
 #define SIM_CONSUMERS_MAX 3
 #define SIM_BATCH_RECORDS_MAX 3
 #define SIM_COMMITTERS 4 /* with cfg.groups */
@@ -49,7 +53,8 @@ enum simcall_kind {
     CALL_CREATE,
     CALL_COORDINATOR,
     CALL_COMMIT,
-    CALL_COMMITTED
+    CALL_COMMITTED,
+    CALL_DELETE
 };
 struct simcall {
     struct floe_list link;
@@ -77,6 +82,9 @@ struct simcall {
     int64_t offset;
     uint32_t group;
     bool roams;
+    /* create, delete */
+    const char *name;
+    int32_t partitions;
     /* broker's side, from delivery to answer */
     struct floe_list at_proc;
     struct floe_log_append append;
@@ -89,7 +97,7 @@ struct simcall {
     bool maybe;                   /* produce: may have been stored */
     int64_t result;               /* produce: base offset; latest, fetch: high watermark; init: producer id */
     int32_t node, epoch, machine; /* meta: leader and where it is; fetch: epoch of the answering broker */
-    struct floe_uuid topic;       /* create */
+    struct floe_uuid topic;       /* create, delete: which; metadata: whose leaders these are */
     uint8_t *data;                /* fetch */
     size_t data_n;
     bool answered, misled;
@@ -221,6 +229,8 @@ void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t i
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 /* One that tries every few milliseconds: how soon is each partition writable? */
 void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id);
+void simextra_start(struct simproducer *p, struct simcluster *c, uint32_t id);
+void simproducer_lane(struct simproducer *p, uint32_t part);
 void simproducer_fini(struct simproducer *p);
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id);
 void simlane_disconnect(struct simlane *l);
@@ -245,9 +255,22 @@ struct simcluster {
     struct floe_sim_bucket *bucket;
     struct floe_sim_net *net;
     struct floe_cluster_info info;
-    struct floe_uuid topic;
-    const char *topic_name;
+    struct simtopic { /* one incarnation of a name; the first stays */
+        char name[16];
+        struct floe_uuid id;
+        uint32_t first_part, parts;
+        enum simtopic_state { SIMTOPIC_CREATING, SIMTOPIC_LIVE, SIMTOPIC_DELETING, SIMTOPIC_DELETED } state;
+        bool gone; /* its deletion was answered */
+    } topic[SIM_TOPICS_MAX];
+    uint32_t topics;
+    struct simpart {
+        uint32_t topic;
+        int32_t index;
+    } part[SIM_PARTITIONS_MAX];
+    uint32_t parts;
     bool topic_made;
+    struct simproducer extra; /* writes to topics that come and go */
+    struct floe_sim_event admin;
     struct simmachine machine[SIM_NODES_MAX];
     struct simproducer producer[SIM_PRODUCERS_MAX];
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
@@ -267,6 +290,9 @@ struct simcluster {
     struct simgarbage *garbage;
 };
 struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
+int32_t simcluster_part(const struct simcluster *c, const struct floe_uuid *topic,
+                        int32_t index);                               /* -1: none */
+bool simcluster_part_gone(const struct simcluster *c, uint32_t part); /* its topic is on its way out */
 /* Names the broken invariant; the run goes on. */
 void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, ...) FLOE_PRINTF(3, 4);
 /* A producer id was given out: never twice. */
@@ -281,6 +307,13 @@ void simgarbage_play(struct simcluster *c);
 void simgarbage_event(struct simcluster *c, const struct floe_sim_store_event *e);
 uint64_t simgarbage_floor(struct simcluster *c, const struct floe_session_name *s); /* as it is durable */
 void simgarbage_fini(struct simcluster *c);
+
+/* ---- topics that come and go ---- */
+void simtopics_start(struct simcluster *c);
+void simtopics_record(struct simcluster *c, const char *name, json_t *value);
+void simtopics_answered(struct simcall *k);
+void simtopics_acked(struct simcluster *c, const struct simproc *p, uint32_t part);
+void simtopics_settle(struct simcluster *c);
 
 /* ---- the checker ---- */
 uint64_t simledger_value(uint32_t sent, uint32_t index);
