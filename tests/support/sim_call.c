@@ -71,6 +71,7 @@ void simcall_answer(struct simcall *k, enum floe_err err)
 {
     k->err = err;
     k->answered = true;
+    k->inside = false;
     if (k->proc)
         leave_proc(k);
     if (!k->done) { /* the client gave up long ago */
@@ -221,9 +222,8 @@ void simcall_left_door(struct simcall *k)
     if (!k->done && !held(k))
         call_free(k);
 }
-void simcall_answered(struct simcall *k, const uint8_t *frame, size_t n, bool closes)
+void simcall_decided(struct simcall *k, const uint8_t *frame, size_t n, bool closes)
 {
-    k->inside = false;
     if (frame) {
         simwire_decode(k, frame, n);
         k->maybe = k->err != FLOE_OK; /* most errors say nothing of what was stored */
@@ -234,7 +234,6 @@ void simcall_answered(struct simcall *k, const uint8_t *frame, size_t n, bool cl
         if (k->lane)
             k->lane->cut = true;
     }
-    simcall_answer(k, k->err);
 }
 static void on_deliver(struct floe_sim_event *e)
 {

@@ -15,6 +15,7 @@ struct simconn {
     struct floe_sim *sim;
     struct floe_list link;  /* simproc.conns */
     struct floe_list inbox; /* struct arrival */
+    struct floe_list order; /* struct simrequest: not answered, by arrival */
     struct floe_sim_event read, gone;
     uint32_t refs;   /* of the client and of its calls */
     uint32_t inside; /* requests that the core has */
@@ -31,8 +32,10 @@ struct simrequest {
     struct floe_request rq; /* first */
     struct floe_list link;  /* simproc.requests */
     struct simproc *proc;
-    struct simconn *conn; /* a client's, else null */
-    struct simcall *call; /* who waits for the answer; may be null */
+    struct simconn *conn;   /* a client's, else null */
+    struct simcall *call;   /* who waits for the answer; may be null */
+    struct floe_list order; /* simconn.order */
+    bool decided;           /* what the answer is; those before it may be open */
     struct floe_client peer;
     struct floe_sim_reply *reply; /* a peer's */
 };
@@ -96,6 +99,7 @@ struct simconn *simconn_open(struct simproc *p)
     n->sim = p->c->sim;
     n->refs = 1;
     floe_list_init(&n->inbox);
+    floe_list_init(&n->order);
     n->read = (struct floe_sim_event){.fn = on_read, .node = p->node};
     n->gone = (struct floe_sim_event){.fn = on_gone, .node = p->node};
     floe_list_push_back(&p->conns, &n->link);
@@ -157,27 +161,47 @@ static void answer_peer(struct simrequest *r, const uint8_t *frame, size_t n)
         FLOE_ASSERT(false);
     floe_sim_net_reply(r->reply, frame ? body.p : NULL, body.n);
 }
+/* Answers leave in the order of the requests. */
+static void send_answers(struct simconn *conn)
+{
+    while (!floe_list_empty(&conn->order)) {
+        struct simrequest *r = FLOE_LIST_ENTRY(conn->order.next, struct simrequest, order);
+        if (!r->decided)
+            return;
+        floe_list_remove(&r->order);
+        floe_list_remove(&r->link);
+        /* Its client is in use until this turn has ended. */
+        floe_list_push_back(&r->proc->answered, &r->link);
+        floe_sim_after(r->proc->c->sim, &r->proc->sweep, 0);
+        if (r->call)
+            simcall_answer(r->call, r->call->err);
+    }
+}
 static void on_complete(struct floe_request *rq)
 {
     struct simrequest *r = FLOE_CONTAINER(rq, struct simrequest, rq);
     struct simconn *conn = r->conn;
-    struct simcall *call = r->call;
-    bool silent = rq->no_response, closes = rq->close;
+    bool closes = rq->close;
     size_t n = 0;
-    uint8_t *frame = silent || closes ? NULL : encode(rq, &n);
+    uint8_t *frame = rq->no_response || closes ? NULL : encode(rq, &n);
     if (r->reply)
         answer_peer(r, frame, n);
     if (closes)
         floe_sim_note(r->proc->c->sim, r->proc->node, "closes a connection: %s", rq->reason);
-    request_fini(r);
-    if (call)
-        simcall_answered(call, frame, n, closes);
+    if (r->call)
+        simcall_decided(r->call, frame, n, closes);
     free(frame);
-    /* Its client is in use until this turn has ended. */
-    floe_list_push_back(&r->proc->answered, &r->link);
-    floe_sim_after(r->proc->c->sim, &r->proc->sweep, 0);
-    if (conn && closes && !conn->gone.heap_at)
-        floe_sim_after(conn->sim, &conn->gone, 0);
+    request_fini(r);
+    r->decided = true;
+    if (conn) {
+        floe_list_push_back(&r->proc->decided, &r->link);
+        send_answers(conn);
+        if (closes && !conn->gone.heap_at)
+            floe_sim_after(conn->sim, &conn->gone, 0);
+    } else {
+        floe_list_push_back(&r->proc->answered, &r->link);
+        floe_sim_after(r->proc->c->sim, &r->proc->sweep, 0);
+    }
 }
 static void sweep(struct simproc *p)
 {
@@ -200,6 +224,7 @@ void simdoor_init(struct simproc *p)
     floe_list_init(&p->conns);
     floe_list_init(&p->requests);
     floe_list_init(&p->answered);
+    floe_list_init(&p->decided);
     p->sweep.fn = on_sweep;
 }
 /* Hands a frame to the core. */
@@ -223,8 +248,10 @@ static void take(struct simproc *p, struct simconn *conn, struct simcall *call, 
                                   .service = floe_core_api(p->core),
                                   .start = floe_api_start,
                                   .complete = on_complete};
-    if (conn)
+    if (conn) {
         conn->inside++;
+        floe_list_push_back(&conn->order, &r->order);
+    }
     if (floe_request_parse(&r->rq, served, served_n, !conn, &err) ||
         !floe_api_prepare(floe_core_api(p->core), &r->rq)) {
         r->rq.close = r->rq.done = true;
@@ -304,18 +331,20 @@ void simdoor_peer(void *user, int16_t api_key, int16_t api_version, struct floe_
 /* The core is destroyed: what it had not answered is dropped. */
 void simdoor_reap(struct simproc *p)
 {
-    while (!floe_list_empty(&p->requests)) {
-        struct simrequest *r = FLOE_LIST_ENTRY(p->requests.next, struct simrequest, link);
-        if (r->call)
-            simcall_left_door(r->call);
-        if (r->reply)
-            floe_sim_net_reply(r->reply, NULL, 0);
-        request_fini(r);
-        free(r);
-    }
+    struct floe_list *lists[] = {&p->requests, &p->decided, &p->answered};
+    for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
+        for (struct floe_list *l; (l = floe_list_pop_front(lists[i]));) {
+            struct simrequest *r = FLOE_LIST_ENTRY(l, struct simrequest, link);
+            if (i < 2 && r->call)
+                simcall_left_door(r->call);
+            if (i == 0 && r->reply)
+                floe_sim_net_reply(r->reply, NULL, 0);
+            if (i == 0)
+                request_fini(r);
+            floe_list_remove(&r->order);
+            free(r);
+        }
     floe_sim_unschedule(p->c->sim, &p->sweep);
-    for (struct floe_list *l; (l = floe_list_pop_front(&p->answered));)
-        free(FLOE_LIST_ENTRY(l, struct simrequest, link));
     while (!floe_list_empty(&p->conns)) {
         struct simconn *n = FLOE_LIST_ENTRY(p->conns.next, struct simconn, link);
         floe_list_remove(&n->link);

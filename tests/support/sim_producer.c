@@ -92,12 +92,6 @@ static void on_produced(struct simcall *k)
     l->in_flight--;
     floe_sim_note(c->sim, NULL, "producer %u hears of sending %u: %s%s", l->p->id, k->sent,
                   floe_err_name(k->err), k->answered ? "" : " (no answer)");
-    /* As clients have it: stored, at an offset that the broker has forgotten. */
-    if (l->p->idempotent && k->kafka_error == FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER) {
-        s->state = SENT_ACKED;
-        s->base_offset = -1;
-        k->err = FLOE_OK;
-    }
     bool ok = k->err == FLOE_OK;
     if (!k->answered) /* the client closes a connection on which a request timed out */
         l->cut = true;

@@ -111,7 +111,7 @@ void simcalls_reap(struct simproc *p);   /* its log is destroyed: nothing points
 void simcalls_fini(struct simcluster *c);
 /* For the broker's side. */
 void simcall_answer(struct simcall *k, enum floe_err err);
-void simcall_answered(struct simcall *k, const uint8_t *frame, size_t n, bool closes); /* null: no answer */
+void simcall_decided(struct simcall *k, const uint8_t *frame, size_t n, bool closes); /* null: no answer */
 void simcall_left_door(struct simcall *k); /* will not be answered */
 void simcall_acked(struct simcall *k, int64_t base_offset);
 void simcall_acked_by_disk(struct simcall *k);
@@ -149,8 +149,8 @@ struct simproc {
     struct floe_lease *lease; /* of the core */
     struct floe_log *log;
     struct floe_budget pending, cache;
-    struct floe_list calls;                     /* simcall.at_proc */
-    struct floe_list conns, requests, answered; /* sim_door.c */
+    struct floe_list calls;                              /* simcall.at_proc */
+    struct floe_list conns, requests, decided, answered; /* sim_door.c */
     struct floe_sim_event sweep;
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
