@@ -75,8 +75,8 @@ void simtopics_record(struct simcluster *c, const char *name, json_t *value)
         simcluster_violation(c, 6, "topic %s has no id", name);
         return;
     }
-    if (strncmp(name, "scratch-", 8) == 0) /* sim_garbage.c makes those */
-        return;
+    if (strcmp(name, "topic") != 0 && strcmp(name, names[0]) != 0 && strcmp(name, names[1]) != 0)
+        return; /* of sim_garbage.c, or the groups' */
     struct simtopic *t = find(c, &id);
     floe_sim_note(c->sim, NULL, "topic %s %.8s is %s", name, hex, state);
     if (!t && s == SIMTOPIC_CREATING)
