@@ -38,5 +38,5 @@ foreach(promise list-misses-fresh delete-resurrects)
   add_test(NAME sim.break.${promise} COMMAND floe-sim --break ${promise} --seeds 1..15 --jobs 2)
   set_tests_properties(sim.break.${promise} PROPERTIES LABELS sim TIMEOUT 300 WILL_FAIL TRUE)
 endforeach()
-set_tests_properties(sim.seeds sim.groups sim.replay PROPERTIES LABELS sim TIMEOUT 300)
+set_tests_properties(sim.seeds sim.failed sim.groups sim.replay PROPERTIES LABELS sim TIMEOUT 300)
 set_tests_properties(sim.mutants PROPERTIES LABELS sim-mutants TIMEOUT 1200) # by hand: ctest -L sim-mutants
