@@ -34,6 +34,7 @@ static bool put(struct floe_request *rq, const struct floe_topic *t, int32_t fro
             &out->Partitions[i];
         struct floe_tp tp = {t->id, from + i};
         p->PartitionIndex = from + i;
+        p->EligibleLeaderReplicas_n = p->LastKnownElr_n = 0; /* the Java client fails on null */
         if (!api_leader(api_of(rq), &tp, &p->LeaderId, &p->LeaderEpoch)) {
             p->ErrorCode = FLOE_KERR_LEADER_NOT_AVAILABLE;
             p->LeaderId = -1;

@@ -35,3 +35,5 @@ set_tests_properties(integration.selftest_file integration.selftest_broken integ
 add_test(NAME integration.http COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> -B ${CMAKE_CURRENT_LIST_DIR}/http.py)
 set_tests_properties(integration.http PROPERTIES LABELS integration TIMEOUT 180 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+
+include(${CMAKE_CURRENT_LIST_DIR}/clients/tests.cmake)
