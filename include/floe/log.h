@@ -24,6 +24,7 @@
 #include <floe/base/hist.h>
 #include <floe/kafka/batch.h>
 #include <floe/lease.h>
+#include <floe/net/peer.h>
 #include <floe/objstore.h>
 #include <floe/tier.h>
 
@@ -34,6 +35,12 @@ enum floe_reappend_topic {
     FLOE_REAPPEND_ASIDE, /* compacted: set aside and reported */
     FLOE_REAPPEND_DROP,  /* deleted */
     FLOE_REAPPEND_LATER, /* not known yet */
+};
+#define FLOE_LOG_NEIGHBOURS_MAX 64
+struct floe_log_neighbour {
+    int32_t node;
+    bool own;
+    char addr[FLOE_PEER_ADDR_MAX]; /* where other brokers call it */
 };
 struct floe_log_hooks {
     void *user;
@@ -69,6 +76,8 @@ struct floe_log_hooks {
     /* Views (below): the cached lease of a partition, and a node's record. Null: there are none. */
     bool (*lease)(void *user, const struct floe_tp *tp, struct floe_lease_entry *out);
     bool (*node)(void *user, int32_t node, struct floe_node_info *out);
+    /* Shared reads: the live brokers of the own rack, this one too; none without a rack. Null: none. */
+    uint32_t (*neighbours)(void *user, struct floe_log_neighbour *out, uint32_t max);
 
     /* The partition is stopped (floe_log_stop), and nothing of it is pending: this session's keys from `end`
      * on carry no batch of it. Null: nothing is handed over. */
@@ -105,6 +114,7 @@ struct floe_log_config {
     struct floe_loop *loop;
     struct floe_store *store;
     struct floe_tier *tier;
+    struct floe_peers *peers; /* views: hints from holders; may be null */
     struct floe_uuid cluster;
     struct floe_budget
         *pending_budget; /* request buffers and pending segments (shared with the network threads) */
@@ -134,6 +144,10 @@ void floe_log_session_end(struct floe_log *log,
                           void (*done)(void *user, const struct floe_error *err, uint64_t end), void *user);
 uint64_t floe_log_next_key(const struct floe_log *log);
 uint64_t floe_log_committed(const struct floe_log *log);
+/* Calls w->fn once, later, when more than `keys` keys of the open session's chain are committed, or the
+ * session is over. */
+struct floe_log_waiter;
+void floe_log_wait_commit(struct floe_log *log, uint64_t keys, struct floe_log_waiter *w);
 
 /* Partitions. Adopt rebuilds many at once (a session's footers are read once for all) and answers each by
  * hooks.adopted. */
@@ -282,6 +296,26 @@ struct floe_followed {
 /* Returns how many; fills at most `max`. */
 uint32_t floe_log_followed(const struct floe_log *log, struct floe_followed *out, uint32_t max);
 
+/* Another broker of the rack asks for a range of a chain's object (shared reads, src/log/share.h). The struct
+ * is the caller's until `done`, which may run from inside the call; its bytes are for the asker to check. */
+struct floe_log_lend {
+    /* in */
+    struct floe_session_name session;
+    uint64_t seq;
+    int64_t offset; /* negative: the last -offset bytes, then length is -offset */
+    uint32_t length;
+    void (*done)(struct floe_log_lend *l);
+    void *user;
+    /* out */
+    struct floe_error err;
+    uint64_t size, from;          /* of the object; where the bytes lie in it */
+    struct floe_bufslice *slices; /* owned references; floe_log_lend_fini drops them */
+    uint32_t slice_count, bytes;
+    void *driver;
+};
+void floe_log_lend(struct floe_log *log, struct floe_log_lend *l);
+void floe_log_lend_fini(struct floe_log_lend *l);
+
 /* ListOffsets by timestamp: first record at or after `timestamp`, or the record of the largest one (timestamp
  * = FLOE_LOG_MAX_TIMESTAMP). -1/-1 when there is none. */
 #define FLOE_LOG_MAX_TIMESTAMP INT64_MIN
@@ -301,8 +335,10 @@ void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
 struct floe_log_stats {
     uint64_t appends, append_records, append_bytes, segments, segment_bytes, puts, put_hedges, commits,
         spilled_bytes, reads_memory, reads_store, footers_read,
-        paced;           /* appends whose sender was slowed down */
-    uint64_t reads_view; /* reads of views, from cache or store */
+        paced;             /* appends whose sender was slowed down */
+    uint64_t reads_view;   /* reads of views, from cache or store */
+    uint64_t shared_asked; /* ranges that another broker of the rack was asked for; got from it */
+    uint64_t shared_got, shared_bytes, lent, lent_bytes;
     uint64_t pending_bytes, cache_bytes, partitions, views;
     uint64_t puts_in_flight; /* segments whose PUT is under way */
     struct floe_hist put_latency;

@@ -15,7 +15,8 @@ struct api_rack_node {
 };
 struct api_sent {
     uint64_t id; /* hash of client and partition; of two that share a place the younger is remembered */
-    uint64_t sent_us, stay_us;
+    uint64_t sent_us, stay_us; /* first sent; served here until */
+    uint32_t times;
 };
 struct api_racks {
     bool read;
@@ -47,7 +48,7 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_group_heartbeat, api_leave_group, api_describe_groups, api_list_groups, api_delete_groups,
     api_consumer_heartbeat, api_consumer_describe, api_offset_for_leader_epoch, api_describe_configs,
     api_peer_heartbeat, api_peer_lease_changed, api_broker_status, api_peer_topic_deleted,
-    api_peer_topic_changed;
+    api_peer_topic_changed, api_peer_chain, api_peer_read;
 bool api_produce_prepare(struct floe_request *rq);
 void api_produce_fini(struct floe_api *api);
 
@@ -98,8 +99,8 @@ int16_t api_epoch_error(int32_t epoch, int32_t want);
 bool api_rack_own(const struct floe_api *api, struct floe_kstr rack);
 /* The broker of another rack that reads the partition for clients there; -1 when none lives in it. */
 int32_t api_rack_reader(struct floe_api *api, struct floe_kstr rack, const struct floe_tp *tp);
-/* May the client be sent there? Not if it was a moment ago and is back: whatever is wrong there, it is served
- * here for a while. */
+/* May the client be sent there? Not if it was, a few times, and is back (clients may drop an answer):
+ * whatever is wrong there, it is served here for a while. */
 bool api_rack_send(struct floe_api *api, const struct floe_client *client, const struct floe_tp *tp);
 /* Who can be read from: the leader, and the reader of each other rack. In the request's arena; null when
  * memory is out. */

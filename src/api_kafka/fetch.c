@@ -16,7 +16,8 @@
 #include <floe/base/assert.h>
 #include <stdlib.h>
 
-#define SHARE_MIN (1u << 20) /* of an answer, for each partition in turn while there is room */
+#define SHARE_MIN (256u << 10) /* of an answer, for each partition in turn while there is room */
+#define ENOUGH_MIN (1u << 20)  /* bytes that are not kept waiting for others that the store has to bring */
 
 struct item {
     struct fetch *f;
@@ -40,7 +41,7 @@ struct fetch {
     uint32_t n, reads; /* partitions; reads under way */
     bool starting, whole, due, ended, no_room;
     uint64_t deadline_us;
-    struct floe_timer timer, wake;
+    struct floe_timer timer, wake, enough;
 };
 
 static void pass(struct fetch *f);
@@ -49,6 +50,7 @@ static void stop_waiting(struct fetch *f)
 {
     floe_timer_stop(&f->timer);
     floe_timer_stop(&f->wake);
+    floe_timer_stop(&f->enough);
     for (uint32_t i = 0; i < f->n; i++) {
         if (f->items[i].waiting)
             floe_log_wait_cancel(&f->items[i].waiter);
@@ -270,6 +272,17 @@ static void take(struct item *it)
     }
 }
 
+static uint32_t limit_of(const struct fetch *f)
+{
+    uint32_t max = f->in->MaxBytes > 0 ? (uint32_t)f->in->MaxBytes : 0;
+    return FLOE_MIN(max, f->api->cfg.fetch_max);
+}
+
+static uint32_t min_bytes(const struct fetch *f)
+{
+    return FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
+}
+
 static void wait_or_answer(struct fetch *f);
 
 static void read_done(struct floe_log_read *r)
@@ -279,6 +292,31 @@ static void read_done(struct floe_log_read *r)
     take(it);
     if (--it->f->reads == 0 && !it->f->starting)
         wait_or_answer(it->f);
+    else if (it->read.bytes && !floe_timer_armed(&it->f->enough))
+        floe_timer_start(it->f->api->cfg.loop, &it->f->enough, 0); /* after what can be answered at once */
+}
+
+/* Some reads wait for the store: what others gave goes out, and what comes meanwhile stays for the next
+ * fetch. A partition whose bytes are here is so never held up by one that is ahead of them. */
+static void enough(struct floe_timer *t)
+{
+    struct fetch *f = t->user;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < f->n; i++)
+        bytes += f->items[i].reading ? 0 : f->items[i].read.bytes;
+    if (f->reads == 0 || bytes < FLOE_MAX(min_bytes(f), ENOUGH_MIN))
+        return;
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct item *it = &f->items[i];
+        if (!it->reading)
+            continue;
+        floe_log_read_cancel(f->api->cfg.log, &it->read);
+        it->reading = false;
+        it->out->HighWatermark = it->out->LastStableOffset = it->read.high_watermark;
+        it->out->LogStartOffset = it->read.log_start;
+    }
+    f->reads = 0;
+    answer(f);
 }
 
 static void start_read(struct item *it, uint32_t max, bool min_one)
@@ -300,12 +338,6 @@ static void start_read(struct item *it, uint32_t max, bool min_one)
         f->reads--;
         take(it);
     }
-}
-
-static uint32_t limit_of(const struct fetch *f)
-{
-    uint32_t max = f->in->MaxBytes > 0 ? (uint32_t)f->in->MaxBytes : 0;
-    return FLOE_MIN(max, f->api->cfg.fetch_max);
 }
 
 static void pass(struct fetch *f)
@@ -408,7 +440,7 @@ static void wait_or_answer(struct fetch *f)
                 it->out->PreferredReadReplica >= 0;
         unsettled = unsettled || !it->settled;
     }
-    uint32_t min = FLOE_MIN(f->in->MinBytes > 0 ? (uint32_t)f->in->MinBytes : 0, limit_of(f));
+    uint32_t min = min_bytes(f);
     if (error || (bytes > 0 && bytes >= min)) {
         answer(f);
         return;
@@ -515,6 +547,7 @@ void api_fetch(struct floe_request *rq)
     *f = (struct fetch){.api = api_of(rq), .rq = rq, .in = in, .rs = rs};
     floe_timer_init(&f->timer, woken, f);
     floe_timer_init(&f->wake, woken, f);
+    floe_timer_init(&f->enough, enough, f);
     if (in->SessionEpoch != 0 && in->SessionEpoch != -1) {
         refuse(rq, rs,
                FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND); /* no session is known; 0 and -1 are full fetches */

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 
 #define RACKS_FRESH_US 200000 /* how long the list of brokers' racks is used */
+#define BACK_TIMES 3u         /* a client that is sent there so often */
 #define BACK_WITHIN_US                                                                                       \
-    10000000u /* a client that asks the leader again so soon did not get what it wanted there */
+    10000000u /* within this time, and asks the leader again, does not get what it wants there */
 #define BACK_STAY_US 30000000u /* and is served here for so long */
 
 static int by_rack(const void *a, const void *b)
@@ -129,13 +130,13 @@ bool api_rack_send(struct floe_api *api, const struct floe_client *client, const
     uint64_t id = floe_hash64(client->addr, strlen(client->addr), floe_tp_hash(tp));
     struct api_sent *s = &api->racks.sent[id % API_SENT_MAX];
     uint64_t now = floe_loop_now_us(api->cfg.loop);
-    bool known = s->id == id && s->sent_us != 0;
+    bool known = s->id == id && s->times > 0;
     if (known && now < s->stay_us)
         return false;
-    if (known && now - s->sent_us < BACK_WITHIN_US) {
-        s->stay_us = now + BACK_STAY_US;
-        return false;
-    }
-    *s = (struct api_sent){.id = id, .sent_us = now};
-    return true;
+    if (!known || now - s->sent_us >= BACK_WITHIN_US)
+        *s = (struct api_sent){.id = id, .sent_us = now};
+    if (s->times++ < BACK_TIMES)
+        return true;
+    s->stay_us = now + BACK_STAY_US;
+    return false;
 }

@@ -1,11 +1,14 @@
 /* Buffers of 128 KiB and more are kept for reuse: what malloc maps and unmaps for each of them would be paid
  * again in page faults. Sizes are rounded up to eight steps a doubling, so at most an eighth is slack, and a
- * free block serves every request of its step. */
+ * free block serves every request of its step. From 3 MiB on a step is 2 MiB, the size of a huge page: with
+ * those a fresh block costs little where the kernel gives them. Where its own step has none, a request takes
+ * a block of up to half more; what it does not need of that counts as held meanwhile. */
 #include <floe/base/assert.h>
 #include <floe/base/buf.h>
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FLOE_ASAN 1
@@ -22,6 +25,9 @@
 #endif
 
 enum { RECYCLE_MIN_LOG2 = 17, RECYCLE_MAX_LOG2 = 26, STEPS = 8 }; /* 128 KiB to 64 MiB */
+enum { STEPS_UP = 4 }; /* so much larger a block may be than what asks for it */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define HUGE_MIN ((size_t)3 << 20)
 enum { CLASSES = (RECYCLE_MAX_LOG2 - RECYCLE_MIN_LOG2) * STEPS };
 #define RECYCLE_MIN ((size_t)1 << RECYCLE_MIN_LOG2)
 #define RECYCLE_MAX ((size_t)1 << RECYCLE_MAX_LOG2)
@@ -35,7 +41,7 @@ struct block {
 static struct {
     pthread_mutex_t lock;
     struct block *free[CLASSES], *oldest[CLASSES]; /* both ends of each list */
-    size_t held, limit;                            /* bytes on all lists, and their maximum */
+    size_t held, limit; /* bytes on all lists and what larger blocks than needed have over; their maximum */
     uint64_t frees;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_DEFAULT};
 
@@ -84,16 +90,22 @@ size_t floe_budget_used(const struct floe_budget *b)
     return atomic_load_explicit(&b->used, memory_order_relaxed);
 }
 
-/* The class whose blocks hold n bytes, and their size; -1 for sizes that are not recycled. */
-static int class_of(size_t n, size_t *size)
+/* The class whose blocks hold n bytes, and their size. */
+static int step_of(size_t n, size_t *size)
 {
-    if (n < RECYCLE_MIN || n > RECYCLE_MAX - RECYCLE_MAX / (2 * STEPS))
-        return -1;
     unsigned log2 = 63U - (unsigned)__builtin_clzll(n);
     size_t step = ((size_t)1 << log2) / STEPS;
     size_t over = (n - ((size_t)1 << log2) + step - 1) / step; /* 0 to STEPS; STEPS is the next doubling */
     *size = ((size_t)1 << log2) + over * step;
     return (int)((log2 - RECYCLE_MIN_LOG2) * STEPS + over);
+}
+
+/* As above, for a request; -1 for sizes that are not recycled. */
+static int class_of(size_t n, size_t *size)
+{
+    if (n < RECYCLE_MIN || n > RECYCLE_MAX - RECYCLE_MAX / (2 * STEPS))
+        return -1;
+    return step_of(n < HUGE_MIN ? n : (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, size);
 }
 
 static size_t class_size(int class)
@@ -140,7 +152,8 @@ static struct block *take_oldest(size_t most)
             if (cache.oldest[class] != NULL &&
                 (oldest < 0 || cache.oldest[class]->freed < cache.oldest[oldest]->freed))
                 oldest = class;
-        FLOE_ASSERT(oldest >= 0);
+        if (oldest < 0)
+            break; /* all of it is of blocks in use */
         struct block *b = cache.oldest[oldest];
         block_take(b, oldest);
         b->next = chain;
@@ -158,36 +171,57 @@ static void free_chain(struct block *b)
     }
 }
 
-static void *data_alloc(size_t cap)
+static void *block_new(size_t size)
+{
+    if (size < HUGE_MIN)
+        return malloc(size);
+    void *p;
+    if (posix_memalign(&p, HUGE_PAGE, size) != 0) /* aligned_alloc wants a multiple of the alignment */
+        return NULL;
+    (void)madvise(p, size, MADV_HUGEPAGE); /* a help where it is to be had */
+    return p;
+}
+
+/* *room: what the block has. */
+static void *data_alloc(size_t cap, size_t *room)
 {
     size_t size;
     int class = class_of(cap, &size);
+    *room = class < 0 ? cap : size;
     if (class < 0)
         return malloc(cap != 0 ? cap : 1);
     FLOE_ASSERT(class < CLASSES);
     pthread_mutex_lock(&cache.lock);
-    struct block *b = cache.free[class];
-    if (b != NULL)
-        block_take(b, class);
+    struct block *b = NULL;
+    for (int up = class; b == NULL && up <= class + STEPS_UP && up < CLASSES; up++) {
+        b = cache.free[up];
+        if (b == NULL)
+            continue;
+        block_take(b, up);
+        *room = class_size(up);
+        cache.held += *room - size;
+    }
     pthread_mutex_unlock(&cache.lock);
-    return b != NULL ? (void *)b : malloc(size);
+    return b != NULL ? (void *)b : block_new(size);
 }
 
-static void data_free(void *p, size_t cap)
+static void data_free(void *p, size_t cap, size_t room)
 {
     size_t size;
-    int class = class_of(cap, &size);
-    if (class < 0) {
+    if (class_of(cap, &size) < 0) {
         free(p);
         return;
     }
     struct block *out = NULL;
     pthread_mutex_lock(&cache.lock);
-    bool kept = size <= cache.limit;
+    cache.held -= room - size;
+    bool kept = room <= cache.limit;
     if (kept) {
-        out = take_oldest(cache.limit - size);
-        block_put(p, class);
+        out = take_oldest(cache.limit - room);
+        kept = cache.held <= cache.limit - room;
     }
+    if (kept)
+        block_put(p, step_of(room, &size));
     pthread_mutex_unlock(&cache.lock);
     free_chain(out);
     if (!kept)
@@ -215,7 +249,8 @@ size_t floe_buf_cache_held(void)
 static struct floe_buf *create(size_t cap, struct floe_budget *budget)
 {
     struct floe_buf *b = malloc(sizeof *b);
-    void *data = b != NULL ? data_alloc(cap) : NULL;
+    size_t room = 0;
+    void *data = b != NULL ? data_alloc(cap, &room) : NULL;
     if (data == NULL) {
         free(b);
         if (budget != NULL)
@@ -225,6 +260,7 @@ static struct floe_buf *create(size_t cap, struct floe_budget *budget)
     atomic_init(&b->refs, 1);
     b->budget = budget;
     b->cap = cap;
+    b->room = room;
     b->n = 0;
     b->data = data;
     return b;
@@ -262,6 +298,6 @@ void floe_buf_unref(struct floe_buf *b)
         return;
     if (b->budget != NULL)
         floe_budget_give(b->budget, b->cap);
-    data_free(b->data, b->cap);
+    data_free(b->data, b->cap, b->room);
     free(b);
 }

@@ -204,6 +204,24 @@ static bool node_of(void *user, int32_t node, struct floe_node_info *out)
     return floe_lease_node(c->lease, node, out);
 }
 
+static uint32_t neighbours(void *user, struct floe_log_neighbour *out, uint32_t max)
+{
+    struct floe_core *c = user;
+    uint32_t n = 0, count = c->cfg.rack && c->cfg.rack[0] ? floe_lease_nodes(c->lease, NULL, 0) : 0;
+    struct floe_node_info *nodes = count ? calloc(count, sizeof *nodes) : NULL;
+    if (nodes)
+        count = FLOE_MIN(floe_lease_nodes(c->lease, nodes, count), count);
+    for (uint32_t i = 0; nodes && i < count && n < max; i++) {
+        if (nodes[i].state != FLOE_NODE_LIVE || strcmp(nodes[i].rack, c->cfg.rack) != 0)
+            continue;
+        out[n].node = nodes[i].session.node;
+        out[n].own = nodes[i].session.node == floe_lease_node_id(c->lease);
+        memcpy(out[n++].addr, nodes[i].peer_addr, sizeof out[0].addr);
+    }
+    free(nodes);
+    return n;
+}
+
 static const char *topic_name(void *user, const struct floe_uuid *topic)
 {
     struct floe_core *c = user;
@@ -365,6 +383,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
         .loop = c->cfg.loop,
         .store = c->cfg.store,
         .tier = c->cfg.tier,
+        .peers = c->cfg.peers,
         .cluster = c->cfg.cluster.id,
         .pending_budget = c->cfg.pending,
         .cache_budget = c->cfg.cache,
@@ -386,6 +405,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
                   .topic_name = topic_name,
                   .lease = lease_of,
                   .node = node_of,
+                  .neighbours = neighbours,
                   .floor = chain_floor,
                   .sealed = sealed,
                   .reappend_producer_id = reappend_producer_id,

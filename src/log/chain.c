@@ -125,8 +125,23 @@ void floe_chain_commit(struct floe_log *log)
         floe_segment_free(seg);
         any = true;
     }
-    if (any)
+    if (any) {
+        floe_chain_wake(log, false);
         floe_log_kick(log);
+    }
+}
+
+void floe_chain_wake(struct floe_log *log, bool all)
+{
+    FLOE_LIST_EACH_SAFE(it, &log->chain.commit_waiters)
+    {
+        if (!all && log->chain.open &&
+            (uint64_t)FLOE_LIST_ENTRY(it, struct floe_log_waiter, link)->offset >= log->chain.committed)
+            continue;
+        floe_list_remove(it);
+        floe_list_push_back(&log->woken, it);
+    }
+    floe_log_kick(log);
 }
 
 void floe_segment_free(struct floe_log_segment *seg)
@@ -160,6 +175,7 @@ void floe_chain_abandon(struct floe_log *log)
         floe_segment_free(c->open_seg);
     c->open_seg = NULL;
     c->puts_n = 0;
+    floe_chain_wake(log, true);
     floe_timer_stop(&c->linger);
     floe_timer_stop(&c->bucket);
     floe_timer_stop(&c->ckpt);

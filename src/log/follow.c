@@ -4,6 +4,7 @@
 
 #include "follow_int.h"
 #include "rebuild_int.h"
+#include "share.h"
 
 static uint64_t now_us(const struct floe_log *log)
 {
@@ -295,7 +296,7 @@ static void build(struct floe_view *v, struct floe_rebuild **g)
     floe_error_set(&err, FLOE_ENOMEM, "out of memory");
     struct floe_feed *f = feed_new(v, &e);
     if (f && !*g)
-        *g = floe_rebuild_views(log, log->cfg.store);
+        *g = floe_rebuild_views(log, v->fails ? log->cfg.store : floe_share_store(log->share));
     if (!f || !*g || !start_rebuild(*g, f, &e))
         build_failed(v, &err);
 }
@@ -455,7 +456,9 @@ enum floe_view_state floe_log_view(struct floe_log *log, const struct floe_tp *t
         if (v->cur->chain)
             follow_chain_run(v->cur->chain);
         *out = v->cur->p;
-        return FLOE_VIEW_SERVING;
+        /* A client would take the end of what was read so far for the end of the partition. */
+        return !v->cur->chain || follow_chain_caught_up(v->cur->chain) ? FLOE_VIEW_SERVING
+                                                                       : FLOE_VIEW_BUILDING;
     }
     return v->next || !floe_list_empty(&v->due) ? FLOE_VIEW_BUILDING : FLOE_VIEW_NONE;
 }

@@ -7,6 +7,7 @@
 
 #include "follow_int.h"
 #include "rebuild_int.h"
+#include "share.h"
 
 static uint64_t now_us(const struct follow_chain *c)
 {
@@ -31,7 +32,7 @@ static void get_free(struct follow_get *g)
 {
     struct follow_chain *c = g->chain;
     if (g->active && !c->log->detached)
-        floe_store_cancel(c->log->cfg.store, &g->req);
+        floe_store_cancel(floe_share_store(c->log->share), &g->req);
     floe_store_req_fini(&g->req);
     c->window[g->seq % FOLLOW_GETS_MAX] = NULL;
     free(g);
@@ -57,6 +58,7 @@ static void get_tail(struct follow_get *g, uint64_t bytes)
                                      .cls = FLOE_STORE_DATA,
                                      .offset = -(int64_t)bytes,
                                      .length = bytes,
+                                     .fresh = g->chain->fails > 1,
                                      .attempts = FOLLOW_ATTEMPTS,
                                      .try_us = FOLLOW_TRY_US + bytes / 10,
                                      .timeout_us = (FOLLOW_TRY_US + bytes / 10) << FOLLOW_ATTEMPTS,
@@ -64,7 +66,7 @@ static void get_tail(struct follow_get *g, uint64_t bytes)
                                      .user = g};
     floe_chain_key(g->req.key, &g->chain->session, g->seq);
     g->active = true;
-    floe_store_submit(g->chain->log->cfg.store, &g->req);
+    floe_store_submit(floe_share_store(g->chain->log->share), &g->req);
 }
 
 static bool get_next(struct follow_chain *c)
@@ -140,6 +142,7 @@ static bool take_front(struct follow_chain *c, struct follow_get *g)
     }
     if (err.code == FLOE_ENOTFOUND) {
         c->hinted = FLOE_MIN(c->hinted, c->proven);
+        c->caught_up = true;
         c->ok_us = now_us(c);
         c->behind_us = 0;
     } else if (c->fails == 5) {
@@ -201,6 +204,12 @@ static bool up_to_date(const struct follow_chain *c, uint64_t now)
     return now < c->told_until_us && FLOE_MAX(c->known, c->hinted) <= c->proven;
 }
 
+bool follow_chain_caught_up(const struct follow_chain *c)
+{
+    uint64_t now = now_us(c);
+    return c->ended || c->caught_up || up_to_date(c, now) || now - c->from_us > FOLLOW_CATCH_US;
+}
+
 uint64_t follow_chain_lag_us(const struct follow_chain *c)
 {
     uint64_t now = now_us(c);
@@ -214,6 +223,13 @@ void follow_chain_run(struct follow_chain *c)
     uint64_t now = now_us(c), told = FLOE_MAX(c->known, c->hinted);
     if (c->ended || c->log->detached || !follow_chain_wanted(c))
         return;
+    if (c->ran_us + FOLLOW_USED_US < now) {
+        c->caught_up = false;
+        c->from_us = now;
+    }
+    c->ran_us = now;
+    c->caught_up = c->caught_up || up_to_date(c, now);
+    follow_hint(c);
     if (told > c->proven && c->behind_us == 0)
         c->behind_us = now;
     uint64_t next =
@@ -266,6 +282,7 @@ void follow_chain_free(struct follow_chain *c)
     for (uint32_t i = 0; i < FOLLOW_GETS_MAX; i++)
         if (c->window[i])
             get_free(c->window[i]);
+    follow_hint_cancel(c);
     floe_timer_stop(&c->timer);
     floe_list_remove(&c->link);
     free(c);

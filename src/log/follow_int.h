@@ -16,6 +16,8 @@
 #define FOLLOW_IDLE_US 30000000u    /* a view that nobody asked for goes */
 #define FOLLOW_USED_US 5000000u     /* chains are followed for views that were asked for so lately */
 #define FOLLOW_TICK_US 500000u
+#define FOLLOW_CATCH_US                                                                                      \
+    2000000u                   /* a view is not served before its chain was caught up with, or for so long */
 #define FOLLOW_CHECK_US 20000u /* leases that changed are looked at together */
 #define FOLLOW_RETRY_MIN_US 200000u
 #define FOLLOW_RETRY_MAX_US 5000000u
@@ -26,8 +28,14 @@
 #define FOLLOW_TOLD_POLL_US                                                                                  \
     10000000u /* where it tells: a key that it did not tell of is looked for so rarely */
 #define FOLLOW_CHAIN_LINGER_US 1000000u
+#define FOLLOW_TELL_MS 500      /* how long the holder may wait before it tells that there is nothing new */
+#define FOLLOW_TOLD_US 1000000u /* what it told is news for so long */
+#define FOLLOW_TELL_TIMEOUT_US 1500000u
+#define FOLLOW_TELL_RETRY_MIN_US 200000u /* after a call that failed, doubled up to */
+#define FOLLOW_TELL_RETRY_MAX_US 5000000u
 #define FOLLOW_TRY_US 250000u
 #define FOLLOW_ATTEMPTS 4u
+#define FOLLOW_CALL_BYTES 64u
 
 struct follow_chain;
 struct floe_view {
@@ -74,6 +82,7 @@ struct follow_chain {
     uint64_t known;  /* keys below are committed, by the session's record or a lease */
     uint64_t hinted; /* keys below are committed, says the holder: worth a GET, proves nothing */
     bool ended;      /* a seal lies at `proven` */
+    bool caught_up; /* since it is followed (again) all that is told of was read, or nothing more was there */
     struct follow_get *window[FOLLOW_GETS_MAX]; /* by key modulo */
     uint64_t fetch_at;
     uint64_t wait_us, next_us; /* pause after an absent key or a failure; no GET for a key that nobody told of
@@ -82,7 +91,14 @@ struct follow_chain {
     uint64_t behind_us;        /* since when keys are told of that are not read; 0: none are */
     uint64_t told_until_us;    /* what the holder told holds until then */
     uint32_t fails;            /* since a key was passed */
+    uint64_t from_us, ran_us;  /* followed without a pause since; last run */
     struct floe_timer timer;
+    /* follow_hint.c */
+    struct floe_peer_call call;
+    struct floe_bufslice body;
+    uint8_t bytes[FOLLOW_CALL_BYTES];
+    bool calling;
+    uint64_t call_us, call_wait_us; /* no call before; pause after one that failed */
 };
 struct floe_follow {
     struct floe_log *log;
@@ -102,7 +118,12 @@ void follow_chain_known(struct follow_chain *c, uint64_t keys);
 void follow_chain_run(struct follow_chain *c);
 void follow_chain_free(struct follow_chain *c);
 bool follow_chain_wanted(const struct follow_chain *c); /* somebody reads a view of it */
+bool follow_chain_caught_up(const struct follow_chain *c);
 uint64_t follow_chain_lag_us(const struct follow_chain *c);
+
+/* follow_hint.c: asks the holder how far it is, while somebody reads */
+void follow_hint(struct follow_chain *c);
+void follow_hint_cancel(struct follow_chain *c);
 
 /* follow.c */
 /* A block of the chain, at key `seq`, which is committed. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "log_int.h"
+#include "share.h"
 
 /* ---- the turn ------------------------------------------------------------------------------------- */
 
@@ -170,20 +171,21 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
                                  &log->handing};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
+    floe_list_init(&log->chain.commit_waiters);
     floe_timer_init(&log->turn, on_turn, log);
     floe_flush_init(log);
     floe_stage_init(log);
     log->tier_from = cfg->tier ? cfg->tier->first_seq : 0;
     if (cfg->tier)
         log->tier_next = FLOE_MAX(cfg->tier->next_seq, floe_reappend_done_to(cfg->tier));
-    struct floe_log_reader_config rc = {
-        .loop = cfg->loop, .store = cfg->store, .cache_budget = cfg->cache_budget};
-    if (floe_log_reader_create(&log->reader, &rc) != FLOE_OK) {
-        free(log);
-        return floe_error_set(err, FLOE_ENOMEM, "out of memory");
-    }
-    if (floe_follow_init(log) != FLOE_OK) {
+    struct floe_log_reader_config rc = {.loop = cfg->loop, .cache_budget = cfg->cache_budget};
+    bool ok = floe_share_create(&log->share, log) == FLOE_OK;
+    if (ok)
+        rc.store = floe_share_store(log->share);
+    ok = ok && floe_log_reader_create(&log->reader, &rc) == FLOE_OK && floe_follow_init(log) == FLOE_OK;
+    if (!ok) {
         floe_log_reader_destroy(&log->reader);
+        floe_share_destroy(&log->share);
         free(log);
         return floe_error_set(err, FLOE_ENOMEM, "out of memory");
     }
@@ -215,6 +217,7 @@ void floe_log_destroy(struct floe_log **out)
     floe_reappend_fini(log);
     floe_stage_fini(log);
     floe_log_reader_destroy(&log->reader);
+    floe_share_destroy(&log->share);
     floe_flush_fini(log);
     floe_timer_stop(&log->turn);
     for (struct floe_list *n; (n = floe_list_pop_front(&log->entry_pool));)
@@ -260,6 +263,14 @@ uint64_t floe_log_next_key(const struct floe_log *log)
 uint64_t floe_log_committed(const struct floe_log *log)
 {
     return log->chain.committed;
+}
+
+void floe_log_wait_commit(struct floe_log *log, uint64_t keys, struct floe_log_waiter *w)
+{
+    w->offset = (int64_t)FLOE_MIN(keys, (uint64_t)INT64_MAX);
+    floe_list_push_back(&log->chain.commit_waiters, &w->link);
+    if (!log->chain.open || log->chain.committed > keys)
+        floe_chain_wake(log, false);
 }
 
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out)

@@ -253,6 +253,7 @@ struct floe_chain {
     uint64_t next_seq, committed;
     uint64_t round_seq, round_us;      /* key and time from which spans are looked at again */
     uint64_t commit_us;                /* when the last segment was committed */
+    struct floe_list commit_waiters;   /* floe_log_waiter: `offset` is a number of keys */
     struct floe_log_segment *open_seg; /* may be null: empty */
     struct floe_list waiting, started;
     uint32_t puts_n; /* started and not yet durable: PUTs in flight */
@@ -269,6 +270,8 @@ struct floe_chain {
 /* chain.c */
 void floe_chain_open(struct floe_log *log, const struct floe_session_name *s);
 void floe_chain_commit(struct floe_log *log);
+/* Calls those whose key is committed, or all. */
+void floe_chain_wake(struct floe_log *log, bool all);
 void floe_chain_publish(struct floe_log *log, const struct floe_log_segment *seg);
 void floe_chain_lost(struct floe_log *log, bool fatal, const struct floe_error *why);
 /* Frees every segment; their batches have been answered with their partitions. */
@@ -389,6 +392,7 @@ struct floe_log {
     struct floe_log_end end;
     struct floe_log_reader *reader;
     struct floe_follow *follow;
+    struct floe_share *share;
     struct floe_timer turn;     /* everything that is put off to the end of this turn of the loop */
     struct floe_list done;      /* floe_log_append to be answered */
     struct floe_list woken;     /* floe_log_waiter to be called */

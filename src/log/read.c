@@ -8,12 +8,17 @@
 
 /* ---- tasks ---------------------------------------------------------------------------------------- */
 
+void reader_turn_soon(struct floe_log_reader *rd)
+{
+    if (!floe_timer_armed(&rd->turn))
+        floe_timer_start(rd->cfg.loop, &rd->turn, 0);
+}
+
 static void make_ready(struct floe_log_reader *rd, struct task *t)
 {
     floe_list_remove(&t->wait);
     floe_list_push_back(&rd->ready, &t->wait);
-    if (!floe_timer_armed(&rd->turn))
-        floe_timer_start(rd->cfg.loop, &rd->turn, 0);
+    reader_turn_soon(rd);
 }
 
 static struct task *task_new(struct floe_log_reader *rd, enum task_kind kind, struct floe_index *ix)
@@ -59,7 +64,7 @@ enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const 
     const struct floe_index_entry *e = &hit->entry;
     struct extent *x = cache_find(rd, hit->level, e);
     if (!x)
-        x = cache_fetch(rd, hit->level, e, e->position + e->length, FETCH_NARROW);
+        x = cache_fetch(rd, hit->level, e, e->position + e->length, FETCH_ALONE);
     if (!x) {
         floe_error_set(err, FLOE_ENOMEM, "no memory to read an index block");
         return FIND_FAILED;
@@ -73,7 +78,7 @@ enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const 
         return FIND_FAILED;
     }
     floe_list_remove(&x->lru);
-    floe_list_push_back(&rd->lru, &x->lru);
+    floe_list_push_back(&rd->pages, &x->lru);
     *out = x->page;
     return FIND_FOUND;
 }
@@ -118,9 +123,9 @@ static enum find bad_block(struct floe_log_reader *rd, struct extent *x, const s
 }
 
 enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const struct floe_index_entry *e,
-                            uint64_t to, bool wide, struct piece *out, struct floe_error *err)
+                            uint64_t to, bool share, struct piece *out, struct floe_error *err)
 {
-    enum fetch_mode mode = wide ? FETCH_MAYBE_WIDE : FETCH_NARROW;
+    enum fetch_mode mode = share ? FETCH_SHARED : FETCH_ALONE;
     struct extent *x = cache_find(rd, 0, e);
     if (x && !x->get) {
         const uint8_t *p = cache_take(rd, x, e);
@@ -145,7 +150,7 @@ enum find reader_find_block(struct floe_log_reader *rd, struct task *task, const
 
 /* As far as the cached pages tell. A guess must not start a GET: it would crowd out the one that it is for.
  */
-static bool cached_entry(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset,
+bool reader_cached_entry(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset,
                          struct floe_index_entry *out)
 {
     struct floe_index_hit hit;
@@ -168,7 +173,7 @@ uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix
     struct floe_index_entry e;
     *last = *first;
     for (uint32_t n = 1; n < READ_EXTENT_BLOCKS && last->end_offset < high_watermark; n++) {
-        if (!cached_entry(rd, ix, last->end_offset, &e) || e.seq != last->seq ||
+        if (!reader_cached_entry(rd, ix, last->end_offset, &e) || e.seq != last->seq ||
             !floe_session_name_eq(&e.session, &last->session) ||
             e.position != last->position + last->length || e.base_offset >= high_watermark ||
             e.position + e.length - first->position > bytes || cache_find(rd, 0, &e))
@@ -180,10 +185,27 @@ uint64_t reader_adjacent(struct floe_log_reader *rd, const struct floe_index *ix
 
 /* ---- reads ---------------------------------------------------------------------------------------- */
 
+/* Bytes of a piece with what keeps them. A slice keeps its whole buffer: while answers keep so many that the
+ * cache is over its budget, a small one is copied out instead. */
+static struct floe_bufslice hand_out(const struct floe_log_reader *rd, const struct piece *piece,
+                                     const uint8_t *from, size_t n)
+{
+    const struct floe_budget *b = rd->cfg.cache_budget;
+    struct floe_buf *buf = piece->extent->buf, *copy = NULL;
+    if (b && floe_budget_used(b) > b->limit && n < buf->cap / 2)
+        copy = floe_buf_create_forced(n, NULL);
+    if (!copy)
+        return (struct floe_bufslice){floe_buf_ref(buf), from, n};
+    memcpy(copy->data, from, n);
+    copy->n = n;
+    return (struct floe_bufslice){copy, copy->data, n};
+}
+
 /* Gathers whole batches of one block from `offset` on. False when the read is full; *next is where to go on.
  */
-static bool take_batches(struct floe_log_read *r, const struct floe_index_entry *at,
-                         const struct piece *piece, int64_t offset, int64_t *next, struct floe_error *err)
+static bool take_batches(const struct floe_log_reader *rd, struct floe_log_read *r,
+                         const struct floe_index_entry *at, const struct piece *piece, int64_t offset,
+                         int64_t *next, struct floe_error *err)
 {
     struct floe_slice rest = floe_slice(piece->p, at->length), bytes;
     const uint8_t *from = NULL, *to = NULL;
@@ -215,8 +237,7 @@ static bool take_batches(struct floe_log_read *r, const struct floe_index_entry 
             return false;
         }
         r->slices = slices;
-        slices[r->slice_count++] =
-            (struct floe_bufslice){floe_buf_ref(piece->extent->buf), from, (size_t)(to - from)};
+        slices[r->slice_count++] = hand_out(rd, piece, from, (size_t)(to - from));
         r->bytes += (uint32_t)(to - from);
     }
     *next = full ? end : at->end_offset;
@@ -249,6 +270,8 @@ static enum find find_bytes(struct floe_log_reader *rd, struct task *t, int64_t 
     uint64_t bytes = FLOE_MIN(FLOE_MAX(t->read->max_bytes, FLOE_SEGMENT_BLOCK_MAX), most);
     uint64_t to = e->position + e->length;
     if (!cached)
+        ahead_missed(rd, t->ix, offset);
+    if (!cached)
         to = reader_adjacent(rd, t->ix, e, bytes, t->high_watermark, &last);
     return reader_find_block(rd, first ? t : NULL, e, to, true, out, &t->err);
 }
@@ -267,7 +290,7 @@ static bool read_step(struct floe_log_reader *rd, struct task *t)
             floe_error_set(&t->err, FLOE_ECORRUPT,
                            "offset %" PRId64 " is below the high watermark %" PRId64 " and in no segment",
                            next, t->high_watermark);
-        if (f != FIND_FOUND || !take_batches(r, &e, &piece, next, &next, &t->err))
+        if (f != FIND_FOUND || !take_batches(rd, r, &e, &piece, next, &next, &t->err))
             break;
     }
     if (r->bytes > 0) {
@@ -313,6 +336,8 @@ static void turn(struct floe_timer *timer)
         if (done)
             answer(t);
     }
+    if (rd->ahead_due)
+        ahead_fetch(rd);
     cache_trim(rd);
 }
 
@@ -373,10 +398,9 @@ enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct 
         return FLOE_ENOMEM;
     rd->cfg = *cfg;
     floe_map_init(&rd->extents);
-    floe_list_init(&rd->unjudged);
-    rd->wide_use = READ_WIDE_USE_MIN + 100;
-    rd->wide_penalty = READ_WIDE_REST;
     floe_list_init(&rd->lru);
+    floe_list_init(&rd->spent);
+    floe_list_init(&rd->pages);
     floe_list_init(&rd->gets);
     floe_list_init(&rd->tasks);
     floe_list_init(&rd->ready);

@@ -1,5 +1,6 @@
 /* Read-ahead: a reader that goes on where it left off gets its next blocks fetched before it asks, several
- * GETs at a time, within a window that doubles while it keeps going. */
+ * GETs at a time, within a window that doubles while it keeps going. Of all such readers the one furthest
+ * behind comes first: they stay together, and one GET serves many of them (read_share.c). */
 #include "log/read_int.h"
 
 #include <floe/base/assert.h>
@@ -43,38 +44,81 @@ static struct stream *stream_new(struct floe_log_reader *rd, const struct floe_i
 /* What one stream may have ahead: the cache is shared. */
 static uint64_t window_of(const struct floe_log_reader *rd, const struct stream *s)
 {
-    uint64_t share = cache_limit(rd) / 2 / FLOE_MAX(rd->stream_count, 1u);
+    uint64_t share = cache_limit(rd) / 4 / FLOE_MAX(rd->stream_count, 1u);
     return FLOE_MIN(s->window, FLOE_MAX(share, READ_WINDOW_FIRST / 8));
 }
 
+/* What lies there for readers that have not come for it counts as well: those in front wait for those behind.
+ */
 static bool may_start(const struct floe_log_reader *rd)
 {
-    return rd->get_count < READ_AHEAD_GETS && rd->loading_bytes < cache_limit(rd) / 2;
+    return rd->get_count < READ_AHEAD_GETS && rd->loading_bytes + rd->unread_bytes < cache_limit(rd) / 2;
 }
 
-static void fetch_ahead(struct floe_log_reader *rd, struct stream *s, int64_t high_watermark)
+static void passed(struct stream *s, uint64_t bytes, int64_t end)
+{
+    s->fetched += bytes;
+    s->ahead = end;
+}
+
+/* The next block that nobody fetches yet and that the stream's window has room for. */
+static bool wanted_ahead(struct floe_log_reader *rd, struct stream *s, uint64_t step,
+                         struct floe_index_entry *e)
 {
     if (s->ahead < s->next) {
         s->ahead = s->next;
         s->fetched = s->consumed;
     }
-    struct floe_index_entry e, last;
-    while (s->ahead < high_watermark && may_start(rd)) {
+    for (;;) {
         /* Not for every little bit that the reader has taken: GETs would shrink to what it takes at a time.
          */
-        uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0, window = window_of(rd, s);
-        uint64_t step = FLOE_MIN(READ_EXTENT_BYTES, window / 2);
-        if (out + step > window || reader_find_entry(rd, s->ix, NULL, s->ahead, &e, NULL) != FIND_FOUND ||
-            e.base_offset >= high_watermark)
+        uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0;
+        if (s->ahead >= s->high_watermark || out + step > window_of(rd, s) ||
+            reader_find_entry(rd, s->ix, NULL, s->ahead, e, NULL) != FIND_FOUND ||
+            e->base_offset >= s->high_watermark)
+            return false;
+        if (!cache_find(rd, 0, e))
+            return true;
+        passed(s, e->length, e->end_offset);
+    }
+}
+
+static uint64_t step_of(const struct floe_log_reader *rd, const struct stream *s)
+{
+    return FLOE_MIN(READ_EXTENT_BYTES, window_of(rd, s) / 2);
+}
+
+/* The stream that is furthest behind, and what it needs. */
+static struct stream *furthest_behind(struct floe_log_reader *rd, struct floe_index_entry *at)
+{
+    struct stream *best = NULL;
+    FLOE_LIST_EACH(it, &rd->streams)
+    {
+        struct stream *s = FLOE_LIST_ENTRY(it, struct stream, link);
+        struct floe_index_entry e;
+        if (s->window == 0 || !wanted_ahead(rd, s, step_of(rd, s), &e))
+            continue;
+        if (best && (e.seq >= at->seq || !floe_session_name_eq(&e.session, &at->session)))
+            continue;
+        best = s;
+        *at = e;
+    }
+    return best;
+}
+
+void ahead_fetch(struct floe_log_reader *rd)
+{
+    rd->ahead_due = false;
+    while (may_start(rd)) {
+        struct floe_index_entry e, last;
+        struct stream *s = furthest_behind(rd, &e);
+        if (!s)
             return;
-        last = e;
-        if (!cache_find(rd, 0, &e)) {
-            uint64_t to = reader_adjacent(rd, s->ix, &e, FLOE_MAX(step, e.length), high_watermark, &last);
-            if (!cache_fetch(rd, 0, &e, to, FETCH_MAYBE_WIDE))
-                return;
-        }
-        s->fetched += last.position + last.length - e.position;
-        s->ahead = last.end_offset;
+        uint64_t most = FLOE_MAX(step_of(rd, s), e.length);
+        uint64_t to = reader_adjacent(rd, s->ix, &e, most, s->high_watermark, &last);
+        if (!cache_fetch(rd, 0, &e, to, FETCH_SHARED))
+            return;
+        passed(s, to - e.position, last.end_offset);
     }
 }
 
@@ -96,10 +140,19 @@ void ahead_note(struct floe_log_reader *rd, const struct floe_index *ix, int64_t
         s->consumed += bytes;
     s->from = offset;
     s->next = FLOE_MAX(next, s->next);
+    s->high_watermark = high_watermark;
     floe_list_remove(&s->link);
     floe_list_push_front(&rd->streams, &s->link);
-    if (s->window)
-        fetch_ahead(rd, s, high_watermark);
+    rd->ahead_due = rd->ahead_due || s->window;
+}
+
+void ahead_missed(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset)
+{
+    struct stream *s = stream_find(rd, ix, offset);
+    if (s) {
+        s->ahead = s->next;
+        s->fetched = s->consumed;
+    }
 }
 
 void ahead_forget(struct floe_log_reader *rd, const struct floe_index *ix)

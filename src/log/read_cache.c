@@ -37,21 +37,6 @@ struct extent *cache_find(const struct floe_log_reader *rd, uint32_t index_level
     return NULL;
 }
 
-/* Bytes of [from, to) of the entry's object that extents of data have, or will have. */
-static uint64_t covered(const struct floe_log_reader *rd, const struct floe_index_entry *e, uint64_t from,
-                        uint64_t to)
-{
-    uint64_t sum = 0;
-    for (struct floe_map_node *n = floe_map_first(&rd->extents, object_hash(e)); n;
-         n = floe_map_next_same(n)) {
-        const struct extent *x = FLOE_MAP_ENTRY(n, struct extent, node);
-        uint64_t a = FLOE_MAX(x->from, from), b = FLOE_MIN(x->to, to);
-        if (same_object(x, 0, e) && a < b)
-            sum += b - a;
-    }
-    return sum;
-}
-
 /* Index of the first verified block at or after `position`. */
 static uint32_t verified_at(const struct extent *x, uint64_t position)
 {
@@ -64,6 +49,11 @@ static uint32_t verified_at(const struct extent *x, uint64_t position)
             to = mid;
     }
     return from;
+}
+
+static uint64_t unread(const struct extent *x)
+{
+    return x->wanted > x->used ? x->wanted - x->used : 0;
 }
 
 /* Remembers a right block; forgetting one only costs its check again. */
@@ -86,43 +76,35 @@ static void note_verified(struct extent *x, uint32_t at, const struct floe_index
 const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e)
 {
     FLOE_ASSERT(x->buf && x->from <= e->position && e->position + e->length <= x->to);
-    floe_list_remove(&x->lru);
-    floe_list_push_back(&rd->lru, &x->lru);
     const uint8_t *p = x->buf->data + (e->position - x->from);
     uint32_t i = verified_at(x, e->position);
-    if (i < x->ok_n && x->ok[i].position == e->position && x->ok[i].length == e->length &&
-        x->ok[i].crc == e->crc)
-        return p;
-    if (floe_crc32c(0, p, e->length) != e->crc)
+    bool known = i < x->ok_n && x->ok[i].position == e->position && x->ok[i].length == e->length &&
+                 x->ok[i].crc == e->crc;
+    if (!known && floe_crc32c(0, p, e->length) != e->crc)
         return NULL;
-    note_verified(x, i, e);
+    rd->unread_bytes -= unread(x);
+    if (!known)
+        note_verified(x, i, e);
+    rd->unread_bytes += unread(x);
+    floe_list_remove(&x->lru);
+    floe_list_push_back(x->used >= x->wanted ? &rd->spent : &rd->lru, &x->lru);
     return p;
 }
 
 /* ---- keeping -------------------------------------------------------------------------------------- */
 
-/* The budget's bytes are charged by the store when it charges the same budget, else here. */
-static bool charges_itself(const struct floe_log_reader *rd)
+/* What a GET brought counts as cache from now on, until its last byte is let go: an answer that is still on
+ * its way keeps the buffer longer than the cache does. */
+static void charge(struct floe_log_reader *rd, struct extent *x)
 {
-    return rd->cfg.cache_budget && rd->cfg.store->budget != rd->cfg.cache_budget;
-}
-
-/* How much of wide extents is asked for decides whether there will be more: each is judged when it goes, or
- * when so many younger ones are there that whoever reads along has come by. */
-static void judge_wide(struct floe_log_reader *rd, struct extent *x)
-{
-    if (floe_list_empty(&x->unjudged))
+    struct floe_budget *b = rd->cfg.cache_budget;
+    if (!b)
         return;
-    floe_list_remove(&x->unjudged);
-    rd->unjudged_n--;
-    uint64_t use = FLOE_MIN(x->used * 1000 / FLOE_MAX(x->to - x->from, 1u), 1000u);
-    rd->wide_use = (uint32_t)((rd->wide_use * 3 + use) / 4);
-    if (rd->wide_use >= READ_WIDE_USE_MIN) {
-        rd->wide_penalty = FLOE_MAX(rd->wide_penalty / 2, READ_WIDE_REST);
-    } else if (rd->wide_rest == 0) {
-        rd->wide_rest = rd->wide_penalty;
-        rd->wide_penalty = FLOE_MIN(rd->wide_penalty * 4, READ_WIDE_REST_MAX);
-        rd->wide_use = READ_WIDE_USE_MIN + 100;
+    if (!x->buf) {
+        floe_budget_force(b, x->bytes);
+    } else if (!x->buf->budget) {
+        floe_budget_force(b, x->buf->cap);
+        x->buf->budget = b;
     }
 }
 
@@ -130,14 +112,12 @@ static void extent_free(struct floe_log_reader *rd, struct extent *x)
 {
     FLOE_ASSERT(!x->get && floe_list_empty(&x->waiters));
     floe_map_remove(&rd->extents, &x->node);
-    if (!floe_list_empty(&x->unjudged)) {
-        floe_list_remove(&x->unjudged);
-        rd->unjudged_n--;
-    }
     if (x->buf || x->page) {
         floe_list_remove(&x->lru);
         rd->cached_bytes -= x->bytes;
-        if (charges_itself(rd))
+        rd->unread_bytes -= x->buf ? unread(x) : 0;
+        rd->page_bytes -= x->page ? x->bytes : 0;
+        if (x->page && rd->cfg.cache_budget)
             floe_budget_give(rd->cfg.cache_budget, x->bytes);
     }
     floe_buf_unref(x->buf);
@@ -167,15 +147,28 @@ static bool over_limit(const struct floe_log_reader *rd)
     return b && rd->cached_bytes > limit / 2 && floe_budget_used(b) > b->limit;
 }
 
+/* The list whose first goes next. What waits for its readers goes before what they have had only when it
+ * takes most of the cache: they do not come, then. */
+static struct floe_list *victims(struct floe_log_reader *rd)
+{
+    uint64_t limit = cache_limit(rd);
+    bool more = rd->lru.next != rd->lru.prev; /* the newest stays: somebody waits for it */
+    if (rd->page_bytes > limit / 8)
+        return &rd->pages;
+    if (more && (floe_list_empty(&rd->spent) || rd->unread_bytes > limit / 4 * 3))
+        return &rd->lru;
+    if (!floe_list_empty(&rd->spent))
+        return &rd->spent;
+    return rd->pages.next != rd->pages.prev ? &rd->pages : NULL;
+}
+
 void cache_trim(struct floe_log_reader *rd)
 {
     if (!floe_list_empty(&rd->ready)) /* not what a task is about to take: two could take turns for ever */
         return;
-    while (over_limit(rd) && rd->lru.next != rd->lru.prev) { /* the newest stays: somebody waits for it */
-        struct extent *x = FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru);
-        judge_wide(rd, x);
-        extent_free(rd, x);
-    }
+    struct floe_list *from;
+    while (over_limit(rd) && (from = victims(rd)))
+        extent_free(rd, FLOE_LIST_ENTRY(from->next, struct extent, lru));
 }
 
 /* ---- getting -------------------------------------------------------------------------------------- */
@@ -228,7 +221,7 @@ static enum floe_err take_data(struct extent *x, struct floe_buf *data, struct f
         return take_page(x, data, err);
     x->to = x->from + FLOE_MIN(data->n, x->to - x->from);
     x->buf = floe_buf_ref(data);
-    x->bytes = data->cap;
+    x->bytes = data->room;
     return FLOE_OK;
 }
 
@@ -239,7 +232,7 @@ static void get_done(struct floe_store_req *r)
     struct extent *x = g->extent;
     struct floe_error err = r->err;
     if (!err.code && take_data(x, r->data, &err) == FLOE_ECORRUPT && !x->second) {
-        x->second = true; /* once more: the wire may be to blame */
+        x->second = r->fresh = true; /* once more: the wire may be to blame */
         floe_store_req_fini(r);
         floe_store_submit(rd->cfg.store, r);
         return;
@@ -250,49 +243,14 @@ static void get_done(struct floe_store_req *r)
         return;
     }
     rd->cached_bytes += x->bytes;
-    if (charges_itself(rd))
-        floe_budget_force(rd->cfg.cache_budget, x->bytes);
-    floe_list_push_back(&rd->lru, &x->lru);
+    rd->unread_bytes += x->buf ? unread(x) : 0;
+    rd->page_bytes += x->page ? x->bytes : 0;
+    charge(rd, x);
+    floe_list_push_back(x->page ? &rd->pages : &rd->lru, &x->lru);
+    rd->ahead_due = true; /* there is room for another one */
+    reader_turn_soon(rd);
     reader_wake(rd, x, NULL);
     cache_trim(rd);
-}
-
-/* The largest cell of which the sequential readers can be expected to ask for half, if each of them has a
- * block like this one in it; 0 when there is none. */
-static uint64_t wide_cell(struct floe_log_reader *rd, const struct floe_index_entry *e)
-{
-    if (rd->wide_rest > 0) {
-        rd->wide_rest--;
-        return 0;
-    }
-    if (rd->sequential < 2)
-        return 0;
-    uint64_t expected = (uint64_t)rd->sequential * e->length;
-    uint64_t cell = 0;
-    uint64_t most = FLOE_MIN(READ_WIDE_MAX, cache_limit(rd) / 8);
-    for (uint64_t c = READ_WIDE_MIN; c <= most && c <= 2 * expected; c *= 4)
-        cell = c;
-    return cell >= 8 * (uint64_t)e->length ? cell : 0; /* long blocks are worth a GET each */
-}
-
-static void choose_range(struct floe_log_reader *rd, struct extent *x, enum fetch_mode mode)
-{
-    const struct floe_index_entry *e = &x->first;
-    uint64_t cell = mode == FETCH_MAYBE_WIDE ? wide_cell(rd, e) : 0;
-    uint64_t from = cell ? e->position / cell * cell : 0, to = FLOE_MAX(from + cell, x->need);
-    /* A block over the border comes alone, so that buffers keep to few sizes. x itself has nothing yet. */
-    bool wide = cell > 0 && to == from + cell && covered(rd, e, from, to) <= cell / 3;
-    x->to = x->need;
-    if (!wide)
-        return;
-    x->from = from;
-    x->to = to;
-    x->need = e->position + e->length;
-    floe_list_push_back(&rd->unjudged, &x->unjudged);
-    if (++rd->unjudged_n > READ_WIDE_UNJUDGED) {
-        struct extent *oldest = FLOE_LIST_ENTRY(rd->unjudged.next, struct extent, unjudged);
-        judge_wide(rd, oldest);
-    }
 }
 
 static void get_start(struct floe_log_reader *rd, struct extent *x, struct get *g)
@@ -305,6 +263,7 @@ static void get_start(struct floe_log_reader *rd, struct extent *x, struct get *
     floe_chain_key(g->req.key, &x->first.session, x->first.seq);
     g->req.offset = (int64_t)x->from;
     g->req.length = x->to - x->from;
+    g->req.fresh = x->second;
     g->req.attempts = READ_GET_ATTEMPTS;
     g->req.try_us = 2000000 + g->req.length / 5; /* and 5 MB/s */
     g->req.done = get_done;
@@ -331,15 +290,14 @@ struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
     x->first = *first;
     x->index_level = index_level;
     x->second = mode == FETCH_SECOND;
-    floe_list_init(&x->unjudged);
-    x->from = x->to = first->position; /* nothing yet: choose_range looks at what others have */
-    x->need = to;
+    x->from = first->position;
+    x->need = x->to = to;
+    x->wanted = mode == FETCH_SHARED ? reader_share(rd, first, &x->from, &x->to) : to - first->position;
     if (!floe_map_insert(&rd->extents, &x->node, object_hash(first))) {
         free(x);
         free(g);
         return NULL;
     }
-    choose_range(rd, x, mode);
     get_start(rd, x, g);
     return x;
 }
@@ -353,7 +311,9 @@ void cache_fini(struct floe_log_reader *rd)
         get_free(g);
         extent_free(rd, x);
     }
-    while (!floe_list_empty(&rd->lru))
-        extent_free(rd, FLOE_LIST_ENTRY(rd->lru.next, struct extent, lru));
+    struct floe_list *lists[] = {&rd->lru, &rd->spent, &rd->pages};
+    for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
+        while (!floe_list_empty(lists[i]))
+            extent_free(rd, FLOE_LIST_ENTRY(lists[i]->next, struct extent, lru));
     floe_map_fini(&rd->extents);
 }

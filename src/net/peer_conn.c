@@ -148,15 +148,16 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     conn->len_n += (uint32_t)n;
     if (conn->len_n < 4)
         return;
-    uint32_t len = floe_be32(conn->len);
-    if (len < 4 || len > FLOE_PEER_RESPONSE_MAX) {
+    struct floe_list *first = floe_list_empty(&conn->in_flight) ? NULL : conn->in_flight.next;
+    const struct peer_pending *p = first ? FLOE_LIST_ENTRY(first, struct peer_pending, link) : NULL;
+    uint32_t len = floe_be32(conn->len), most = p ? p->response_max : FLOE_PEER_RESPONSE_MAX;
+    if (len < 4 || len > most) {
         char what[96];
-        snprintf(what, sizeof what, "a response of %u bytes, 4 to %u are allowed", len,
-                 FLOE_PEER_RESPONSE_MAX);
+        snprintf(what, sizeof what, "a response of %u bytes, 4 to %u are allowed", len, most);
         lost(conn, FLOE_ECLOSED, what);
         return;
     }
-    conn->frame = floe_buf_create(len, NULL);
+    conn->frame = floe_buf_create_forced(len, p && p->c ? p->c->budget : NULL);
     if (!conn->frame)
         lost(conn, FLOE_ENOMEM, "no memory for a response");
 }

@@ -2,9 +2,10 @@
  *   peers_uv.c    the interface: calls, their time-outs, cancel, close; peers by address
  *   peer_conn.c   one connection: resolve, connect, write frames, read frames
  *
- * A *peer* is an address that somebody called. It has at most one current connection; calls wait in the peer
- * until that is open, then they are in flight on it, in order. A connection on which a call timed out takes
- * no new calls (its peer makes another) and goes when its last call does. Everything lives on the loop.
+ * A *peer* is an address and lane that somebody called. It has at most one current connection; calls wait in
+ * the peer until that is open, then they are in flight on it, in order. A connection on which a call timed
+ * out takes no new calls (its peer makes another) and goes when its last call does. Everything lives on the
+ * loop.
  *
  * What libuv owns until its call-back (a socket, a name lookup, a write) is an object of its own, which
  * outlives the connection: the connection is freed at once and leaves a null behind.
@@ -38,6 +39,7 @@ struct peer {
     struct floe_list link;
     struct peers_uv *owner;
     char addr[FLOE_PEER_ADDR_MAX];
+    uint8_t lane;
     struct floe_str_addr where;
     struct peer_conn *conn;   /* current, or null */
     struct floe_list waiting; /* calls for it once it is open */
@@ -58,6 +60,7 @@ struct peer_pending {
     struct floe_timer timeout;
     int32_t correlation;
     bool flexible;
+    uint32_t response_max;
 };
 struct peer_sock;
 struct peer_lookup;

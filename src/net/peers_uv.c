@@ -139,13 +139,15 @@ static void on_retry(struct floe_timer *t)
         connect_now(peer);
 }
 
-/* Finds the peer of an address, or makes it; forgets those that nobody needs. Null when memory is out. */
-static struct peer *peer_of(struct peers_uv *u, const char *addr, const struct floe_str_addr *where)
+/* Finds the peer of an address and lane, or makes it; forgets those that nobody needs. Null when memory is
+ * out. */
+static struct peer *peer_of(struct peers_uv *u, const char *addr, uint8_t lane,
+                            const struct floe_str_addr *where)
 {
     FLOE_LIST_EACH_SAFE(n, &u->peers)
     {
         struct peer *p = FLOE_LIST_ENTRY(n, struct peer, link);
-        if (strcmp(p->addr, addr) == 0)
+        if (p->lane == lane && strcmp(p->addr, addr) == 0)
             return p;
         if (!p->conn && p->calls == 0 && floe_list_empty(&p->stale) && !floe_timer_armed(&p->retry))
             peer_free(p);
@@ -154,6 +156,7 @@ static struct peer *peer_of(struct peers_uv *u, const char *addr, const struct f
     if (!p)
         return NULL;
     p->owner = u;
+    p->lane = lane;
     p->where = *where;
     (void)floe_str_copy(p->addr, sizeof p->addr, addr);
     floe_list_init(&p->waiting);
@@ -224,7 +227,7 @@ static enum floe_err admit(struct peers_uv *u, struct peer_pending *p, struct fl
     enum floe_err e = floe_str_parse_addr(c->addr, &where, err);
     if (e)
         return e;
-    struct peer *peer = peer_of(u, c->addr, &where);
+    struct peer *peer = peer_of(u, c->addr, c->lane, &where);
     if (!peer)
         return floe_error_set(err, FLOE_ENOMEM, "peer %s: no memory", c->addr);
     if (peer->calls >= PEER_CALLS_MAX)
@@ -248,6 +251,7 @@ static void op_call(struct floe_peers *base, struct floe_peer_call *c)
     p->c = c;
     p->owner = u;
     p->flexible = c->flexible;
+    p->response_max = c->response_max ? c->response_max : FLOE_PEER_RESPONSE_MAX;
     floe_list_init(&p->link);
     floe_list_init(&p->done_link);
     floe_timer_init(&p->timeout, on_timeout, p);

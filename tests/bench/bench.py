@@ -98,9 +98,11 @@ def throughput(folder):
         row("replay from the store, MB/s", f"{replay['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
             f"{replay['mb_s'] / get['MB/s']:.2f}", "0.80")
         row("  bare GET with nothing beside it, MB/s", f"{alone['MB/s']:.0f}")
-        row("  CPU of the broker, s/GB", f"{(c1 - c0) / replay['bytes'] * 1e9:.2f}")
+        row("  CPU of the broker / of the consumer, s/GB",
+            f"{(c1 - c0) / replay['bytes'] * 1e9:.2f} / {replay['cpu_s_gb']:.2f}", f"bare GET {get['cpu_s/GB']:.2f}")
         again = load("consume", b.addr, "t", PARTITIONS, "2", "120")
-        row("replay once more, MB/s", f"{again['mb_s']:.0f}")
+        row("replay once more, MB/s", f"{again['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
+            f"{again['mb_s'] / get['MB/s']:.2f}", "0.80")
         row("  peak memory, MiB", f"{memory(b.proc.pid, 'VmHWM'):.0f}", "setting 512", "", "512")
     finally:
         b.kill()
@@ -178,14 +180,21 @@ def start_up(folder):
         b.kill()
 
 
+def tier(_):
+    print(run([TIER], wait=300).decode(), flush=True)
+
+
 def main():
+    parts = {p.__name__: p for p in (throughput, tail, acks_one, requests, start_up, tier)}
+    chosen = sys.argv[1:] or list(parts)
+    unknown = [p for p in chosen if p not in parts]
+    if unknown:
+        sys.exit(f"bench: no part is called {', '.join(unknown)}; there are: {' '.join(parts)}")
     folder = tempfile.mkdtemp(prefix="floe-bench-")
     try:
-        for part in (throughput, tail, acks_one, requests, start_up):
-            print(part.__name__, flush=True)
-            part(folder)
-        print("tier", flush=True)
-        print(run([TIER], wait=300).decode(), flush=True)
+        for name in chosen:
+            print(name, flush=True)
+            parts[name](folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{'what':<52}{'value':>16}  {'raw limit':<22}{'ratio':>6}  aim")

@@ -1,9 +1,10 @@
 /* Bare conditional PUTs and ranged GETs through a store driver: what the broker's figures are measured
  * against.
  *
- * store_bench [--dir DIR] [--size BYTES] [--jobs N] [--seconds N] [--control]
+ * store_bench [--dir DIR] [--size BYTES] [--jobs N] [--seconds N] [--range BYTES] [--skew BYTES] [--control]
  * Without --dir the store is S3, from the environment that tests/support/s3server sets. Prints one line for
  * PUT and one for GET: MB/s (10^6), requests a second, p50 and p99 in ms, CPU seconds of this process a GB.
+ * GETs are of whole objects, or of ranges of --range bytes, one behind the other from --skew on.
  */
 #include <floe/base/assert.h>
 #include <floe/objstore/file.h>
@@ -23,7 +24,7 @@ static struct {
     struct floe_loop_uv *uv;
     struct floe_loop *loop;
     struct floe_store *store;
-    uint64_t size, end_us, next, written, done, bytes;
+    uint64_t size, range, skew, end_us, next, written, done, bytes;
     uint32_t jobs, open;
     bool get, control;
     char base[32];
@@ -62,12 +63,16 @@ static void next(struct job *j)
     j->r.cond = FLOE_PUT_CREATE;
     j->r.body = &j->body;
     j->r.body_count = 1;
-    j->r.length = b.size;
+    j->r.length = b.get ? b.range : b.size;
     j->r.timeout_us = 60u * 1000 * 1000;
     j->r.done = on_done;
     j->r.user = j;
     snprintf(j->r.nonce, sizeof j->r.nonce, "bench");
-    uint64_t n = b.get ? b.next++ % b.written : b.next++;
+    uint64_t n = b.next++, ranges = (b.size - b.skew) / b.range;
+    if (b.get) {
+        j->r.offset = (int64_t)(b.skew + n % ranges * b.range);
+        n = n / ranges % b.written;
+    }
     snprintf(j->r.key, sizeof j->r.key, "%s/%020llu", b.base, (unsigned long long)n);
     j->begun_us = floe_loop_now_us(b.loop);
     b.open++;
@@ -101,8 +106,9 @@ static void run(struct job *jobs, uint64_t seconds)
     double s = (double)(floe_loop_now_us(b.loop) - from) / 1e6, mb = (double)b.bytes / 1e6;
     qsort(b.ms, b.samples, sizeof *b.ms, by_value);
     printf("%s size=%llu jobs=%u MB/s=%.1f req/s=%.0f p50_ms=%.2f p99_ms=%.2f cpu_s/GB=%.2f\n",
-           b.get ? "GET" : "PUT", (unsigned long long)b.size, b.jobs, mb / s, (double)b.done / s,
-           b.ms[b.samples / 2], b.ms[b.samples * 99 / 100], (cpu_seconds() - cpu) / (mb / 1000));
+           b.get ? "GET" : "PUT", (unsigned long long)(b.get ? b.range : b.size), b.jobs, mb / s,
+           (double)b.done / s, b.ms[b.samples / 2], b.ms[b.samples * 99 / 100],
+           (cpu_seconds() - cpu) / (mb / 1000));
     fflush(stdout);
     if (!b.get)
         b.written = b.next;
@@ -153,10 +159,16 @@ int main(int argc, char **argv)
             b.size = strtoull(v, NULL, 10), i++;
         else if (strcmp(argv[i], "--jobs") == 0)
             b.jobs = (uint32_t)strtoull(v, NULL, 10), i++;
+        else if (strcmp(argv[i], "--range") == 0)
+            b.range = strtoull(v, NULL, 10), i++;
+        else if (strcmp(argv[i], "--skew") == 0)
+            b.skew = strtoull(v, NULL, 10), i++;
         else if (strcmp(argv[i], "--seconds") == 0)
             seconds = strtoull(v, NULL, 10), i++;
     }
-    FLOE_ASSERT(floe_loop_uv_create(&b.uv, &err) == FLOE_OK && b.size > 0 && b.jobs > 0);
+    b.range = b.range ? b.range : b.size;
+    FLOE_ASSERT(floe_loop_uv_create(&b.uv, &err) == FLOE_OK && b.skew + b.range <= b.size && b.size &&
+                b.jobs);
     b.loop = floe_loop_uv_base(b.uv);
     floe_rng_bytes(&b.loop->rng, id, sizeof id);
     memcpy(b.base, "bench-", 6);

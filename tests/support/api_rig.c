@@ -22,6 +22,12 @@ static void started(void *user, const struct floe_error *err)
     n->started = true;
 }
 
+static void abandon(struct api_node *n, struct api_call *c)
+{
+    c->abandoned = true;
+    floe_list_push_back(&n->abandoned, &c->link);
+}
+
 /* A peer's call, answered where the handler answers at once; else the connection closes and it asks again. */
 static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_slice body,
                        struct floe_writer *w)
@@ -42,7 +48,7 @@ static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_sli
     if (c->done)
         api_call_free(c);
     else
-        c->abandoned = true;
+        abandon(n, c);
     floe_arena_fini(&arena);
     return ok;
 }
@@ -67,6 +73,7 @@ struct api_node *api_rig_add(struct api_rig *r)
     floe_budget_init(&n->pending, 256 << 20);
     floe_budget_init(&n->cache, 64 << 20);
     floe_client_init(&n->client, "client", 0);
+    floe_list_init(&n->abandoned);
     struct floe_core_config cfg = {.loop = floe_sim_node_loop(n->node),
                                    .store = n->store,
                                    .table = n->table,
@@ -94,6 +101,8 @@ struct api_node *api_rig_add(struct api_rig *r)
     floe_core_start(n->core, started, n);
     return n;
 }
+
+static void completed(struct floe_request *rq);
 
 static bool all_started(void *user)
 {
@@ -143,6 +152,11 @@ void api_rig_kill(struct api_node *n)
 {
     floe_sim_node_kill(n->node);
     floe_core_destroy(&n->core);
+    while (!floe_list_empty(&n->abandoned)) {
+        struct floe_request *rq = FLOE_LIST_ENTRY(n->abandoned.next, struct api_call, link)->rq;
+        rq->no_response = true;
+        completed(rq);
+    }
 }
 
 void api_rig_stop(struct api_rig *r)
@@ -221,8 +235,10 @@ static void completed(struct floe_request *rq)
     floe_buf_unref(rq->frame);
     free(rq);
     c->rq = NULL;
-    if (c->abandoned)
-        api_call_free(c);
+    if (!c->abandoned)
+        return;
+    floe_list_remove(&c->link);
+    api_call_free(c);
 }
 
 struct api_call *api_send(struct api_node *n, struct floe_client *client, int16_t key, int16_t version,

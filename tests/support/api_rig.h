@@ -19,7 +19,8 @@ struct api_node {
     struct floe_core *core;
     struct floe_budget pending, cache;
     struct floe_listener_addr addr;
-    struct floe_client client; /* of api_call */
+    struct floe_client client;  /* of api_call */
+    struct floe_list abandoned; /* struct api_call of peers that got no answer */
     bool started;
 };
 struct api_rig {
@@ -46,7 +47,8 @@ struct api_call {
     void *response; /* decoded */
     uint64_t at_us; /* when it was done */
     struct floe_client *own_client;
-    bool abandoned;
+    bool abandoned; /* on its node's list, until it is done */
+    struct floe_list link;
     struct floe_budget *held_budget; /* the request's */
 };
 

@@ -31,7 +31,8 @@ struct floe_buf {
     _Atomic uint32_t refs;
     struct floe_budget *budget; /* may be null */
     size_t cap;
-    size_t n; /* bytes in use, set by whoever fills it */
+    size_t n;    /* bytes in use, set by whoever fills it */
+    size_t room; /* buf.c's own: what was allocated */
     uint8_t *data;
 };
 

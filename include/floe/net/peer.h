@@ -5,8 +5,8 @@
  *  2. What a peer says is a hint: nothing counts that store or table does not confirm.
  *  3. FLOE_EREFUSED is only for a refused connection (nobody listens at that port); FLOE_ETIMEOUT and
  * FLOE_ECLOSED are other things.
- *  4. Connections are kept by address; a call carries one request body (without header) and gets one response
- * body.
+ *  4. Connections are kept by address and lane; a call carries one request body (without header) and gets one
+ * response body.
  *  5. Errors: FLOE_EREFUSED; FLOE_EUNAVAILABLE when there is no connection for another reason; FLOE_EINVAL,
  *     FLOE_ETOOLARGE, FLOE_EAGAIN (too many calls to one address): never sent. FLOE_ETIMEOUT and
  * FLOE_ECLOSED: it may have been received.
@@ -27,11 +27,21 @@ enum {
     FLOE_PEER_HEARTBEAT = 20000,
     FLOE_PEER_LEASE_CHANGED = 20001,
     FLOE_PEER_TOPIC_DELETED = 20002,
-    FLOE_PEER_TOPIC_CHANGED = 20003
+    FLOE_PEER_TOPIC_CHANGED = 20003,
+    FLOE_PEER_CHAIN = 20020,
+    FLOE_PEER_READ = 20021
+};
+/* Calls of one lane share a connection, and responses come in the order of the requests: what takes its time
+ * has a lane of its own. */
+enum {
+    FLOE_PEER_LANE_CONTROL,
+    FLOE_PEER_LANE_WAIT, /* long polls */
+    FLOE_PEER_LANE_DATA, /* this one and higher ones: long answers */
 };
 
-#define FLOE_PEER_ADDR_MAX 272            /* "host:port" with terminator; IPv6 in brackets */
-#define FLOE_PEER_RESPONSE_MAX (1u << 20) /* bytes; a longer one closes the connection */
+#define FLOE_PEER_ADDR_MAX 272 /* "host:port" with terminator; IPv6 in brackets */
+#define FLOE_PEER_RESPONSE_MAX                                                                               \
+    (1u << 20) /* bytes, unless the call says so; a longer one closes the connection */
 #define FLOE_PEER_REQUEST_MAX (128u << 20)
 
 struct floe_peers;
@@ -39,10 +49,13 @@ struct floe_peer_call {
     /* in; all owned by the caller until done or cancel */
     char addr[FLOE_PEER_ADDR_MAX];
     int16_t api_key, api_version;
+    uint8_t lane;
     bool flexible;              /* request header v2 and response header v1 */
     struct floe_bufslice *body; /* request body in pieces */
     uint32_t body_count;
     uint64_t timeout_us;
+    uint32_t response_max;      /* bytes; 0: FLOE_PEER_RESPONSE_MAX */
+    struct floe_budget *budget; /* what the response is charged to, past its limit if need be; may be null */
     void (*done)(struct floe_peer_call *c);
     void *user;
     /* out */

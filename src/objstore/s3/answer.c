@@ -158,7 +158,7 @@ size_t s3_on_body(char *p, size_t size, size_t count, void *arg)
 {
     struct s3_op *op = arg;
     size_t n = size * count;
-    atomic_fetch_add_explicit(&op->s->base.stats.bytes_in, n, memory_order_relaxed);
+    op->came += n;
     if (op->kind == FLOE_STORE_GET && good(&op->answer))
         return take_data(op, p, n);
     if (!good(&op->answer) && op->text.n + n > S3_ERROR_TEXT_MAX)

@@ -75,6 +75,9 @@ static void finish(struct s3_lane *l, struct s3_op *op)
     release_handle(l, op);
     floe_list_remove(&op->link);
     floe_writer_fini(&op->text);
+    struct floe_store_stats *stats = &l->s->base.stats; /* once a request: the lanes share the line */
+    atomic_fetch_add_explicit(&stats->bytes_in, op->came, memory_order_relaxed);
+    atomic_fetch_add_explicit(&stats->bytes_out, op->went, memory_order_relaxed);
     floe_loop_post(l->s->base.loop, &op->task);
 }
 

@@ -14,6 +14,9 @@
 #define CONNECTION_AGE_SECONDS 20L /* older idle ones are not used again: their far end may be gone */
 #define BUFFER_SMALL (64L * 1024)
 #define BUFFER_LARGE (512L * 1024)
+#define BUFFER_LARGE_GET                                                                                     \
+    (120L * 1024) /* malloc keeps it: a larger one would be mapped afresh for each GET                       \
+                   */
 #define LARGE_BODY (1u << 20)
 
 struct request {
@@ -202,7 +205,7 @@ static size_t on_read(char *to, size_t size, size_t count, void *arg)
             op->body_at = 0;
         }
     }
-    atomic_fetch_add_explicit(&op->s->base.stats.bytes_out, n, memory_order_relaxed);
+    op->went += n;
     return n;
 }
 
@@ -260,7 +263,7 @@ static void set_transport(CURL *e, const struct s3_op *op)
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, LOW_SPEED_BYTES);
     curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, LOW_SPEED_SECONDS);
     curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, CONNECTION_AGE_SECONDS);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, large_get ? BUFFER_LARGE : BUFFER_SMALL);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, large_get ? BUFFER_LARGE_GET : BUFFER_SMALL);
     curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, op->body.n >= LARGE_BODY ? BUFFER_LARGE : BUFFER_SMALL);
     curl_easy_setopt(e, CURLOPT_USERAGENT, "floe/" FLOE_VERSION);
     curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, s->tls ? "https" : "http");

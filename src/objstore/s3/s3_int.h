@@ -73,6 +73,7 @@ struct s3_op {
     uint8_t body_md5[16];
     uint32_t body_slice; /* where the upload is */
     size_t body_at;
+    uint64_t came, went; /* body bytes of all attempts */
     struct s3_answer answer;
     struct floe_writer text; /* LIST, batch delete and error bodies */
     uint8_t seen_md5[16];    /* of a whole object that did not fit its ETag */

@@ -387,6 +387,50 @@ list(struct api_node *n, const char *topic, int64_t ts, int16_t version, int32_t
     return rs->Topics[0].Partitions[0];
 }
 
+/* Records that are here do not wait for those that the store has yet to bring. */
+static void test_enough(void **state)
+{
+    struct api_rig r;
+    struct fetch f;
+    struct floe_arena a;
+    (void)state;
+    api_rig_start(&r, 7, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 64 << 20);
+    n->cache.limit = 0; /* nothing is kept in memory */
+    assert_int_equal(api_make_topic(n, "t", 2, NULL, NULL), 0);
+    for (int32_t i = 0; i < 4; i++)
+        assert_int_equal(
+            api_produce_one(n, "t", i % 2, -1, api_batch(&a, i / 2 * 30000, 30000, true, 0), NULL), 0);
+    n->cache.limit = 64 << 20;
+    fetch_init(&f, "t", 1);
+    f.rq.MaxBytes = f.part[0].PartitionMaxBytes = 8 << 20;
+    for (f.part[0].FetchOffset = 0; f.part[0].FetchOffset < 60000; f.part[0].FetchOffset += 30000)
+        assert_int_equal(count(part(api_do(n, 1, 11, &f.rq), 0), f.part[0].FetchOffset), 30000);
+    struct floe_sim_rule rule = {.fault = FLOE_SIM_HANG,
+                                 .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                 .prefix = "chain/",
+                                 .delay_us = 900000};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    fetch_init(&f, "t", 2);
+    f.rq.MaxBytes = f.part[0].PartitionMaxBytes = f.part[1].PartitionMaxBytes = 8 << 20;
+    uint64_t from = floe_sim_now_us(r.sim);
+    struct floe_kafka_FetchResponse *rs = api_do(n, 1, 11, &f.rq);
+    assert_true(floe_sim_now_us(r.sim) - from < 500000);
+    assert_int_equal(count(part(rs, 0), 0), 60000);
+    assert_int_equal(part(rs, 1)->ErrorCode, 0);
+    assert_int_equal(part(rs, 1)->Records.n, 0);
+    assert_int_equal(part(rs, 1)->HighWatermark, 60000);
+    /* Who asks for more than is here waits, and what was begun before is not begun again. */
+    f.rq.MinBytes = INT32_MAX;
+    f.rq.MaxWaitMs = 3000;
+    rs = api_do(n, 1, 11, &f.rq);
+    assert_true(count(part(rs, 1), 0) > 0);
+    floe_sim_bucket_heal(r.bucket);
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 static void test_list_offsets(void **state)
 {
     struct api_rig r;
@@ -502,10 +546,15 @@ static void test_epochs_over_takeover(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_version), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_waiting),       cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_cancel),        cmocka_unit_test(test_answers_held),
-        cmocka_unit_test(test_list_offsets),  cmocka_unit_test(test_epochs_over_takeover),
+        cmocka_unit_test(test_every_version),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_answers_held),
+        cmocka_unit_test(test_enough),
+        cmocka_unit_test(test_list_offsets),
+        cmocka_unit_test(test_epochs_over_takeover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

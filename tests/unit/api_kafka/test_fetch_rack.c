@@ -131,7 +131,9 @@ static void test_leader_sends_away(void **state)
     assert_true(p->PreferredReadReplica == (reader == &rig.nodes[1] ? 2 : 3));
     assert_int_equal(p->Records.n, 0);
     assert_int_equal(p->HighWatermark, 30);
-    /* Back so soon: it is served. */
+    /* Back again and again: it is served. */
+    for (int i = 0; i < 2; i++)
+        assert_true(fetch(leader, &f)->PreferredReadReplica > 0);
     p = fetch(leader, &f);
     assert_int_equal(p->PreferredReadReplica, -1);
     assert_int_equal(last_of(p), 30);
