@@ -32,10 +32,18 @@ static struct task *task_new(struct floe_log_reader *rd, enum task_kind kind, st
     return t;
 }
 
-static void task_free(struct task *t)
+void task_detach(struct floe_log_reader *rd, struct task *t)
 {
-    floe_list_remove(&t->link);
     floe_list_remove(&t->wait);
+    if (t->pin)
+        cache_unpin(rd, t->pin);
+    t->pin = NULL;
+}
+
+static void task_free(struct floe_log_reader *rd, struct task *t)
+{
+    task_detach(rd, t);
+    floe_list_remove(&t->link);
     free(t);
 }
 
@@ -43,8 +51,12 @@ void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe
 {
     while (!floe_list_empty(&x->waiters)) {
         struct task *t = FLOE_LIST_ENTRY(x->waiters.next, struct task, wait);
-        if (err)
+        if (err) {
             t->err = *err;
+        } else {
+            t->pin = x;
+            x->pins++;
+        }
         make_ready(rd, t);
     }
 }
@@ -77,8 +89,7 @@ enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const 
         floe_error_prefix(err, "%s: byte %" PRIu64, key, e->position);
         return FIND_FAILED;
     }
-    floe_list_remove(&x->lru);
-    floe_list_push_back(&rd->pages, &x->lru);
+    cache_touch(rd, x);
     *out = x->page;
     return FIND_FOUND;
 }
@@ -302,13 +313,13 @@ static bool read_step(struct floe_log_reader *rd, struct task *t)
 
 /* ---- answers -------------------------------------------------------------------------------------- */
 
-static void answer(struct task *t)
+static void answer(struct floe_log_reader *rd, struct task *t)
 {
     struct floe_log_read *r = t->read;
     struct floe_log_seek *s = t->seek;
     struct floe_error err = t->err;
     enum task_kind kind = t->kind;
-    task_free(t);
+    task_free(rd, t);
     if (kind == TASK_READ) {
         r->driver = NULL;
         r->err = err;
@@ -320,6 +331,21 @@ static void answer(struct task *t)
     }
 }
 
+/* True when it is answered. */
+static bool step(struct floe_log_reader *rd, struct task *t)
+{
+    switch (t->kind) {
+    case TASK_READ:
+        return t->err.code || read_step(rd, t);
+    case TASK_SEEK:
+        return t->err.code || seek_step(rd, t);
+    case TASK_AHEAD:
+        ahead_step(rd, t);
+        break;
+    }
+    return false;
+}
+
 static void turn(struct floe_timer *timer)
 {
     struct floe_log_reader *rd = timer->user;
@@ -329,12 +355,14 @@ static void turn(struct floe_timer *timer)
         floe_list_push_back(&batch, floe_list_pop_front(&rd->ready));
     while (!floe_list_empty(&batch)) {
         struct task *t = FLOE_LIST_ENTRY(batch.next, struct task, wait);
+        struct extent *pin = t->pin;
         floe_list_remove(&t->wait);
-        bool done = t->err.code != FLOE_OK;
-        if (!done)
-            done = t->kind == TASK_READ ? read_step(rd, t) : seek_step(rd, t);
+        t->pin = NULL;
+        bool done = step(rd, t);
+        if (pin)
+            cache_unpin(rd, pin);
         if (done)
-            answer(t);
+            answer(rd, t);
     }
     if (rd->ahead_due)
         ahead_fetch(rd);
@@ -356,10 +384,9 @@ void floe_log_reader_read(struct floe_log_reader *rd, struct floe_index *ix, int
 
 void floe_log_reader_cancel(struct floe_log_reader *rd, struct floe_log_read *r)
 {
-    (void)rd;
     if (!r->driver)
         return;
-    task_free(r->driver);
+    task_free(rd, r->driver);
     r->driver = NULL;
 }
 
@@ -401,6 +428,7 @@ enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct 
     floe_list_init(&rd->lru);
     floe_list_init(&rd->spent);
     floe_list_init(&rd->pages);
+    floe_list_init(&rd->pinned);
     floe_list_init(&rd->gets);
     floe_list_init(&rd->tasks);
     floe_list_init(&rd->ready);
@@ -417,7 +445,7 @@ void floe_log_reader_destroy(struct floe_log_reader **rdp)
         return;
     floe_timer_stop(&rd->turn);
     FLOE_LIST_EACH_SAFE(it, &rd->tasks)
-    task_free(FLOE_LIST_ENTRY(it, struct task, link));
+    task_free(rd, FLOE_LIST_ENTRY(it, struct task, link));
     ahead_fini(rd);
     cache_fini(rd);
     free(rd);

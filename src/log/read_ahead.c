@@ -9,6 +9,7 @@
 
 static void stream_free(struct floe_log_reader *rd, struct stream *s)
 {
+    task_detach(rd, &s->look);
     floe_list_remove(&s->link);
     rd->stream_count--;
     rd->sequential -= s->window > 0;
@@ -36,6 +37,8 @@ static struct stream *stream_new(struct floe_log_reader *rd, const struct floe_i
         return NULL;
     s->ix = ix;
     s->from = s->next = s->ahead = offset;
+    s->look.kind = TASK_AHEAD;
+    floe_list_init(&s->look.wait);
     floe_list_push_front(&rd->streams, &s->link);
     rd->stream_count++;
     return s;
@@ -44,8 +47,8 @@ static struct stream *stream_new(struct floe_log_reader *rd, const struct floe_i
 /* What one stream may have ahead: the cache is shared. */
 static uint64_t window_of(const struct floe_log_reader *rd, const struct stream *s)
 {
-    uint64_t share = cache_limit(rd) / 4 / FLOE_MAX(rd->stream_count, 1u);
-    return FLOE_MIN(s->window, FLOE_MAX(share, READ_WINDOW_FIRST / 8));
+    uint64_t all = cache_limit(rd) / 4, least = FLOE_MIN(all, READ_WINDOW_FIRST / 8);
+    return FLOE_MIN(s->window, FLOE_MAX(all / FLOE_MAX(rd->stream_count, 1u), least));
 }
 
 /* What lies there for readers that have not come for it counts as well: those in front wait for those behind.
@@ -61,6 +64,35 @@ static void passed(struct stream *s, uint64_t bytes, int64_t end)
     s->ahead = end;
 }
 
+/* The entry of what is to be fetched next; false when an index block must be read first, which is then under
+ * way. What was found is kept: the blocks that led to it may be gone when it is asked for again. */
+static bool entry_ahead(struct floe_log_reader *rd, struct stream *s, struct floe_index_entry *e)
+{
+    struct task *t = &s->look;
+    struct floe_error err;
+    if (!floe_list_empty(&t->wait))
+        return false;
+    if (!t->found || s->ahead < t->from || s->ahead >= t->entry.end_offset) {
+        t->from = s->ahead;
+        t->found = reader_find_entry(rd, s->ix, t, s->ahead, &t->entry, &err) == FIND_FOUND;
+    }
+    *e = t->entry;
+    return t->found;
+}
+
+void ahead_step(struct floe_log_reader *rd, struct task *t)
+{
+    struct stream *s = FLOE_CONTAINER(t, struct stream, look);
+    struct floe_index_entry e;
+    if (t->err.code == FLOE_OK) {
+        (void)entry_ahead(rd, s, &e);
+        rd->ahead_due = true;
+        return;
+    }
+    t->err = (struct floe_error){0}; /* the reader will ask for it, and be told */
+    t->down.level = 0;
+}
+
 /* The next block that nobody fetches yet and that the stream's window has room for. */
 static bool wanted_ahead(struct floe_log_reader *rd, struct stream *s, uint64_t step,
                          struct floe_index_entry *e)
@@ -74,8 +106,7 @@ static bool wanted_ahead(struct floe_log_reader *rd, struct stream *s, uint64_t 
          */
         uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0;
         if (s->ahead >= s->high_watermark || out + step > window_of(rd, s) ||
-            reader_find_entry(rd, s->ix, NULL, s->ahead, e, NULL) != FIND_FOUND ||
-            e->base_offset >= s->high_watermark)
+            !entry_ahead(rd, s, e) || e->base_offset >= s->high_watermark)
             return false;
         if (!cache_find(rd, 0, e))
             return true;

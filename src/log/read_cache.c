@@ -86,8 +86,7 @@ const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const st
     if (!known)
         note_verified(x, i, e);
     rd->unread_bytes += unread(x);
-    floe_list_remove(&x->lru);
-    floe_list_push_back(x->used >= x->wanted ? &rd->spent : &rd->lru, &x->lru);
+    cache_touch(rd, x);
     return p;
 }
 
@@ -110,8 +109,9 @@ static void charge(struct floe_log_reader *rd, struct extent *x)
 
 static void extent_free(struct floe_log_reader *rd, struct extent *x)
 {
-    FLOE_ASSERT(!x->get && floe_list_empty(&x->waiters));
-    floe_map_remove(&rd->extents, &x->node);
+    FLOE_ASSERT(!x->get && floe_list_empty(&x->waiters) && x->pins == 0);
+    if (!x->dropped)
+        floe_map_remove(&rd->extents, &x->node);
     if (x->buf || x->page) {
         floe_list_remove(&x->lru);
         rd->cached_bytes -= x->bytes;
@@ -128,7 +128,29 @@ static void extent_free(struct floe_log_reader *rd, struct extent *x)
 
 void cache_drop(struct floe_log_reader *rd, struct extent *x)
 {
-    extent_free(rd, x);
+    if (x->pins == 0) {
+        extent_free(rd, x);
+        return;
+    }
+    floe_map_remove(&rd->extents, &x->node);
+    x->dropped = true;
+}
+
+void cache_touch(struct floe_log_reader *rd, struct extent *x)
+{
+    struct floe_list *to = x->page ? &rd->pages : x->used >= x->wanted ? &rd->spent : &rd->lru;
+    floe_list_remove(&x->lru);
+    floe_list_push_back(x->pins ? &rd->pinned : to, &x->lru);
+}
+
+void cache_unpin(struct floe_log_reader *rd, struct extent *x)
+{
+    FLOE_ASSERT(x->pins > 0);
+    x->pins--;
+    if (x->pins == 0 && x->dropped)
+        extent_free(rd, x);
+    else
+        cache_touch(rd, x);
 }
 
 uint64_t cache_limit(const struct floe_log_reader *rd)
@@ -152,20 +174,17 @@ static bool over_limit(const struct floe_log_reader *rd)
 static struct floe_list *victims(struct floe_log_reader *rd)
 {
     uint64_t limit = cache_limit(rd);
-    bool more = rd->lru.next != rd->lru.prev; /* the newest stays: somebody waits for it */
-    if (rd->page_bytes > limit / 8)
+    bool pages = !floe_list_empty(&rd->pages), data = !floe_list_empty(&rd->lru),
+         spent = !floe_list_empty(&rd->spent);
+    if (pages && (rd->page_bytes > limit / 8 || (!data && !spent)))
         return &rd->pages;
-    if (more && (floe_list_empty(&rd->spent) || rd->unread_bytes > limit / 4 * 3))
+    if (data && (!spent || rd->unread_bytes > limit / 4 * 3))
         return &rd->lru;
-    if (!floe_list_empty(&rd->spent))
-        return &rd->spent;
-    return rd->pages.next != rd->pages.prev ? &rd->pages : NULL;
+    return spent ? &rd->spent : NULL;
 }
 
 void cache_trim(struct floe_log_reader *rd)
 {
-    if (!floe_list_empty(&rd->ready)) /* not what a task is about to take: two could take turns for ever */
-        return;
     struct floe_list *from;
     while (over_limit(rd) && (from = victims(rd)))
         extent_free(rd, FLOE_LIST_ENTRY(from->next, struct extent, lru));
@@ -246,10 +265,10 @@ static void get_done(struct floe_store_req *r)
     rd->unread_bytes += x->buf ? unread(x) : 0;
     rd->page_bytes += x->page ? x->bytes : 0;
     charge(rd, x);
-    floe_list_push_back(x->page ? &rd->pages : &rd->lru, &x->lru);
     rd->ahead_due = true; /* there is room for another one */
     reader_turn_soon(rd);
     reader_wake(rd, x, NULL);
+    cache_touch(rd, x);
     cache_trim(rd);
 }
 
@@ -311,7 +330,7 @@ void cache_fini(struct floe_log_reader *rd)
         get_free(g);
         extent_free(rd, x);
     }
-    struct floe_list *lists[] = {&rd->lru, &rd->spent, &rd->pages};
+    struct floe_list *lists[] = {&rd->lru, &rd->spent, &rd->pages, &rd->pinned};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         while (!floe_list_empty(lists[i]))
             extent_free(rd, FLOE_LIST_ENTRY(lists[i]->next, struct extent, lru));

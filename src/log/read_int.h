@@ -10,6 +10,10 @@
  * partitions that are being read beside them, or one index block. It is LOADING (tasks wait on it), then
  * READY (on the LRU, evicted as a whole); a failed one is freed at once. Blocks are checked when they are
  * first taken out.
+ *
+ * Progress, whatever the size of the cache: who waited for an extent pins it until it has taken its step, and
+ * remembers what it found there. So every GET brings its waiters further, and none is repeated because the
+ * cache could not keep what it brought.
  */
 #ifndef FLOE_LOG_READ_INT_H
 #define FLOE_LOG_READ_INT_H
@@ -49,6 +53,8 @@ struct extent {
     struct floe_map_node node; /* reader's extents, by object */
     struct floe_list lru;
     struct floe_list waiters;      /* struct task.wait */
+    uint32_t pins;                 /* tasks that waited for it and have not taken it yet */
+    bool dropped;                  /* nobody finds it any more; freed with its last pin */
     struct get *get;               /* LOADING, else null */
     struct floe_buf *buf;          /* READY data */
     struct floe_index_page *page;  /* READY index block */
@@ -68,6 +74,24 @@ struct piece {
     const uint8_t *p;
 };
 
+enum task_kind { TASK_READ, TASK_SEEK, TASK_AHEAD };
+struct task {
+    struct floe_list link; /* reader's list of all tasks */
+    struct floe_list wait; /* an extent's waiters, or the reader's ready tasks */
+    struct extent *pin;    /* what it waited for, until its step is over */
+    struct floe_index *ix; /* null once forgotten */
+    enum task_kind kind;
+    struct floe_log_read *read;
+    struct floe_log_seek *seek;
+    int64_t from, high_watermark; /* seek: what lies below `from` is ruled out */
+    bool max;                     /* seek: the largest timestamp */
+    bool found;                   /* `entry` holds the place of the block that is due, the first of a read */
+    struct floe_index_entry entry;
+    struct floe_index_hit down; /* the index page last asked for, on the way to `down_offset` (seek: `from`) */
+    int64_t down_offset;
+    struct floe_error err; /* set: answered with it */
+};
+
 /* A sequential reader, known by where it will read next. */
 struct stream {
     struct floe_list link; /* reader's, most recently used first */
@@ -77,23 +101,7 @@ struct stream {
     int64_t high_watermark;     /* as its last read saw it */
     uint64_t fetched, consumed; /* bytes, since it is known */
     uint32_t window;
-};
-
-enum task_kind { TASK_READ, TASK_SEEK };
-struct task {
-    struct floe_list link; /* reader's list of all tasks */
-    struct floe_list wait; /* an extent's waiters, or the reader's ready tasks */
-    struct floe_index *ix; /* null once forgotten */
-    enum task_kind kind;
-    struct floe_log_read *read;
-    struct floe_log_seek *seek;
-    int64_t from, high_watermark; /* seek: what lies below `from` is ruled out */
-    bool max;                     /* seek: the largest timestamp */
-    bool found;                   /* read: `entry` holds the first block's place */
-    struct floe_index_entry entry;
-    struct floe_index_hit down; /* read: the index page last asked for, on the way to `down_offset` */
-    int64_t down_offset;
-    struct floe_error err; /* set: answered with it */
+    struct task look; /* TASK_AHEAD: `entry` is the first at or after look.from */
 };
 
 struct floe_log_reader {
@@ -102,6 +110,7 @@ struct floe_log_reader {
     struct floe_list lru;    /* READY extents, least recently used first: those with bytes to ask for, */
     struct floe_list spent;  /* those that were asked for as a whole: they go first, */
     struct floe_list pages;  /* and index blocks: they go last */
+    struct floe_list pinned; /* those that somebody is about to take */
     struct floe_list gets;   /* under way */
     uint32_t get_count;
     uint64_t cached_bytes, loading_bytes;
@@ -120,11 +129,11 @@ void reader_turn_soon(struct floe_log_reader *rd);
 /* Step of a lookup. FOUND: out-parameters are set. WAIT: the task waits (or, without a task, a GET is under
  * way). NONE: the index has no answer. FAILED: `err` says why. */
 enum find { FIND_FOUND, FIND_WAIT, FIND_NONE, FIND_FAILED };
-/* The data entry that holds `offset` or comes next; `task` may be null (read-ahead). */
+/* The data entry that holds `offset` or comes next; `task` may be null. */
 enum find reader_find_entry(struct floe_log_reader *rd, const struct floe_index *ix, struct task *task,
                             int64_t offset, struct floe_index_entry *out, struct floe_error *err);
-/* Frees what is over the limit, least recently used first; waits while tasks are ready to run. */
-void cache_trim(struct floe_log_reader *rd);
+/* Lets go what the task waits for, or was about to take. */
+void task_detach(struct floe_log_reader *rd, struct task *t);
 /* The page that a hit of level > 0 names. */
 enum find reader_find_page(struct floe_log_reader *rd, struct task *task, const struct floe_index_hit *hit,
                            const struct floe_index_page **out, struct floe_error *err);
@@ -149,6 +158,11 @@ struct extent *cache_find(const struct floe_log_reader *rd, uint32_t index_level
 const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e);
 /* Forgets a READY extent; slices that were handed out stay. */
 void cache_drop(struct floe_log_reader *rd, struct extent *x);
+/* Its place on the lists, as most recently used. */
+void cache_touch(struct floe_log_reader *rd, struct extent *x);
+void cache_unpin(struct floe_log_reader *rd, struct extent *x);
+/* Frees what is over the limit and not pinned, least recently used first. */
+void cache_trim(struct floe_log_reader *rd);
 /* Starts a GET; null when memory is out. */
 enum fetch_mode { FETCH_ALONE, FETCH_SHARED, FETCH_SECOND };
 struct extent *cache_fetch(struct floe_log_reader *rd, uint32_t index_level,
@@ -161,6 +175,8 @@ void cache_fini(struct floe_log_reader *rd);
 void ahead_note(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset, int64_t next,
                 uint64_t bytes, int64_t high_watermark);
 void ahead_fetch(struct floe_log_reader *rd);
+/* An index block that the stream waited for is there, or failed (t->err). */
+void ahead_step(struct floe_log_reader *rd, struct task *t);
 /* What a reader asks for is not there: if it was fetched ahead, it went before it was asked for. */
 void ahead_missed(struct floe_log_reader *rd, const struct floe_index *ix, int64_t offset);
 void ahead_forget(struct floe_log_reader *rd, const struct floe_index *ix);

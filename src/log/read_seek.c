@@ -6,15 +6,30 @@
 
 #include <inttypes.h>
 
+/* A page that is to be read, in case the task has to wait for it: it goes on there. */
+static void go_down(struct task *t, const struct floe_index_hit *hit)
+{
+    t->down = *hit;
+    t->down_offset = t->from;
+}
+
+static bool goes_on(const struct task *t, struct floe_index_hit *hit)
+{
+    *hit = t->down;
+    return t->down.level > 0 && t->down_offset == t->from;
+}
+
 /* The first data entry at or after t->from that can hold the record. Pages are upper bounds: one whose match
  * lies below t->from is stepped over. */
 static enum find find_timestamp(struct floe_log_reader *rd, struct task *t, struct floe_index_entry *out)
 {
     struct floe_index_hit hit;
-    while (floe_index_lookup_timestamp(t->ix, t->from, t->seek->timestamp, &hit) == FLOE_OK) {
+    while (goes_on(t, &hit) ||
+           floe_index_lookup_timestamp(t->ix, t->from, t->seek->timestamp, &hit) == FLOE_OK) {
         int64_t behind = t->from;
         while (hit.level > 0) {
             const struct floe_index_page *page = NULL;
+            go_down(t, &hit);
             enum find f = reader_find_page(rd, t, &hit, &page, &t->err);
             if (f != FIND_FOUND)
                 return f;
@@ -36,10 +51,12 @@ static enum find find_timestamp(struct floe_log_reader *rd, struct task *t, stru
 static enum find find_max(struct floe_log_reader *rd, struct task *t, struct floe_index_entry *out)
 {
     struct floe_index_hit hit;
-    if (floe_index_lookup_max_timestamp(t->ix, t->from, t->high_watermark, &hit) != FLOE_OK)
+    if (!goes_on(t, &hit) &&
+        floe_index_lookup_max_timestamp(t->ix, t->from, t->high_watermark, &hit) != FLOE_OK)
         return FIND_NONE;
     while (hit.level > 0) {
         const struct floe_index_page *page = NULL;
+        go_down(t, &hit);
         enum find f = reader_find_page(rd, t, &hit, &page, &t->err);
         if (f != FIND_FOUND)
             return f;
@@ -99,19 +116,23 @@ static enum floe_err walk_block(struct task *t, const struct floe_index_entry *a
 bool seek_step(struct floe_log_reader *rd, struct task *t)
 {
     while (t->from < t->high_watermark) {
-        struct floe_index_entry e;
-        enum find f = t->max ? find_max(rd, t, &e) : find_timestamp(rd, t, &e);
+        const struct floe_index_entry *e = &t->entry;
+        enum find f = FIND_FOUND;
+        if (!t->found)
+            f = t->max ? find_max(rd, t, &t->entry) : find_timestamp(rd, t, &t->entry);
         if (f == FIND_WAIT)
             return false;
-        if (f != FIND_FOUND || e.base_offset >= t->high_watermark)
+        if (f != FIND_FOUND || e->base_offset >= t->high_watermark)
             return true;
         struct piece piece;
-        f = reader_find_block(rd, t, &e, e.position + e.length, false, &piece, &t->err);
+        t->found = true;
+        f = reader_find_block(rd, t, e, e->position + e->length, false, &piece, &t->err);
         if (f == FIND_WAIT)
             return false;
-        if (f != FIND_FOUND || walk_block(t, &e, piece.p) != FLOE_ENOTFOUND || t->max)
+        if (f != FIND_FOUND || walk_block(t, e, piece.p) != FLOE_ENOTFOUND || t->max)
             return true;
-        t->from = e.end_offset;
+        t->from = e->end_offset;
+        t->found = false;
     }
     return true;
 }

@@ -256,6 +256,24 @@ static int64_t check_bytes(const struct rig *g, const struct read *r)
     return next;
 }
 
+struct seek {
+    struct floe_log_seek s;
+    bool done;
+};
+
+static void seek_done(struct floe_log_seek *s)
+{
+    FLOE_CONTAINER(s, struct seek, s)->done = true;
+}
+
+static void run_seek(struct rig *g, struct seek *s, int64_t timestamp)
+{
+    *s = (struct seek){.s = {.timestamp = timestamp, .done = seek_done}};
+    floe_log_reader_seek(g->rd, g->ix, 0, g->end, &s->s);
+    assert_false(s->done);
+    assert_true(floe_sim_run_until(g->sim, is_true, &s->done, 600000000));
+}
+
 static void replay(void **state)
 {
     (void)state;
@@ -321,6 +339,50 @@ static void old_index_blocks_come_from_the_store(void **state)
         assert_true(check_bytes(g, &r) > r.r.offset);
         fini_read(&r);
     }
+    rig_destroy(g);
+}
+
+/* A cache that can keep no index block at all: whoever waits for one gets further by it all the same, and
+ * nobody fetches in circles. */
+static void a_cache_that_keeps_nothing(void **state)
+{
+    (void)state;
+    struct rig *g = rig_create(4096);
+    for (int i = 0; i < 4500; i++)
+        segment(g, 1, 0, true); /* two levels of index blocks */
+    struct floe_index_hit hit;
+    assert_int_equal(floe_index_lookup(g->ix, 0, &hit), FLOE_OK);
+    assert_int_equal(hit.level, 2);
+    static struct read r[20];
+    int64_t at[20];
+    for (int i = 0; i < 20; i++)
+        at[i] = (int64_t)floe_rng_below(&g->rng, (uint64_t)g->end / 2);
+    for (int turn = 0; turn < 12; turn++) { /* sequential, so that there is read-ahead */
+        for (int i = 0; i < 20; i++)
+            start_read(g, &r[i], at[i], 100, true);
+        for (int i = 0; i < 20; i++) {
+            assert_true(floe_sim_run_until(g->sim, is_true, &r[i].done, 450000000));
+            assert_int_equal(r[i].r.err.code, FLOE_OK);
+            at[i] = check_bytes(g, &r[i]);
+            assert_true(at[i] > r[i].r.offset);
+            fini_read(&r[i]);
+        }
+        assert_true(floe_budget_used(&g->budget) < 1u << 20);
+    }
+    floe_sim_run_for(g->sim, 10000000);
+    uint64_t gets = g->gets;
+    floe_sim_run_for(g->sim, 45000000);
+    assert_int_equal(g->gets, gets);
+    for (int i = 0; i < 200; i++) {
+        struct seek s;
+        int64_t t = T0 + (int64_t)floe_rng_below(&g->rng, (uint64_t)g->end * 5);
+        gets = g->gets;
+        run_seek(g, &s, i % 20 ? t : FLOE_LOG_MAX_TIMESTAMP);
+        assert_int_equal(s.s.err.code, FLOE_OK);
+        assert_true(s.s.offset >= 0);
+        assert_in_range(g->gets - gets, 1, 12); /* a way down for each block that is looked into */
+    }
+    assert_true(floe_budget_used(&g->budget) <= 4096);
     rig_destroy(g);
 }
 
@@ -473,24 +535,6 @@ static void cancel_forget_destroy(void **state)
 }
 
 /* ---- seeks ---------------------------------------------------------------------------------------- */
-
-struct seek {
-    struct floe_log_seek s;
-    bool done;
-};
-
-static void seek_done(struct floe_log_seek *s)
-{
-    FLOE_CONTAINER(s, struct seek, s)->done = true;
-}
-
-static void run_seek(struct rig *g, struct seek *s, int64_t timestamp)
-{
-    *s = (struct seek){.s = {.timestamp = timestamp, .done = seek_done}};
-    floe_log_reader_seek(g->rd, g->ix, 0, g->end, &s->s);
-    assert_false(s->done);
-    assert_true(floe_sim_run_until(g->sim, is_true, &s->done, 600000000));
-}
 
 static void timestamps_are_found_to_the_record(void **state)
 {
@@ -685,6 +729,7 @@ int main(void)
         cmocka_unit_test(replay),
         cmocka_unit_test(random_reads),
         cmocka_unit_test(old_index_blocks_come_from_the_store),
+        cmocka_unit_test(a_cache_that_keeps_nothing),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(wrong_bytes),
         cmocka_unit_test(store_errors),
