@@ -79,6 +79,13 @@ static void view_free(struct floe_view *v)
     free(v);
 }
 
+void floe_follow_drop(struct floe_log *log, const struct floe_tp *tp)
+{
+    struct floe_view *v = view_get(log, tp);
+    if (v)
+        view_free(v);
+}
+
 static void want_build(struct floe_view *v)
 {
     struct floe_follow *fo = v->log->follow;

@@ -344,6 +344,8 @@ uint32_t floe_follow_count(const struct floe_log *log);
 /* What a view serves from, or null; what is being built for it, or null. */
 struct floe_partition *floe_follow_get(struct floe_log *log, const struct floe_tp *tp);
 struct floe_partition *floe_follow_building(struct floe_log *log, const struct floe_tp *tp);
+/* The log serves the partition itself from now on: an old view would come back behind what it tells. */
+void floe_follow_drop(struct floe_log *log, const struct floe_tp *tp);
 /* A rebuild's end. */
 void floe_follow_rebuilt(struct floe_feed *feed);
 void floe_follow_failed(struct floe_feed *feed, const struct floe_error *err);

@@ -105,8 +105,8 @@ static bool wanted_ahead(struct floe_log_reader *rd, struct stream *s, uint64_t 
         /* Not for every little bit that the reader has taken: GETs would shrink to what it takes at a time.
          */
         uint64_t out = s->fetched > s->consumed ? s->fetched - s->consumed : 0;
-        if (s->ahead >= s->high_watermark || out + step > window_of(rd, s) ||
-            !entry_ahead(rd, s, e) || e->base_offset >= s->high_watermark)
+        if (s->ahead >= s->high_watermark || out + step > window_of(rd, s) || !entry_ahead(rd, s, e) ||
+            e->base_offset >= s->high_watermark)
             return false;
         if (!cache_find(rd, 0, e))
             return true;

@@ -87,7 +87,8 @@ struct task {
     bool max;                     /* seek: the largest timestamp */
     bool found;                   /* `entry` holds the place of the block that is due, the first of a read */
     struct floe_index_entry entry;
-    struct floe_index_hit down; /* the index page last asked for, on the way to `down_offset` (seek: `from`) */
+    struct floe_index_hit
+        down; /* the index page last asked for, on the way to `down_offset` (seek: `from`) */
     int64_t down_offset;
     struct floe_error err; /* set: answered with it */
 };

@@ -133,6 +133,7 @@ static void serve(struct floe_rebuild_part *rp)
             floe_list_push_back(&log->index_due, &p->index_link);
         if (others && !log->chain.stopping)
             floe_checkpoint_want(p);
+        floe_follow_drop(log, &tp);
         floe_partition_wake_serving(p);
     }
     log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, epoch, &err);

@@ -222,6 +222,42 @@ static void test_takeover(void **state)
     }
 }
 
+static void move(struct rig *from, struct rig *to, struct floe_tp tp)
+{
+    uint32_t stopped = from->stopped;
+    floe_log_stop(from->log, &tp);
+    while (from->stopped == stopped)
+        rig_run(from->w, 1000);
+    rig_move(from, to, tp);
+}
+
+/* Followed, led, and followed again: the old view does not come back, which ended before what was led. */
+static void test_led_between(void **state)
+{
+    (void)state;
+    struct world x = start(21);
+    struct floe_tp tp = rig_tp(1, 0);
+    struct floe_log_stats st;
+    rig_new(x.a, tp);
+    fill(x.a, tp, "v", 0, 10);
+    assert_true(rig_view_reaches(x.b, tp, 10, 5000000));
+    move(x.a, x.b, tp);
+    rig_await_serving(x.b, tp);
+    floe_log_get_stats(x.b->log, &st);
+    assert_int_equal(st.views, 0);
+    fill(x.b, tp, "w", 0, 10);
+    move(x.b, x.a, tp);
+    struct floe_partition *p;
+    enum floe_view_state s = FLOE_VIEW_BUILDING;
+    for (int i = 0; i < 10000 && s != FLOE_VIEW_SERVING; i++, rig_run(x.w, 1000)) {
+        s = floe_log_view(x.b->log, &tp, &p);
+        assert_true(!p || floe_partition_high_watermark(p) >= 20);
+    }
+    assert_int_equal(s, FLOE_VIEW_SERVING);
+    expect(x.b, tp, 19, "w9");
+    end(&x);
+}
+
 /* Nobody reads: nothing is fetched. Long unused: the view goes. */
 static void test_disuse(void **state)
 {
@@ -318,11 +354,17 @@ static void test_store_trouble(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_follows),       cmocka_unit_test(test_starts_from_record),
-        cmocka_unit_test(test_waits),         cmocka_unit_test(test_hole_below_span),
-        cmocka_unit_test(test_seal_ends),     cmocka_unit_test(test_takeover),
-        cmocka_unit_test(test_disuse),        cmocka_unit_test(test_no_lease),
-        cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_gone_below_checkpoint),
+        cmocka_unit_test(test_follows),
+        cmocka_unit_test(test_starts_from_record),
+        cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_hole_below_span),
+        cmocka_unit_test(test_seal_ends),
+        cmocka_unit_test(test_takeover),
+        cmocka_unit_test(test_led_between),
+        cmocka_unit_test(test_disuse),
+        cmocka_unit_test(test_no_lease),
+        cmocka_unit_test(test_store_trouble),
+        cmocka_unit_test(test_gone_below_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
