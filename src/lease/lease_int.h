@@ -150,6 +150,7 @@ struct lease_node *lease_node_make(struct floe_lease *l, int32_t id);
 void lease_node_set(struct floe_lease *l, struct lease_node *n, const struct lease_node_record *rec,
                     const char *version);
 void lease_node_read(struct floe_lease *l, struct lease_node *n);
+void lease_node_drop(struct lease_node *n);
 void lease_node_fence(struct floe_lease *l, struct lease_node *n, const char *why);
 void lease_nodes_scan(struct floe_lease *l);
 void lease_nodes_scan_soon(struct floe_lease *l);   /* on a hint: not more often than nodes are read anyway */

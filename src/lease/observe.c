@@ -153,6 +153,19 @@ void lease_node_read(struct floe_lease *l, struct lease_node *n)
     n->read = lease_op_get(l, key, lease_step_us(l), on_read, n);
 }
 
+/* The own node: what is still under way is about the session before, and its answer would take the new one
+ * out of the view for as long as it lives. */
+void lease_node_drop(struct lease_node *n)
+{
+    if (FLOE_MUTANT(OWN_VIEW_LATE))
+        return;
+    lease_op_cancel(n->read);
+    lease_op_cancel(n->fence);
+    lease_op_cancel(n->mark);
+    n->read = n->fence = n->mark = NULL;
+    n->read_again = false;
+}
+
 static void scan_page(struct floe_lease *l, const char *after);
 
 bool lease_nodes_ready(const struct floe_lease *l)

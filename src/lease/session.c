@@ -358,6 +358,8 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
         l->cfg.tier->ops->meta_put(l->cfg.tier, META_NODE, floe_slice(text, (size_t)n), on_meta_node, l);
     }
     /* The cache's view of the own record: what nodes and placement see. */
+    struct lease_node *node = lease_node_make(l, o->name.node);
+    lease_node_drop(node);
     struct lease_node_record rec = {.beat = 1, .format = LEASE_FORMAT};
     rec.info.session = o->name;
     rec.info.lease_ms = l->cfg.lease_ms;
@@ -365,7 +367,7 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     memcpy(rec.info.addrs, l->addrs, sizeof rec.info.addrs);
     memcpy(rec.info.peer_addr, l->peer_addr, sizeof rec.info.peer_addr);
     memcpy(rec.info.rack, l->rack, sizeof rec.info.rack);
-    lease_node_set(l, lease_node_make(l, o->name.node), &rec, version);
+    lease_node_set(l, node, &rec, version);
     lease_reconcile_all(l);
     floe_lease_bump_catalog(l);
 }

@@ -185,6 +185,17 @@ static void check_ended(struct lrig *r, const struct floe_sim_object *o)
     assert_true(lrig_seal_at(r, &s, rec.end));
 }
 
+/* What the broker knows of the nodes has its own session. */
+static void check_sees_itself(const struct lrig_broker *b)
+{
+    struct floe_node_info n;
+    if (b->lease == NULL || floe_sim_node_dead(b->node) || !floe_lease_alive(b->lease))
+        return;
+    const struct floe_session_name *own = floe_lease_session(b->lease);
+    assert_true(floe_lease_node(b->lease, own->node, &n));
+    assert_true(floe_session_name_eq(&n.session, own) && n.state == FLOE_NODE_LIVE);
+}
+
 void lrig_check(struct lrig *r)
 {
     struct floe_session_name s, last = {0};
@@ -208,6 +219,8 @@ void lrig_check(struct lrig *r)
         sealed |= seal;
         want = seq + 1;
     }
+    for (int i = 0; i < LRIG_BROKERS; i++)
+        check_sees_itself(&r->b[i]);
 }
 
 /* ---- who serves what --------------------------------------------------------------------------------- */

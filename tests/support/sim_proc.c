@@ -197,3 +197,19 @@ struct simproc *simproc_any(struct simcluster *c)
     }
     return NULL;
 }
+/* Without faults, every broker sees itself and the others. */
+void simprocs_see_each_other(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->shape.nodes * c->shape.nodes; i++) {
+        const struct simproc *p = c->machine[i / c->shape.nodes].proc,
+                             *q = c->machine[i % c->shape.nodes].proc;
+        const struct floe_session_name *s = q && q->state == PROC_UP ? floe_lease_session(q->lease) : NULL;
+        struct floe_node_info n;
+        if (!s || !p || p->state != PROC_UP || !floe_lease_alive(q->lease))
+            continue;
+        if (!floe_lease_node(p->lease, s->node, &n) || !floe_session_name_eq(&n.session, s) ||
+            n.state != FLOE_NODE_LIVE)
+            simcluster_violation(c, 10, "node %s does not see that %s lives, as node %d",
+                                 floe_sim_node_name(p->node), floe_sim_node_name(q->node), (int)s->node);
+    }
+}

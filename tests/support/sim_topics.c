@@ -159,10 +159,12 @@ static bool settled(void *user)
             return false;
     return true;
 }
-/* What was left half made is finished by somebody. */
+/* What was left half made is finished by somebody; what a broker wrote as it died, by the scan that comes
+ * every 300 s (RESCAN_US of the catalog), if none among the sessions makes it sooner. */
+#define SETTLED_WITHIN_US 330000000
 void simtopics_settle(struct simcluster *c)
 {
-    if (floe_sim_run_until(c->sim, settled, c, 60000000))
+    if (floe_sim_run_until(c->sim, settled, c, SETTLED_WITHIN_US))
         return;
     for (uint32_t i = 0; i < c->topics; i++)
         if (c->topic[i].state == SIMTOPIC_CREATING || c->topic[i].state == SIMTOPIC_DELETING)

@@ -255,6 +255,7 @@ static void settle(struct simcluster *c)
     if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
         simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
     floe_sim_run_for(c->sim, 2 * SECOND);
+    simprocs_see_each_other(c);
     /* What acks=1 left is sent again: calls that got lost time out first. */
     (void)floe_sim_run_until(c->sim, tiers_empty, c, 45 * SECOND);
     floe_sim_run_for(c->sim, 1 * SECOND);

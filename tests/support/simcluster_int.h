@@ -170,7 +170,8 @@ void simproc_start(struct simcluster *c, uint32_t machine);
 const char *simproc_rack(uint32_t machine);
 void simproc_end(struct simproc *p);                               /* as SIGTERM */
 struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serves there, or null */
-struct simproc *simproc_any(struct simcluster *c);                 /* a random one that is up, or null */
+void simprocs_see_each_other(struct simcluster *c);
+struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
 
 /* ---- clients ---- */
 struct simproducer {
