@@ -81,8 +81,9 @@ uint64_t floe_catalog_revision(struct floe_catalog *c, const char *name, size_t 
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);
 /* True only when the topic of this id is known to be deleted, or on its way: so says its record, or all
- * records were read and none is of it (a topic that is made anew takes over the record of its name). */
-bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id);
+ * records were read, in a read begun after `since_us` (on the loop's clock), when the topic was there, and none
+ * is of it (a topic that is made anew takes over the record of its name). A read that failed tells nothing. */
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id, uint64_t since_us);
 /* What is certain of a topic: ABSENT means that no record that was read is of it, which tells nothing before
  * all records were read (floe_catalog_complete) in a read begun after the topic was. */
 enum floe_catalog_certain { FLOE_CATALOG_ABSENT, FLOE_CATALOG_KEPT, FLOE_CATALOG_TOMBSTONE };

@@ -61,12 +61,12 @@ const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct
     return t && t->state == FLOE_TOPIC_LIVE ? t : NULL;
 }
 
-bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id)
+bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id, uint64_t since_us)
 {
     const struct floe_topic *t = floe_catalog_find_id(c, id);
     if (t)
         return t->state >= FLOE_TOPIC_DELETING;
-    return c->loaded && !c->round && !c->unreadable; /* its name is another topic's by now */
+    return c->complete && c->complete_us > since_us; /* its name is another topic's by now */
 }
 
 enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const struct floe_uuid *id)
@@ -157,8 +157,15 @@ static void round_end(struct floe_catalog *c)
     c->round = false;
     struct floe_error err = c->round_err;
     c->round_err = (struct floe_error){0};
-    if (err.code)
+    if (err.code) {
         c->dirty = true;
+    } else if (c->scanned) {
+        c->loaded = true;
+        if (!c->unreadable) {
+            c->complete = true;
+            c->complete_us = c->scanned_us;
+        }
+    }
     struct floe_list done;
     floe_list_init(&done);
     struct floe_list *l;
@@ -169,10 +176,8 @@ static void round_end(struct floe_catalog *c)
         w->err = err;
         w->done(w);
     }
-    if (!err.code) {
-        c->loaded = c->loaded || c->scanned;
+    if (!err.code)
         floe_catalog_finish_half_made(c);
-    }
     if (!floe_list_empty(&c->waiting))
         round_start(c);
     else if (c->dirty)

@@ -108,6 +108,7 @@ struct group_shard {
     bool gathering;          /* the open batch waits for the gather timer */
     /* load and snapshots */
     struct group_load *load;
+    uint64_t loaded_us;               /* what it found then was of topics that were there */
     uint64_t journal_bytes;           /* since the last snapshot began */
     uint64_t snapshot_bytes;          /* of the last one */
     uint32_t snapshot;                /* number of the running or last one */

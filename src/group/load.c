@@ -110,6 +110,7 @@ static void loaded(struct group_shard *s)
 {
     load_free(s);
     s->state = SHARD_ACTIVE;
+    s->loaded_us = group_now_us(s->g);
     s->g->stats.loads++;
     FLOE_LIST_EACH_SAFE(it, &s->order)
     {

@@ -450,7 +450,7 @@ static bool expired(const struct group *g, const struct group_topic *t, const st
 {
     const struct floe_groups *gs = g->shard->g;
     int64_t from = o->commit_ms;
-    if (floe_catalog_is_deleted(gs->cfg.catalog, &t->id))
+    if (floe_catalog_is_deleted(gs->cfg.catalog, &t->id, g->shard->loaded_us))
         return true;
     if (has_members(g)) {
         if (subscribed(g, floe_kstr(t->name)))

@@ -102,7 +102,7 @@ static bool fill_all(struct fetch *f, const struct group *g, out_group *out)
     for (struct floe_map_node *m = g ? floe_map_iter(&g->topics, NULL) : NULL; m;
          m = floe_map_iter(&g->topics, m)) {
         const struct group_topic *own = FLOE_MAP_ENTRY(m, struct group_topic, node);
-        if (floe_catalog_is_deleted(f->g->cfg.catalog, &own->id))
+        if (floe_catalog_is_deleted(f->g->cfg.catalog, &own->id, g->shard->loaded_us))
             continue;
         if (!fill_topic(f, own, &out->Topics[out->Topics_n++]))
             return false;

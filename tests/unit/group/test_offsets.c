@@ -155,6 +155,60 @@ static void test_catalog_unreadable(void **state)
     api_rig_stop(&r);
 }
 
+/* How many topics OffsetFetch tells of, asked for all that the group has. */
+static int32_t fetch_all(struct api_node *n, const char *group)
+{
+    struct floe_kafka_OffsetFetchRequest rq;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
+    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
+    g.GroupId = floe_kstr(group);
+    g.Topics_n = -1;
+    rq.Groups = &g;
+    rq.Groups_n = 1;
+    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, 8, &rq);
+    return rs->Groups[0].ErrorCode ? -100 - rs->Groups[0].ErrorCode : rs->Groups[0].Topics_n;
+}
+
+/* A coordinator that could not read of a topic does not take it for deleted: neither does it forget the offsets
+ * that its predecessor was told, nor leaves them out. */
+static void test_topic_not_read(void **state)
+{
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 16, 1);
+    struct api_node *blind = &r.nodes[0], *n = NULL;
+    char group[16];
+    assert_ptr_equal(coordinator(&r, blind, "g"), blind);
+    api_rig_add(&r);
+    api_rig_run(&r, 20000); /* half of the coordinators move */
+    for (int i = 0; n != &r.nodes[1] && i < 60; i++) {
+        snprintf(group, sizeof group, "g%d", i);
+        n = coordinator(&r, blind, group);
+    }
+    assert_ptr_equal(n, &r.nodes[1]);
+    const struct floe_sim_rule unread = {
+        .fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/", .node = blind->node};
+    floe_sim_bucket_rule(r.bucket, &unread);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_int_equal(commit(n, 8, group, "t", 0, 7, ""), 0);
+    api_rig_kill(n);
+    int32_t topics = -100;
+    for (int i = 0; topics <= -100 && i < 300; i++) {
+        api_rig_run(&r, 100);
+        topics = fetch_all(blind, group);
+    }
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(fetch_all(blind, group), 1);
+        api_rig_run(&r, 37);
+    }
+    api_rig_run(&r, 1300000); /* offsets of deleted topics are looked for twice */
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 2000);
+    assert_int_equal(fetch(blind, 8, group, "t", 0), 7);
+    api_rig_stop(&r);
+}
+
 /* What was answered is there after the coordinator's death; what another broker is asked for is refused
  * there. */
 static void test_failover(void **state)
@@ -264,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_versions),        cmocka_unit_test(test_failover),
         cmocka_unit_test(test_topic_made_anew), cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_partition_of),    cmocka_unit_test(test_catalog_unreadable),
+        cmocka_unit_test(test_topic_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
