@@ -94,7 +94,8 @@ bool floe_catalog_complete(const struct floe_catalog *c);
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
 
 /* Reads the table for topics that the cache does not know: the given names, or everything (`all`: for ids and
- * lists). `done` runs later, once, with why the table could not be read, if so. */
+ * lists). `done` runs later, once, with why the table, or the record of one of the names, could not be read, if
+ * so. With `all` a record that is corrupt is left out (floe_catalog_complete). */
 struct floe_catalog_wait {
     const struct floe_slice *names; /* borrowed until done */
     uint32_t name_count;

@@ -217,7 +217,7 @@ static void ready_leases(struct ready *r)
 static void topics_read(struct floe_catalog_wait *w)
 {
     struct ready *r = w->user;
-    if (w->err.code)
+    if (w->err.code || (w->all && !floe_catalog_complete(api_of(r->rq)->cfg.catalog)))
         r->rq->lookup_error = FLOE_KERR_LEADER_NOT_AVAILABLE; /* clients look again */
     ready_leases(r);
 }

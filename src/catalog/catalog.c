@@ -173,7 +173,8 @@ static void round_end(struct floe_catalog *c)
         floe_list_push_back(&done, l);
     while ((l = floe_list_pop_front(&done))) {
         struct floe_catalog_wait *w = FLOE_LIST_ENTRY(l, struct floe_catalog_wait, link);
-        w->err = err;
+        if (err.code)
+            w->err = err;
         w->done(w);
     }
     if (!err.code)
@@ -191,6 +192,19 @@ static void read_free(struct topic_read *r)
     free(r);
 }
 
+/* Who asked for that very topic must not take it for one that does not exist. */
+static void tell_unreadable(struct floe_catalog *c, const char *name, const struct floe_error *err)
+{
+    size_t n = strlen(name);
+    FLOE_LIST_EACH(it, &c->reading)
+    {
+        struct floe_catalog_wait *w = FLOE_LIST_ENTRY(it, struct floe_catalog_wait, link);
+        for (uint32_t i = 0; i < w->name_count && !w->err.code; i++)
+            if (w->names[i].n == n && memcmp(w->names[i].p, name, n) == 0)
+                w->err = *err;
+    }
+}
+
 static void read_done(struct floe_table_req *q)
 {
     struct topic_read *r = q->user;
@@ -203,10 +217,11 @@ static void read_done(struct floe_table_req *q)
         memcpy(t->version, q->version, sizeof t->version);
         floe_catalog_apply(c, t);
     }
-    /* A corrupt record stops nobody else: it reads as unknown, and is named. */
+    /* A corrupt record stops nobody else: it is left out, and named. */
     if (err.code == FLOE_ECORRUPT) {
         floe_log_error("catalog", "%s", err.msg);
         c->unreadable = true;
+        tell_unreadable(c, q->key + strlen(TOPIC_PREFIX), &err);
     } else if (err.code && err.code != FLOE_ENOTFOUND) {
         c->round_err = err;
     }

@@ -170,6 +170,57 @@ static int32_t fetch_all(struct api_node *n, const char *group)
     return rs->Groups[0].ErrorCode ? -100 - rs->Groups[0].ErrorCode : rs->Groups[0].Topics_n;
 }
 
+static int64_t fetch_id(struct api_node *n, const char *group, const struct floe_uuid *id)
+{
+    struct floe_kafka_OffsetFetchRequest rq;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
+    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics t;
+    int32_t partition = 0;
+    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics_desc, &t);
+    t.TopicId = *id;
+    t.PartitionIndexes = &partition;
+    t.PartitionIndexes_n = 1;
+    g.GroupId = floe_kstr(group);
+    g.Topics = &t;
+    g.Topics_n = 1;
+    rq.Groups = &g;
+    rq.Groups_n = 1;
+    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, 10, &rq);
+    return rs->Groups[0].ErrorCode ? -100 - rs->Groups[0].ErrorCode
+                                   : rs->Groups[0].Topics[0].Partitions[0].CommittedOffset;
+}
+
+/* Nor where the record of one topic is damaged: others go on. */
+static void test_record_damaged(void **state)
+{
+    const int64_t loading = -100 - FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    struct api_rig r;
+    struct floe_uuid id;
+    (void)state;
+    api_rig_start(&r, 17, 1);
+    struct api_node *n = &r.nodes[0], *next;
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_int_equal(api_make_topic(n, "u", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 7, ""), 0);
+    assert_int_equal(commit(n, 8, "g", "u", 0, 8, ""), 0);
+    assert_true(api_topic_id(n, "t", &id));
+    floe_sim_bucket_put(r.bucket, "table/topic/t", "{\"n\":\"00\",\"v\":{}}", 17, "00");
+    next = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 30000);
+    for (int16_t v = 1; v <= 9; v++) {
+        assert_int_equal(fetch(next, v, "g", "t", 0), loading);
+        assert_int_equal(fetch(next, v, "g", "u", 0), 8);
+        assert_int_equal(fetch(next, v, "g", "none", 0), -1);
+    }
+    assert_int_equal(fetch_id(next, "g", &id), loading);
+    assert_int_equal(fetch_all(next, "g"), 2);
+    api_rig_stop(&r);
+}
+
 /* A coordinator that could not read of a topic does not take it for deleted: neither does it forget the offsets
  * that its predecessor was told, nor leaves them out. */
 static void test_topic_not_read(void **state)
@@ -318,7 +369,7 @@ int main(void)
         cmocka_unit_test(test_versions),        cmocka_unit_test(test_failover),
         cmocka_unit_test(test_topic_made_anew), cmocka_unit_test(test_snapshot),
         cmocka_unit_test(test_partition_of),    cmocka_unit_test(test_catalog_unreadable),
-        cmocka_unit_test(test_topic_not_read),
+        cmocka_unit_test(test_topic_not_read),  cmocka_unit_test(test_record_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
