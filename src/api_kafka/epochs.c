@@ -1,4 +1,4 @@
-/* OffsetForLeaderEpoch 2–4 (KIP-101, KIP-320): where a leader epoch ended, from committed data only. */
+/* OffsetForLeaderEpoch 2–4 (KIP-101, KIP-320): where a leader epoch ended; the newest one, where it goes on. */
 #include "api_kafka/api_int.h"
 
 static void serve(struct floe_request *rq,

@@ -222,8 +222,8 @@ int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, 
     for (uint32_t i = p->epoch_count; i-- > 0;) {
         if (p->epochs[i].epoch > epoch)
             continue;
-        int64_t next = i + 1 < p->epoch_count ? p->epochs[i + 1].start : p->high_watermark;
-        *end = FLOE_MIN(next, p->high_watermark);
+        bool last = i + 1 == p->epoch_count;
+        *end = last ? p->next_offset : FLOE_MIN(p->epochs[i + 1].start, p->high_watermark);
         return p->epochs[i].epoch;
     }
     return -1;

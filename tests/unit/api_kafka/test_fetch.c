@@ -230,6 +230,25 @@ static void test_waiting(void **state)
     api_rig_stop(&r);
 }
 
+static int64_t epoch_end(struct api_node *n, const char *topic, int32_t epoch)
+{
+    struct floe_kafka_OffsetForLeaderEpochRequest rq;
+    struct floe_kafka_OffsetForLeaderEpochRequest_OffsetForLeaderTopic t;
+    struct floe_kafka_OffsetForLeaderEpochRequest_OffsetForLeaderPartition p;
+    floe_kafka_defaults(&floe_kafka_OffsetForLeaderEpochRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetForLeaderEpochRequest_OffsetForLeaderTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetForLeaderEpochRequest_OffsetForLeaderPartition_desc, &p);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Topic = floe_kstr(topic);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    p.LeaderEpoch = epoch;
+    struct floe_kafka_OffsetForLeaderEpochResponse *rs = api_do(n, 23, 4, &rq);
+    assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, 0);
+    return rs->Topics[0].Partitions[0].EndOffset;
+}
+
 static void test_errors(void **state)
 {
     struct api_rig r;
@@ -277,6 +296,15 @@ static void test_errors(void **state)
         assert_int_equal(p->Records.n, 0);
     }
     assert_int_equal(fetch_one(n, "t", 26, 11)->ErrorCode, FLOE_KERR_OFFSET_OUT_OF_RANGE);
+    /* Nor does its history diverge there: the epoch goes on. (So does one's that has read a segment in its own
+     * rack whose PUT the leader has not heard of yet.) */
+    fetch_init(&f, "t", 1);
+    f.part[0].FetchOffset = 25;
+    f.part[0].LastFetchedEpoch = epoch;
+    p = part(api_do(n, 1, 12, &f.rq), 0);
+    assert_int_equal(p->ErrorCode, 0);
+    assert_int_equal(p->DivergingEpoch.Epoch, -1);
+    assert_int_equal(epoch_end(n, "t", epoch), 25);
     struct floe_client other;
     floe_client_init(&other, "other", 0);
     fetch_init(&f, "t", 1);
