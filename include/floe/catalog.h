@@ -81,8 +81,9 @@ uint64_t floe_catalog_revision(struct floe_catalog *c, const char *name, size_t 
 const struct floe_topic *floe_catalog_by_name(struct floe_catalog *c, const char *name, size_t n);
 const struct floe_topic *floe_catalog_by_id(struct floe_catalog *c, const struct floe_uuid *id);
 /* True only when the topic of this id is known to be deleted, or on its way: so says its record, or all
- * records were read, in a read begun after `since_us` (on the loop's clock), when the topic was there, and none
- * is of it (a topic that is made anew takes over the record of its name). A read that failed tells nothing. */
+ * records were read, in a read begun after `since_us` (on the loop's clock), when the topic was there, and
+ * none is of it (a topic that is made anew takes over the record of its name). A read that failed tells
+ * nothing. */
 bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id, uint64_t since_us);
 /* What is certain of a topic: ABSENT means that no record that was read is of it, which tells nothing before
  * all records were read (floe_catalog_complete) in a read begun after the topic was. */
@@ -94,8 +95,8 @@ bool floe_catalog_complete(const struct floe_catalog *c);
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
 
 /* Reads the table for topics that the cache does not know: the given names, or everything (`all`: for ids and
- * lists). `done` runs later, once, with why the table, or the record of one of the names, could not be read, if
- * so. With `all` a record that is corrupt is left out (floe_catalog_complete). */
+ * lists). `done` runs later, once, with why the table, or the record of one of the names, could not be read,
+ * if so. With `all` a record that is corrupt is left out (floe_catalog_complete). */
 struct floe_catalog_wait {
     const struct floe_slice *names; /* borrowed until done */
     uint32_t name_count;

@@ -180,8 +180,9 @@ int64_t floe_partition_log_start(const struct floe_partition *p);
  */
 int64_t floe_partition_next_offset(const struct floe_partition *p);
 /* End offset of the greatest epoch <= `epoch` (OffsetForLeaderEpoch, KIP-101): returns that epoch, or -1.
- * The newest epoch ends where its next batch begins: who was told of offsets above the high watermark (acks=1), or
- * has read them elsewhere before the holder heard of their commit, has not read another history. */
+ * The newest epoch ends where its next batch begins: who was told of offsets above the high watermark
+ * (acks=1), or has read them elsewhere before the holder heard of their commit, has not read another history.
+ */
 int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);
 /* Calls fn (once, later, on the loop) when the partition leaves REBUILDING or HANDING, or is dropped.
  * Waiter is embedded in the caller's struct. */

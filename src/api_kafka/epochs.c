@@ -1,4 +1,5 @@
-/* OffsetForLeaderEpoch 2–4 (KIP-101, KIP-320): where a leader epoch ended; the newest one, where it goes on. */
+/* OffsetForLeaderEpoch 2–4 (KIP-101, KIP-320): where a leader epoch ended; the newest one, where it goes on.
+ */
 #include "api_kafka/api_int.h"
 
 static void serve(struct floe_request *rq,
@@ -12,7 +13,8 @@ static void serve(struct floe_request *rq,
     struct floe_tp tp = {t ? t->id : (struct floe_uuid){{0}}, in->Partition};
     struct floe_partition *p;
     out->Partition = in->Partition;
-    switch (api_place(api, t, &tp, &p)) {
+    enum api_place place = api_place(api, t, &tp, &p);
+    switch (place) {
     case API_UNKNOWN:
         out->ErrorCode = t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(rq, &want);
         return;
@@ -25,6 +27,11 @@ static void serve(struct floe_request *rq,
     case API_SERVING:
     case API_HANDING:
         break;
+    }
+    if (in->LeaderEpoch >= floe_partition_epoch(p) &&
+        (place == API_HANDING || !floe_lease_alive(api->cfg.lease))) {
+        out->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER; /* another may have gone on */
+        return;
     }
     out->ErrorCode = api_epoch_error(floe_partition_epoch(p), in->CurrentLeaderEpoch);
     if (out->ErrorCode)

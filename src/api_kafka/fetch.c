@@ -139,6 +139,14 @@ static void tell_end(struct item *it, const struct floe_partition *p)
     it->out->LogStartOffset = floe_partition_log_start(p);
 }
 
+/* Only who is known to hold the lease may say where its epoch ends, or that there is no later one: it resets
+ * the client. */
+static bool sure_of_end(const struct item *it)
+{
+    return floe_lease_alive(it->f->api->cfg.lease) &&
+           floe_log_find(it->f->api->cfg.log, &it->tp, NULL) != FLOE_PARTITION_HANDING;
+}
+
 /* Is the client's history the leader's? KIP-320: older, newer or diverging epochs. */
 static bool epochs_fit(struct item *it, const struct floe_partition *p)
 {
@@ -156,6 +164,10 @@ static bool epochs_fit(struct item *it, const struct floe_partition *p)
         int64_t end = -1;
         int32_t last = floe_partition_epoch_end(p, it->in->LastFetchedEpoch, &end);
         if (last >= 0 && (last < it->in->LastFetchedEpoch || end < it->in->FetchOffset)) {
+            if (!it->view && !sure_of_end(it)) {
+                fail(it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+                return false;
+            }
             it->out->DivergingEpoch.Epoch = last;
             it->out->DivergingEpoch.EndOffset = end;
             tell_end(it, p);

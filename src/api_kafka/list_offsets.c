@@ -51,9 +51,23 @@ static void answer_when_done(struct lookup *l)
     floe_request_complete(l->rq);
 }
 
+/* Where this broker may not be the leader any more: there may be later records than it knows of. */
+static int16_t unsure(const struct item *it)
+{
+    if (floe_lease_alive(it->l->api->cfg.lease))
+        return 0;
+    return it->l->rq->head.api_version >= 5 ? FLOE_KERR_OFFSET_NOT_AVAILABLE : FLOE_KERR_LEADER_NOT_AVAILABLE;
+}
+
 static void found(struct floe_log_seek *s)
 {
     struct item *it = s->user;
+    bool last = s->offset < 0 || s->timestamp == FLOE_LOG_MAX_TIMESTAMP;
+    if (!s->err.code && last && unsure(it)) {
+        finish(it, unsure(it));
+        answer_when_done(it->l);
+        return;
+    }
     if (!s->err.code) {
         it->out->Offset = s->offset;
         it->out->Timestamp = s->found_timestamp;
@@ -85,9 +99,8 @@ static void serve(struct item *it, const struct floe_partition *p)
         return;
     }
     if (ts == LATEST) {
-        if (!floe_lease_alive(api->cfg.lease)) {
-            finish(it, it->l->rq->head.api_version >= 5 ? FLOE_KERR_OFFSET_NOT_AVAILABLE
-                                                        : FLOE_KERR_LEADER_NOT_AVAILABLE);
+        if (unsure(it)) {
+            finish(it, unsure(it));
             return;
         }
         it->out->Offset = floe_partition_high_watermark(p);

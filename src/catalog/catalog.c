@@ -66,7 +66,8 @@ bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id,
     const struct floe_topic *t = floe_catalog_find_id(c, id);
     if (t)
         return t->state >= FLOE_TOPIC_DELETING;
-    return c->complete && c->complete_us > since_us; /* its name is another topic's by now */
+    return c->complete && !c->unreadable &&
+           c->complete_us > since_us; /* its name is another topic's by now */
 }
 
 enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const struct floe_uuid *id)

@@ -230,7 +230,7 @@ static void test_waiting(void **state)
     api_rig_stop(&r);
 }
 
-static int64_t epoch_end(struct api_node *n, const char *topic, int32_t epoch)
+static int16_t epoch_end_of(struct api_node *n, const char *topic, int32_t epoch, int64_t *end)
 {
     struct floe_kafka_OffsetForLeaderEpochRequest rq;
     struct floe_kafka_OffsetForLeaderEpochRequest_OffsetForLeaderTopic t;
@@ -245,19 +245,17 @@ static int64_t epoch_end(struct api_node *n, const char *topic, int32_t epoch)
     t.Partitions_n = 1;
     p.LeaderEpoch = epoch;
     struct floe_kafka_OffsetForLeaderEpochResponse *rs = api_do(n, 23, 4, &rq);
-    assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, 0);
-    return rs->Topics[0].Partitions[0].EndOffset;
+    *end = rs->Topics[0].Partitions[0].EndOffset;
+    return rs->Topics[0].Partitions[0].ErrorCode;
 }
 
 static void test_errors(void **state)
 {
     struct api_rig r;
     struct fetch f;
-    struct floe_arena a;
     (void)state;
     api_rig_start(&r, 4, 1);
     struct api_node *n = &r.nodes[0];
-    floe_arena_init(&a, 16 << 20);
     assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
     fill(n, "t", 0, 2);
     assert_int_equal(fetch_one(n, "t", 20, 11)->ErrorCode, 0);
@@ -284,27 +282,43 @@ static void test_errors(void **state)
     assert_int_equal(part(api_do(n, 1, 12, &f.rq), 0)->ErrorCode, 0);
     f.part[0].CurrentLeaderEpoch = epoch + 1;
     assert_int_equal(part(api_do(n, 1, 12, &f.rq), 0)->ErrorCode, FLOE_KERR_UNKNOWN_LEADER_EPOCH);
-    /* acks=1, not committed: its producer may ask for what follows it. */
+    api_rig_stop(&r);
+}
+
+/* acks=1, not committed: its producer may ask for what follows it. */
+static void test_not_committed(void **state)
+{
+    struct api_rig r;
+    struct fetch f;
+    struct floe_arena a;
+    int64_t end;
+    (void)state;
+    api_rig_start(&r, 10, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 16 << 20);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    fill(n, "t", 0, 2);
     struct floe_sim_rule rule = {
         .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
     floe_sim_bucket_rule(r.bucket, &rule);
     assert_int_equal(api_produce_one(n, "t", 0, 1, api_batch(&a, 0, 5, true, 0), NULL), 0);
     for (int64_t at = 20; at <= 25; at++) {
-        p = fetch_one(n, "t", at, 11);
+        partition_data *p = fetch_one(n, "t", at, 11);
         assert_int_equal(p->ErrorCode, 0);
         assert_int_equal(p->HighWatermark, 20);
         assert_int_equal(p->Records.n, 0);
     }
     assert_int_equal(fetch_one(n, "t", 26, 11)->ErrorCode, FLOE_KERR_OFFSET_OUT_OF_RANGE);
-    /* Nor does its history diverge there: the epoch goes on. (So does one's that has read a segment in its own
-     * rack whose PUT the leader has not heard of yet.) */
+    /* Nor does its history diverge there: the epoch goes on. (So does one's that has read a segment in its
+     * own rack whose PUT the leader has not heard of yet.) */
     fetch_init(&f, "t", 1);
     f.part[0].FetchOffset = 25;
-    f.part[0].LastFetchedEpoch = epoch;
-    p = part(api_do(n, 1, 12, &f.rq), 0);
+    f.part[0].LastFetchedEpoch = 0;
+    partition_data *p = part(api_do(n, 1, 12, &f.rq), 0);
     assert_int_equal(p->ErrorCode, 0);
     assert_int_equal(p->DivergingEpoch.Epoch, -1);
-    assert_int_equal(epoch_end(n, "t", epoch), 25);
+    assert_int_equal(epoch_end_of(n, "t", 0, &end), 0);
+    assert_int_equal(end, 25);
     struct floe_client other;
     floe_client_init(&other, "other", 0);
     fetch_init(&f, "t", 1);
@@ -507,6 +521,23 @@ static void test_list_offsets(void **state)
     assert_int_equal(list(n, "t", -2, 11, -1).Offset, 0);
     assert_int_equal(fetch_one(n, "t", 77, 11)->ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(count(fetch_one(n, "t", 0, 11), 0), 30); /* what is committed is */
+    /* Nor what was written last, nor that nothing as young exists, nor where the epoch ends, nor that a newer
+     * one does not exist. */
+    assert_int_equal(list(n, "t", -3, 11, -1).ErrorCode, FLOE_KERR_OFFSET_NOT_AVAILABLE);
+    assert_int_equal(list(n, "t", 1000030, 11, -1).ErrorCode, FLOE_KERR_OFFSET_NOT_AVAILABLE);
+    assert_int_equal(list(n, "empty", 5, 1, -1).ErrorCode, FLOE_KERR_LEADER_NOT_AVAILABLE);
+    assert_int_equal(list(n, "t", 1000013, 11, -1).Offset, 13);
+    for (int32_t newer = 0; newer < 2; newer++) {
+        struct fetch f;
+        int64_t end = 0;
+        fetch_init(&f, "t", 1);
+        f.part[0].FetchOffset = newer ? 20 : 31;
+        f.part[0].LastFetchedEpoch = newer;
+        partition_data *p = part(api_do(n, 1, 12, &f.rq), 0);
+        assert_int_equal(p->ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        assert_int_equal(p->DivergingEpoch.Epoch, -1);
+        assert_int_equal(epoch_end_of(n, "t", newer, &end), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    }
     api_rig_stop(&r);
 }
 
@@ -574,15 +605,11 @@ static void test_epochs_over_takeover(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_version),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_answers_held),
-        cmocka_unit_test(test_enough),
-        cmocka_unit_test(test_list_offsets),
-        cmocka_unit_test(test_epochs_over_takeover),
+        cmocka_unit_test(test_every_version), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_waiting),       cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_not_committed), cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_answers_held),  cmocka_unit_test(test_enough),
+        cmocka_unit_test(test_list_offsets),  cmocka_unit_test(test_epochs_over_takeover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

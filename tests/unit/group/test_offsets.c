@@ -221,8 +221,8 @@ static void test_record_damaged(void **state)
     api_rig_stop(&r);
 }
 
-/* A coordinator that could not read of a topic does not take it for deleted: neither does it forget the offsets
- * that its predecessor was told, nor leaves them out. */
+/* A coordinator that could not read of a topic does not take it for deleted: neither does it forget the
+ * offsets that its predecessor was told, nor leaves them out. */
 static void test_topic_not_read(void **state)
 {
     struct api_rig r;
