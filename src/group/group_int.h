@@ -166,6 +166,7 @@ void journal_fini(struct group_shard *s); /* drops what waits: their calls are f
 /* One operation's records. journal_put encodes now: key and value may go afterwards; a null value deletes.
  * `version` is the value's. journal_end makes them part of the journal, or takes all of them back and returns
  * false (too large, no memory): then the operation must not change anything, so end it before you do.
+ * Records of a shard that the log takes nothing from any more go nowhere, and who waits for them is told so.
  * `urgent`: append in this turn; otherwise with what else comes within the gathering time. */
 void journal_begin(struct group_shard *s);
 void journal_put(struct group_shard *s, int16_t type, const struct floe_kafka_msg *key_desc, const void *key,

@@ -216,7 +216,7 @@ void journal_gather_due(struct floe_groups *g)
 
 void journal_begin(struct group_shard *s)
 {
-    FLOE_ASSERT(!s->op && s->state == SHARD_ACTIVE);
+    FLOE_ASSERT(!s->op && s->state != SHARD_LOADING);
     s->op = true;
     s->op_failed = false;
     s->op_bytes = s->open.records.n;
@@ -255,6 +255,11 @@ bool journal_end(struct group_shard *s, bool urgent)
     int32_t records = s->open.head.count - s->op_head.count;
     if (records == 0)
         return true;
+    if (s->state == SHARD_DEAD) { /* its state goes in a moment; timers and loops may come first */
+        s->open.records.n = s->op_bytes;
+        s->open.head = s->op_head;
+        return true;
+    }
     s->seq++;
     s->g->stats.records += (uint64_t)records;
     if (urgent || s->open.records.n >= GROUP_BATCH_BYTES) {

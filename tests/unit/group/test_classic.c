@@ -335,11 +335,53 @@ static void test_failover(void **state)
     api_rig_stop(&r);
 }
 
+static void ended(void *user, const struct floe_error *err)
+{
+    (void)err;
+    *(bool *)user = true;
+}
+
+/* A broker that ends takes no more records, and its members' sessions run out while the store is slow. */
+static void test_end_with_members(void **state)
+{
+    const struct floe_sim_rule slow = {
+        .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
+    struct api_rig r;
+    struct member a, b, *one[] = {&a}, *two[] = {&b};
+    bool done = false;
+    char other[16] = "g";
+    (void)state;
+    api_rig_start(&r, 55, 1);
+    struct api_node *n = coordinator(&r, "g");
+    for (int i = 0; i < 9999; i++) { /* of the same partition */
+        snprintf(other, sizeof other, "x%d", i);
+        if (floe_group_partition(floe_kstr(other), 50) == floe_group_partition(floe_kstr("g"), 50))
+            break;
+    }
+    await_loaded(n, "g");
+    member_init(&a, n, "g", NULL);
+    member_init(&b, n, other, NULL);
+    join_open(&a, 5, 8000);
+    join_open(&b, 5, 8000);
+    assert_int_equal(join_done(&a), 0);
+    assert_int_equal(join_done(&b), 0);
+    assert_int_equal(sync_take(&a, sync_send(&a, one, 1)), 0);
+    assert_int_equal(sync_take(&b, sync_send(&b, two, 1)), 0);
+    floe_sim_bucket_rule(r.bucket, &slow);
+    floe_core_end(n->core, ended, &done);
+    api_rig_run(&r, 20000);
+    assert_false(done);
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_true(done);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generations), cmocka_unit_test(test_session),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_static),      cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_static),      cmocka_unit_test(test_failover),  cmocka_unit_test(test_end_with_members),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
