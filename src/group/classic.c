@@ -24,6 +24,7 @@ struct classic *classic_make(struct group *g)
     floe_map_init(&c->by_id);
     floe_list_init(&c->members);
     floe_list_init(&c->pending);
+    floe_writer_init(&c->kept, GROUP_OP_BYTES_MAX);
     floe_timer_init(&c->rebalance, on_rebalance, c);
     g->classic = c;
     g->kind = GROUP_CLASSIC;
@@ -164,6 +165,7 @@ void classic_free(struct group *g)
     free(c->protocol_type);
     free(c->protocol);
     free(c->leader);
+    floe_writer_fini(&c->kept);
     free(c);
 }
 
@@ -334,6 +336,7 @@ void classic_member_remove(struct classic_member *m, int16_t error)
 {
     struct classic *c = m->c;
     bool led = classic_is_leader(c, m);
+    classic_keep(c);
     classic_answer_join(m, error);
     classic_answer_sync(m, error);
     member_free(m);

@@ -59,6 +59,7 @@ struct classic {
     struct floe_list members, pending;
     uint32_t count, pending_count, joining_count;
     uint64_t initial_left_ms;    /* how much longer an initial rebalance may be put off */
+    struct floe_writer kept;     /* PREPARING, COMPLETING: the value that the journal has; empty: none */
     struct floe_timer rebalance; /* PREPARING: time is up; COMPLETING: who has not synced is out */
 };
 
@@ -97,5 +98,7 @@ int16_t classic_member_check(const struct classic *c, struct floe_kstr id, struc
                              struct classic_member **out);
 /* classic_records.c */
 bool classic_record(struct classic *c, bool urgent); /* the group as it is, in an operation of its own */
+/* Before what leads to a rebalance changes anything: a snapshot must say again what the journal has. */
+void classic_keep(struct classic *c);
 
 #endif

@@ -110,6 +110,7 @@ static void rebalance(struct classic *c)
 static void add(struct classic *c, struct floe_group_call *call, struct floe_kstr id)
 {
     const join_request *in = call->request;
+    classic_keep(c);
     struct classic_member *m = classic_member_add(c, id, in->GroupInstanceId);
     if (!update(m, call)) {
         classic_member_remove(m, 0);
@@ -127,6 +128,7 @@ static void add(struct classic *c, struct floe_group_call *call, struct floe_kst
 
 static void update_and_rebalance(struct classic_member *m, struct floe_group_call *call)
 {
+    classic_keep(m->c);
     if (!update(m, call)) {
         answer_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, floe_kstr(m->id));
         return;
@@ -162,6 +164,7 @@ static void replace_static(struct classic_member *m, struct floe_group_call *cal
     const join_request *in = call->request;
     bool led = classic_is_leader(c, m), same = classic_same_protocols(m, in);
     const char *was = group_arena_str(call->arena, c->leader).p;
+    classic_keep(c);
     classic_answer_join(m, FLOE_KERR_FENCED_INSTANCE_ID);
     classic_answer_sync(m, FLOE_KERR_FENCED_INSTANCE_ID);
     classic_member_rename(m, id);

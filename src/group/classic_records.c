@@ -18,40 +18,81 @@ static void member_to(const struct classic *c, const struct classic_member *m, m
     v->Assignment = (struct floe_kbytes){m->assignment, m->assignment_n};
 }
 
-bool classic_record(struct classic *c, bool urgent)
+/* The group as it is; `members` is the caller's to free. */
+static bool value_of(const struct classic *c, struct floe_kafka_GroupMetadataValue *v, member_value **members)
 {
-    struct group_shard *s = c->g->shard;
-    struct floe_kafka_GroupMetadataKey key = {.Group = floe_kstr(c->g->name)};
-    struct floe_kafka_GroupMetadataValue v;
-    member_value *members = calloc((size_t)c->count + 1, sizeof *members);
-    if (!members)
+    *members = calloc((size_t)c->count + 1, sizeof **members);
+    if (!*members)
         return false;
-    floe_kafka_defaults(&floe_kafka_GroupMetadataValue_desc, &v);
-    c->state_ms = group_wall_ms(s->g);
-    v.ProtocolType = floe_kstr(c->protocol_type ? c->protocol_type : "");
-    v.Generation = c->generation;
-    v.Protocol = floe_kstr(c->protocol);
-    v.Leader = floe_kstr(c->leader);
-    v.CurrentStateTimestamp = c->state_ms;
-    v.Members = members;
+    floe_kafka_defaults(&floe_kafka_GroupMetadataValue_desc, v);
+    v->ProtocolType = floe_kstr(c->protocol_type ? c->protocol_type : "");
+    v->Generation = c->generation;
+    v->Protocol = floe_kstr(c->protocol);
+    v->Leader = floe_kstr(c->leader);
+    v->CurrentStateTimestamp = c->state_ms;
+    v->Members = *members;
     FLOE_LIST_EACH(it, &c->members)
     {
-        floe_kafka_struct_defaults(&floe_kafka_GroupMetadataValue_MemberMetadata_desc, &members[v.Members_n]);
-        member_to(c, FLOE_LIST_ENTRY(it, struct classic_member, link), &members[v.Members_n++]);
+        member_value *m = &(*members)[v->Members_n++];
+        floe_kafka_struct_defaults(&floe_kafka_GroupMetadataValue_MemberMetadata_desc, m);
+        member_to(c, FLOE_LIST_ENTRY(it, struct classic_member, link), m);
     }
-    journal_begin(s);
-    journal_put(s, GROUP_REC_CLASSIC, &floe_kafka_GroupMetadataKey_desc, &key,
-                &floe_kafka_GroupMetadataValue_desc, CLASSIC_VALUE_VERSION, &v);
+    return true;
+}
+
+static bool put_value(struct group *g, const struct floe_kafka_GroupMetadataValue *v, bool urgent)
+{
+    struct floe_kafka_GroupMetadataKey key = {.Group = floe_kstr(g->name)};
+    journal_begin(g->shard);
+    journal_put(g->shard, GROUP_REC_CLASSIC, &floe_kafka_GroupMetadataKey_desc, &key,
+                &floe_kafka_GroupMetadataValue_desc, CLASSIC_VALUE_VERSION, v);
+    return journal_end(g->shard, urgent);
+}
+
+bool classic_record(struct classic *c, bool urgent)
+{
+    struct floe_kafka_GroupMetadataValue v;
+    member_value *members;
+    c->state_ms = group_wall_ms(c->g->shard->g);
+    if (!value_of(c, &v, &members))
+        return false;
+    bool ok = put_value(c->g, &v, urgent);
     free(members);
-    return journal_end(s, urgent);
+    if (ok)
+        floe_writer_fini(&c->kept);
+    return ok;
+}
+
+void classic_keep(struct classic *c)
+{
+    struct floe_kafka_GroupMetadataValue v;
+    member_value *members;
+    bool recorded = c->state == CLASSIC_STABLE || (c->state == CLASSIC_EMPTY && c->generation > 0);
+    if (!recorded || !value_of(c, &v, &members))
+        return;
+    floe_writer_fini(&c->kept);
+    floe_writer_init(&c->kept, GROUP_OP_BYTES_MAX);
+    if (floe_kafka_encode(&floe_kafka_GroupMetadataValue_desc, CLASSIC_VALUE_VERSION, &v, &c->kept, NULL) !=
+        FLOE_OK)
+        floe_writer_fini(&c->kept);
+    free(members);
 }
 
 void classic_snapshot(struct group *g)
 {
     struct classic *c = g->classic;
-    /* In between, the journal's last record of the group holds until the next. */
-    if (c->state == CLASSIC_STABLE || c->state == CLASSIC_EMPTY)
+    struct floe_arena a;
+    void *v;
+    if (c->state == CLASSIC_STABLE || c->state == CLASSIC_EMPTY) {
         (void)!classic_record(c, false);
+        return;
+    }
+    /* In between, what the journal said last of the group holds until the next record. */
+    floe_arena_init(&a, 4 * GROUP_OP_BYTES_MAX);
+    if (c->kept.n > 0 && floe_kafka_decode(&floe_kafka_GroupMetadataValue_desc, CLASSIC_VALUE_VERSION,
+                                           floe_slice(c->kept.p, c->kept.n), &a, &v, NULL) == FLOE_OK)
+        (void)!put_value(g, v, false);
+    floe_arena_fini(&a);
 }
 
 void classic_put_tombstones(struct group *g)

@@ -1,4 +1,6 @@
-/* Fetch, ListOffsets and OffsetForLeaderEpoch through whole cores. */
+/* Fetch, ListOffsets and OffsetForLeaderEpoch through whole cores.
+ *
+ * Long because: one set of helpers serves the three, which must agree. */
 #include <floe_cmocka.h>
 
 #include "api_rig.h"

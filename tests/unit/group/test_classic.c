@@ -335,6 +335,76 @@ static void test_failover(void **state)
     api_rig_stop(&r);
 }
 
+/* Fills the journal of the group's partition: 256 KiB in one commit of a simple consumer. */
+static void commit_much(struct api_node *n, const char *group)
+{
+    static char metadata[4000];
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p[64];
+    memset(metadata, 'm', sizeof metadata - 1);
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    for (int32_t i = 0; i < 64; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p[i]);
+        p[i].PartitionIndex = i;
+        p[i].CommittedMetadata = floe_kstr(metadata);
+    }
+    t.Name = floe_kstr("t");
+    t.Partitions = p;
+    t.Partitions_n = 64;
+    rq.GroupId = floe_kstr(group);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    struct floe_kafka_OffsetCommitResponse *rs = api_do(n, 8, 6, &rq);
+    assert_int_equal(rs->Topics[0].Partitions[63].ErrorCode, 0);
+}
+
+/* Another group of the same partition. */
+static void neighbour(char out[16], const char *group)
+{
+    for (int i = 0; i < 9999; i++) {
+        snprintf(out, 16, "x%d", i);
+        if (floe_group_partition(floe_kstr(out), 50) == floe_group_partition(floe_kstr(group), 50))
+            return;
+    }
+}
+
+/* A journal that is written anew while a group rebalances keeps what it said of the group: its members go on
+ * where the coordinator dies in the middle, and no generation is given twice. */
+static void test_snapshot_in_rebalance(void **state)
+{
+    struct api_rig r;
+    struct member a, b;
+    struct floe_group_stats st;
+    char other[16];
+    (void)state;
+    api_rig_start(&r, 56, 1);
+    struct api_node *n = coordinator(&r, "g"), *next;
+    assert_int_equal(api_make_topic(n, "t", 64, NULL, NULL), 0);
+    neighbour(other, "g");
+    await_loaded(n, "g");
+    member_init(&a, n, "g", NULL);
+    member_init(&b, n, "g", NULL);
+    two(&a, &b, 5, 60000);
+    struct member *leader = strcmp(a.leader, a.id) == 0 ? &a : &b, *follower = leader == &a ? &b : &a;
+    assert_int_equal(leave(leader, leader->id, NULL), 0);
+    assert_int_equal(heartbeat(follower), FLOE_KERR_REBALANCE_IN_PROGRESS);
+    for (int i = 0; i < 12; i++)
+        commit_much(n, other);
+    api_rig_run(&r, 1000);
+    assert_int_equal(heartbeat(follower), FLOE_KERR_REBALANCE_IN_PROGRESS);
+    floe_groups_get_stats(floe_core_groups(n->core), &st);
+    assert_true(st.snapshots >= 1);
+    next = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 10000);
+    assert_int_equal(coordinator(&r, "g") == next, true);
+    follower->n = next;
+    assert_int_equal(heartbeat(follower), 0);
+    api_rig_stop(&r);
+}
+
 static void ended(void *user, const struct floe_error *err)
 {
     (void)err;
@@ -349,15 +419,11 @@ static void test_end_with_members(void **state)
     struct api_rig r;
     struct member a, b, *one[] = {&a}, *two[] = {&b};
     bool done = false;
-    char other[16] = "g";
+    char other[16];
     (void)state;
     api_rig_start(&r, 55, 1);
     struct api_node *n = coordinator(&r, "g");
-    for (int i = 0; i < 9999; i++) { /* of the same partition */
-        snprintf(other, sizeof other, "x%d", i);
-        if (floe_group_partition(floe_kstr(other), 50) == floe_group_partition(floe_kstr("g"), 50))
-            break;
-    }
+    neighbour(other, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", NULL);
     member_init(&b, n, other, NULL);
@@ -380,8 +446,13 @@ static void test_end_with_members(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generations), cmocka_unit_test(test_session),  cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_static),      cmocka_unit_test(test_failover),  cmocka_unit_test(test_end_with_members),
+        cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_session),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_static),
+        cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_end_with_members),
+        cmocka_unit_test(test_snapshot_in_rebalance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
