@@ -121,7 +121,9 @@ static bool alive(void *user)
 static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const struct floe_error *err)
 {
     struct floe_core *c = user;
-    if (err->code)
+    if (err->code == FLOE_ENOTHOLDER) /* somebody else has taken it meanwhile */
+        floe_log_debug("log", "a partition was rebuilt in vain: %s", err->msg);
+    else if (err->code)
         floe_log_error("log", "a partition could not be rebuilt (others go on): %s", err->msg);
     else
         floe_groups_serving(c->groups, tp, epoch);

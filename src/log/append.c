@@ -12,6 +12,13 @@ static enum floe_err refuse(struct floe_log_append *a, enum floe_err code, int16
     return floe_error_set(&a->err, code, "%s", why);
 }
 
+/* Of a batch that may have been stored before, here or by a later holder. */
+static enum floe_err lapsed(struct floe_log_append *a)
+{
+    a->maybe_applied = true;
+    return refuse(a, FLOE_ELAPSED, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, "the session has lapsed");
+}
+
 /* A duplicate is answered as its original is: at once when that is committed, else with it. */
 static enum floe_err answer_duplicate(struct floe_partition *p, struct floe_log_append *a,
                                       const struct floe_producer_batch *dup)
@@ -23,11 +30,8 @@ static enum floe_err answer_duplicate(struct floe_partition *p, struct floe_log_
     if (!a->done)
         return FLOE_OK;
     if (!e && a->acks == -1 && !p->log->cfg.hooks.alive(p->log->cfg.hooks.user) &&
-        !FLOE_MUTANT(DUPLICATE_LAPSED)) {
-        /* Committed, but a lapsed session acknowledges nothing. */
-        a->maybe_applied = true;
-        return refuse(a, FLOE_ELAPSED, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, "the session has lapsed");
-    }
+        !FLOE_MUTANT(DUPLICATE_LAPSED))
+        return lapsed(a); /* committed, but a lapsed session acknowledges nothing */
     if (e && a->acks != 0 && !FLOE_MUTANT(DUPLICATE_BEFORE_COMMIT))
         floe_list_push_back(&e->dups, &a->link);
     else
@@ -116,6 +120,8 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a)
         case FLOE_PRODUCER_DUPLICATE:
             return answer_duplicate(p, a, &dup);
         case FLOE_PRODUCER_REFUSED:
+            if (!log->cfg.hooks.alive(log->cfg.hooks.user) && !FLOE_MUTANT(SEQUENCE_LAPSED))
+                return lapsed(a); /* a later holder may know the batches that are missing here */
             return refuse(a, FLOE_EINVAL, why,
                           "the producer's sequence or epoch does not follow its last one");
         case FLOE_PRODUCER_NEW:

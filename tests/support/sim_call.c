@@ -72,8 +72,10 @@ void simcall_answer(struct simcall *k, enum floe_err err)
     k->err = err;
     k->answered = true;
     k->inside = false;
-    if (k->proc)
+    if (k->proc) {
+        k->misled = floe_sim_now_us(k->c->sim) < k->proc->misled_until;
         leave_proc(k);
+    }
     if (!k->done) { /* the client gave up long ago */
         if (!held(k))
             call_free(k);
@@ -189,7 +191,6 @@ static void judge(struct simcall *k)
                           floe_kafka_error_name(k->kafka_error));
         /* As long as it has served at one epoch: else it is not known which of them answers. */
         k->epoch = k->broker_epoch == served_epoch(k) ? k->broker_epoch : -1;
-        k->misled = floe_sim_now_us(c->sim) < k->proc->misled_until;
         if (k->roams && k->epoch < 0)
             judge_view(k);
         else if (k->err == FLOE_OK && k->result >= 0)
@@ -206,8 +207,6 @@ static void judge(struct simcall *k)
                                  floe_sim_node_name(k->proc->node));
         break;
     case CALL_COMMITTED:
-        k->misled = floe_sim_now_us(c->sim) < k->proc->misled_until;
-        break;
     case CALL_COORDINATOR:
     case CALL_CREATE:
     case CALL_DELETE:

@@ -107,9 +107,9 @@ static void on_produced(struct simcall *k)
     } else if (l->p->idempotent) {
         l->failed = true;
         l->known = false; /* the oldest goes alone until it has passed, as Kafka's clients do */
-        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual. */
-        if (k->kafka_error && k->kafka_error != FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER &&
-            !floe_kafka_error_retriable(k->kafka_error))
+        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual; of the oldest it ends the client. */
+        bool usual = k->kafka_error == FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER && (slot > 0 || k->misled);
+        if (k->kafka_error && !usual && !floe_kafka_error_retriable(k->kafka_error))
             simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,
                                  k->kafka_error);
     } else {

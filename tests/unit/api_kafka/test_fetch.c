@@ -601,6 +601,15 @@ static void test_epochs_over_takeover(void **state)
             assert_int_equal(o->Topics[0].Partitions[0].EndOffset, ask[i].end);
         }
     }
+    /* One that does not know whether it is alive: a later holder may know of a later end. */
+    struct floe_sim_rule rule = {.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    api_rig_run(&r, 4000);
+    assert_false(floe_lease_alive(floe_core_lease(n->core)));
+    p.LeaderEpoch = epoch + 1;
+    struct floe_kafka_OffsetForLeaderEpochResponse *o = api_do(n, 23, 4, &rq);
+    assert_int_equal(o->Topics[0].Partitions[0].ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(o->Topics[0].Partitions[0].EndOffset, -1);
     api_rig_stop(&r);
 }
 
