@@ -134,7 +134,10 @@ enum floe_err floe_request_parse(struct floe_request *rq, const struct floe_vers
         rq->unsupported = true; /* answered in the v0 schema, KIP-511 */
         return FLOE_OK;
     }
-    rc = floe_kafka_decode(rq->head.api->request, version, rq->head.body, &rq->arena, &rq->body, err);
+    /* Bytes past the message are nobody's, as in Apache Kafka: some librdkafka send a few in Metadata. */
+    size_t used;
+    rc = floe_kafka_decode_prefix(rq->head.api->request, version, rq->head.body, &used, &rq->arena, &rq->body,
+                                  err);
     rq->arena.max += FLOE_REQUEST_ANSWER_MAX;
     return rc;
 }

@@ -42,8 +42,8 @@ class Kit:
     """What rows run on: packages fetched and programs built. Its `tool` must be on the machine. Everything in its folder
     decides whether what lies in the cache is still good."""
 
-    def __init__(self, name, tool, folder, make):
-        self.name, self.tool, self.folder, self.make = name, tool, folder, make
+    def __init__(self, name, tool, folder, make, also=()):
+        self.name, self.tool, self.folder, self.make, self.also = name, tool, folder, make, also
         self.why, self.log = None, ""
 
     def source(self, *path):
@@ -51,11 +51,10 @@ class Kit:
 
     def cache(self, *path):
         h = hashlib.sha256(sys.version.encode())
-        for root, dirs, files in os.walk(self.source()):
-            dirs.sort()
-            for f in sorted(files):
-                with open(os.path.join(root, f), "rb") as body:
-                    h.update(f.encode() + b"\0" + body.read())
+        files = [os.path.join(root, f) for root, _, names in os.walk(self.source()) for f in names]
+        for f in [*sorted(files), *self.also]:
+            with open(f, "rb") as body:
+                h.update(os.path.basename(f).encode() + b"\0" + body.read())
         return os.path.join(CACHE, self.name + "-" + h.hexdigest()[:16], *path)
 
     def ready(self, limit, until):
@@ -140,13 +139,74 @@ def java(main):
                         "-cp", kit.cache("classes") + ":" + kit.cache("jars") + "/*", main]
 
 
+def npm(name, folder, more=()):
+    also = os.path.join(HERE, "node", "matrix.js")
+
+    def make(kit):
+        for f in os.listdir(kit.source()):
+            shutil.copy(kit.source(f), kit.cache())
+        shutil.copy(also, kit.cache())
+        quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+        yield {"run": ["npm", "ci", *quiet]}
+        for command in more:
+            yield {"run": command, "env": {"PREFIX": kit.cache("librdkafka")}}
+    return Kit(name, "npm", folder, make, [also])
+
+
+# The package's own way downloads things; here its librdkafka and its binding are built from the sources that it holds.
+NATIVE = ["bash", "-ec", """
+cd node_modules/@confluentinc/kafka-javascript
+(cd deps/librdkafka && ./configure --prefix="$PREFIX" --disable-gssapi --disable-curl && make -j2 libs && make -C src install &&
+ make -C src-cpp install)
+sed -i "s,/usr/include/librdkafka,$PREFIX/include/librdkafka," binding.gyp
+export npm_config_nodedir=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")") BUILD_LIBRDKAFKA=0
+LDFLAGS="-L$PREFIX/lib -Wl,-rpath,$PREFIX/lib" ../../.bin/node-pre-gyp rebuild --build-from-source
+"""]
+
+
+def venv(kit):
+    yield {"run": ["/usr/bin/python3", "-m", "venv", kit.cache("venv")]}
+    yield {"run": [kit.cache("venv", "bin", "pip"), "install", "-q", "--retries", "1", "-r", kit.source("requirements.txt")]}
+
+
+def python(script):
+    return lambda kit: [kit.cache("venv", "bin", "python"), "-B", kit.source(script)]
+
+
+def golang(kit):
+    yield {"run": ["go", "build", "-o", kit.cache("clients"), "."], "cwd": kit.source(), "env": {"GOFLAGS": "-mod=readonly"}}
+
+
+def cargo(kit):
+    yield {"run": ["cargo", "build", "--locked", "--quiet"], "cwd": kit.source(), "env": {"CARGO_TARGET_DIR": kit.cache("target")}}
+
+
+def plain_c(kit):
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "rdkafka"], capture_output=True, text=True, check=False).stdout.split()
+    yield {"run": ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", kit.source("matrix.c"), "-o", kit.cache("matrix"), *flags]}
+
+
 def rows():
     """Those that take longest to make ready come last."""
+    yield Row("kcat (Debian)", Kit("kcat", "kcat", "kcat", lambda kit: []), lambda kit: ["/usr/bin/python3", "-B", kit.source("matrix.py")], BASIC)
+    yield Row("librdkafka in C (Debian)", Kit("c", "gcc", "c", plain_c), lambda kit: [kit.cache("matrix")], BASIC)
     for version in ("4.1.0", "3.9.1"):
         kit = maven(version)
         yield Row(f"java {version}", kit, java("Matrix"), [*BASIC, "cooperative", "kip848"])
         for main in ("Tools", "Streams", "Connect"):
             yield Row(f"java {version} {main}", kit, java(main), [main.lower()])
+    kit = Kit("go", "go", "go", golang)
+    for client, version, more in (("franz", "franz-go 1.22.3", ["cooperative", "kip848"]), ("sarama", "sarama 1.61.1", []),
+                                  ("kafka-go", "kafka-go 0.4.51", [])):
+        yield Row(version, kit, lambda kit, client=client: [kit.cache("clients"), client], BASIC + more)
+    kit = Kit("python", "/usr/bin/python3", "python", venv)
+    yield Row("confluent-kafka 2.12.1", kit, python("confluent.py"), [*BASIC, "cooperative", "kip848"])
+    yield Row("kafka-python 2.2.15", kit, python("kafkapython.py"), BASIC)
+    yield Row("aiokafka 0.12.0", kit, python("aio.py"), BASIC)
+    yield Row("kafkajs 2.2.4", npm("kafkajs", "node"), lambda kit: ["node", kit.cache("main.js")], BASIC)
+    yield Row("rdkafka 0.38.0 (Rust)", Kit("rust", "cargo", "rust", cargo), lambda kit: [kit.cache("target", "debug", "floe-clients")], BASIC)
+    yield Row("kafka-javascript 1.4.1", npm("kafka-javascript", "node-native", [NATIVE]),
+              lambda kit: ["node", kit.cache("main.js")], BASIC)
 
 
 def make_ready(kits, full):
@@ -173,7 +233,8 @@ def serve(binary, cluster, todo, columns):
     """Starts what is to be tested, and runs the rows against it."""
     root = tempfile.mkdtemp(prefix="floe-matrix-")
     store = "s3://" + os.environ["S3SERVER_BUCKET"] + "/matrix" if cluster else "file://" + os.path.join(root, "store")
-    flags = ["--group.initial.rebalance.delay.ms", "200", "--group.consumer.heartbeat.interval.ms", "500", "--lease-ms", "3000",
+    s3 = ["--s3-endpoint", os.environ["FLOE_S3_ENDPOINT"], "--s3-region", os.environ["FLOE_S3_REGION"]] if cluster else []
+    flags = [*s3, "--group.initial.rebalance.delay.ms", "200", "--group.consumer.heartbeat.interval.ms", "500", "--lease-ms", "3000",
              "--store", store]
     try:
         with contextlib.ExitStack() as stack:

@@ -105,6 +105,11 @@ static void test_malformed(void **state)
     send_metadata(fd, 2, "close");
     assert_int_equal(next_answer(fd, NULL), 1);
     expect_closed(fd);
+    /* Bytes past the message are ignored, as Apache Kafka does. */
+    fd = dial(r.listen[0].port);
+    put(fd, "\0\0\0\x11\0\3\0\1\0\0\0\1\xff\xff\xff\xff\xff\xff\1\2\3", 21);
+    assert_int_equal(next_answer(fd, NULL), 1);
+    close(fd);
     /* ApiVersions of an unknown version: header v0, body v0, error 35. */
     fd = dial(r.listen[0].port);
     put(fd, "\0\0\0\x0c\0\x12\0\x63\0\0\0\7\1\2\3\4", 16);
