@@ -39,8 +39,10 @@ struct floe_api_config {
     int32_t num_partitions;
     int16_t replication_factor; /* shown to who asks for the default */
     bool auto_create;
-    uint32_t fetch_max;   /* bytes of one fetch answer at most */
-    uint64_t answers_max; /* bytes of fetch answers on their way to clients, about; 0: 64 MiB */
+    uint32_t fetch_max;      /* bytes of one fetch answer at most */
+    uint32_t fetch_sessions; /* max.incremental.fetch.session.cache.slots; what they hold is a quarter of
+                                answers_max */
+    uint64_t answers_max;    /* bytes of fetch answers on their way to clients, about; 0: 64 MiB */
     void (*status)(void *user, struct floe_api_status *out); /* null: nothing but that it serves is told */
     void *status_user;
 };

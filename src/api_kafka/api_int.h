@@ -2,6 +2,7 @@
 #ifndef FLOE_API_INT_H
 #define FLOE_API_INT_H
 
+#include "api_kafka/fetch_session.h"
 #include <floe/api_kafka.h>
 
 #define HOLD_US 10000000 /* how long a request waits for a partition that is being rebuilt */
@@ -32,6 +33,7 @@ struct floe_api {
     struct floe_list produces;     /* those that the log has not let go of (produce.c) */
     struct floe_api_count *counts; /* by the place in the table */
     uint64_t fetched_bytes, throttle_ms;
+    struct fetch_sessions sessions;
     struct floe_budget answers; /* records that fetch answers hold until they are written */
 };
 static inline struct floe_api *api_of(const struct floe_request *rq)

@@ -1,5 +1,5 @@
-/* Fetch 4–18, without sessions (every answer has session id 0, which clients take as "send all partitions
- * each time").
+/* Fetch 4–18. What comes within a fetch session (fetch_session.h) is read as if the client had named all of
+ * its partitions, and what did not change is taken out of the answer.
  *
  * A *pass* reads every partition that has not been read yet, in the request's order, within MaxBytes. If that
  * gave fewer than MinBytes, and no error, the request waits for data until MaxWaitMs ends; partitions whose
@@ -34,7 +34,8 @@ struct item {
 struct fetch {
     struct floe_api *api;
     struct floe_request *rq;
-    const struct floe_kafka_FetchRequest *in;
+    const struct floe_kafka_FetchRequest *in; /* with all partitions of the session */
+    struct fetch_use session;
     struct floe_kafka_FetchResponse *rs;
     struct api_want *wants;
     struct item *items;
@@ -128,6 +129,7 @@ static void answer(struct fetch *f)
         f->rq->held = bytes;
         f->rq->held_budget = &f->api->answers;
     }
+    fetch_session_answer(&f->api->sessions, f->rq, f->in, f->rs, &f->session);
     f->rq->release = release;
     f->rq->response = f->rs;
     floe_request_complete(f->rq);
@@ -481,6 +483,7 @@ static void cancel(struct floe_request *rq)
             floe_log_read_cancel(f->api->cfg.log, &f->items[i].read);
     }
     f->ended = true;
+    fetch_session_drop(&f->api->sessions, &f->session);
     rq->release = release;
     rq->no_response = true;
     floe_request_complete(rq);
@@ -560,13 +563,14 @@ void api_fetch(struct floe_request *rq)
     floe_timer_init(&f->timer, woken, f);
     floe_timer_init(&f->wake, woken, f);
     floe_timer_init(&f->enough, enough, f);
-    if (in->SessionEpoch != 0 && in->SessionEpoch != -1) {
-        refuse(rq, rs,
-               FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND); /* no session is known; 0 and -1 are full fetches */
+    int16_t error = fetch_session_begin(&f->api->sessions, rq, &f->in, &f->session);
+    if (error) {
+        refuse(rq, rs, error);
     } else if (!fill(f)) {
+        fetch_session_drop(&f->api->sessions, &f->session);
         api_give_up(rq);
     } else {
         rq->state = f;
-        api_topics_ready(rq, f->wants, (uint32_t)FLOE_MAX(in->Topics_n, 0), ready);
+        api_topics_ready(rq, f->wants, (uint32_t)FLOE_MAX(f->in->Topics_n, 0), ready);
     }
 }

@@ -112,6 +112,7 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
     a->cfg = *cfg;
     floe_list_init(&a->produces);
     floe_budget_init(&a->answers, cfg->answers_max ? (size_t)cfg->answers_max : (size_t)64 << 20);
+    fetch_sessions_init(&a->sessions, cfg->loop, cfg->fetch_sessions, a->answers.limit / 4);
     *out = a;
     return FLOE_OK;
 }
@@ -122,6 +123,7 @@ void floe_api_destroy(struct floe_api **api)
         free((*api)->racks.nodes);
         free((*api)->counts);
         api_produce_fini(*api);
+        fetch_sessions_fini(&(*api)->sessions);
     }
     free(*api);
     *api = NULL;

@@ -180,6 +180,7 @@ static void start_core(struct broker *b)
                 .replication_factor = (int16_t)cfg->default_replication_factor,
                 .auto_create = cfg->auto_create_topics,
                 .fetch_max = (uint32_t)FLOE_MIN(mem.fetch_max, cfg->fetch_bytes_max),
+                .fetch_sessions = cfg->fetch_sessions,
                 .answers_max = mem.answers,
                 .status = floe_broker_status,
                 .status_user = b},

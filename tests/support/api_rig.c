@@ -133,7 +133,8 @@ void api_rig_start_racks(struct api_rig *r, uint64_t seed, uint32_t nodes, const
                                   .num_partitions = 2,
                                   .replication_factor = 3,
                                   .auto_create = true,
-                                  .fetch_max = 8 << 20}};
+                                  .fetch_max = 8 << 20,
+                                  .fetch_sessions = 4}};
     for (uint32_t i = 0; i < API_NODES; i++)
         r->racks[i] = racks[i];
     floe_log_hook(no_log, NULL);

@@ -123,6 +123,7 @@ static void create_core(struct simproc *p)
                 .num_partitions = 1,
                 .replication_factor = 3,
                 .fetch_max = 1 << 20,
+                .fetch_sessions = 4,
                 .answers_max = c->shape.answers_bytes},
         .fatal = on_fatal,
         .serves = on_serves,

@@ -88,6 +88,7 @@ struct floe_config {
     uint32_t fetch_bytes_max;   /* fetch.max.bytes */
     uint32_t idle_ms;           /* connections.max.idle.ms */
     uint32_t connections_max;   /* max.connections */
+    uint32_t fetch_sessions;    /* max.incremental.fetch.session.cache.slots */
     /* Groups; Kafka's but for the last */
     uint32_t offsets_partitions;
     uint32_t offset_metadata_max;
