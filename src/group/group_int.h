@@ -23,6 +23,7 @@
 #define GROUP_OP_BYTES_MAX (8u << 20)     /* records of one operation */
 #define GROUP_SNAPSHOT_MIN (1u << 20)     /* a journal shorter than this is not rewritten */
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
+#define GROUP_UNSENT_MAX (1u << 20)       /* what the log puts off, before offset commits are refused */
 #define GROUP_RETRY_US 50000u             /* an append that the log put off; a load that failed */
 
 enum group_record_type {
@@ -100,12 +101,14 @@ struct group_shard {
     bool op;                /* between journal_begin and journal_end */
     bool op_failed;         /* a record did not fit */
     struct floe_list queue; /* group_append: finished batches that are not committed, oldest first */
+    size_t unsent;          /* their bytes that the log has not taken */
     size_t op_bytes;        /* of `open` before the operation, and its records, to take it back */
     struct floe_batch op_head;
-    struct floe_list waits;  /* group_wait, by seq */
-    int64_t seq, committed;  /* operations so far; of them committed */
-    struct floe_timer retry; /* the log has put an append off; the load failed */
-    bool gathering;          /* the open batch waits for the gather timer */
+    struct floe_list waits;      /* group_wait, by seq */
+    int64_t seq, committed;      /* operations so far; of them committed */
+    struct floe_timer retry;     /* the log has put an append off; the load failed */
+    struct floe_log_waiter room; /* linked while an append waits for room in the log */
+    bool gathering;              /* the open batch waits for the gather timer */
     /* load and snapshots */
     struct group_load *load;
     uint64_t loaded_us;               /* what it found then was of topics that were there */
@@ -174,6 +177,8 @@ void journal_put(struct group_shard *s, int16_t type, const struct floe_kafka_ms
 bool journal_end(struct group_shard *s, bool urgent) FLOE_MUST_USE;
 /* `fn` runs once everything given so far is committed (perhaps inside the call), or the shard is dropped. */
 void journal_wait(struct group_shard *s, struct group_wait *w);
+/* So much waits for room in the log that offsets must not be added to it. */
+bool journal_full(const struct group_shard *s);
 /* Has everything given so far been committed? */
 bool journal_idle(const struct group_shard *s);
 void journal_flush(struct group_shard *s); /* appends what is gathered */

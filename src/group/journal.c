@@ -18,6 +18,7 @@ struct group_append {
 };
 
 static void on_retry(struct floe_timer *t);
+static void on_room(struct floe_log_waiter *w);
 
 void journal_init(struct group_shard *s)
 {
@@ -25,6 +26,8 @@ void journal_init(struct group_shard *s)
     floe_list_init(&s->queue);
     floe_list_init(&s->waits);
     floe_timer_init(&s->retry, on_retry, s);
+    s->room = (struct floe_log_waiter){.fn = on_room, .user = s};
+    floe_list_init(&s->room.link);
 }
 
 static void append_free(struct group_append *ap)
@@ -37,6 +40,8 @@ static void append_free(struct group_append *ap)
 void journal_fini(struct group_shard *s)
 {
     floe_timer_stop(&s->retry);
+    if (!s->g->closing) /* then the log is gone */
+        floe_log_wait_cancel(&s->room);
     journal_fail_all(s);
     floe_batch_builder_fini(&s->open);
     FLOE_LIST_EACH_SAFE(it, &s->queue)
@@ -75,6 +80,11 @@ static void wake(struct group_shard *s, int64_t upto, bool committed)
 void journal_fail_all(struct group_shard *s)
 {
     wake(s, INT64_MAX, false);
+}
+
+bool journal_full(const struct group_shard *s)
+{
+    return s->unsent >= GROUP_UNSENT_MAX;
 }
 
 bool journal_idle(const struct group_shard *s)
@@ -116,21 +126,33 @@ static void on_appended(struct floe_log_append *a)
     }
 }
 
+/* Room comes in the order in which it was asked for: who only asked again now and then would never get it
+ * while producers wait all the time. */
+static void wait_for_log(struct group_shard *s, size_t bytes)
+{
+    floe_timer_start(s->g->cfg.loop, &s->retry, GROUP_RETRY_US);
+    if (floe_log_find(s->g->cfg.log, &s->tp, NULL) == FLOE_PARTITION_SERVING &&
+        floe_list_empty(&s->room.link))
+        floe_log_wait_room(s->g->cfg.log, bytes, &s->room);
+}
+
 /* Hands finished batches to the log, oldest first. */
-static void send_queue(struct group_shard *s)
+static void send_queue(struct group_shard *s, bool waited)
 {
     FLOE_LIST_EACH(it, &s->queue)
     {
         struct group_append *ap = FLOE_LIST_ENTRY(it, struct group_append, link);
         if (ap->sent)
             continue;
+        ap->a.waited = waited;
         switch (floe_log_append(s->g->cfg.log, &ap->a)) {
         case FLOE_OK:
             ap->sent = true;
+            s->unsent -= ap->a.bytes.n;
             continue;
         case FLOE_EAGAIN:
         case FLOE_ENOMEM:
-            floe_timer_start(s->g->cfg.loop, &s->retry, GROUP_RETRY_US);
+            wait_for_log(s, ap->a.bytes.n);
             return;
         default:
             s->state = SHARD_DEAD;
@@ -140,6 +162,14 @@ static void send_queue(struct group_shard *s)
     }
 }
 
+static void on_room(struct floe_log_waiter *w)
+{
+    struct group_shard *s = w->user;
+    floe_timer_stop(&s->retry);
+    if (s->state == SHARD_ACTIVE)
+        send_queue(s, true);
+}
+
 static void on_retry(struct floe_timer *t)
 {
     struct group_shard *s = t->user;
@@ -147,7 +177,7 @@ static void on_retry(struct floe_timer *t)
         load_start(s);
     else if (s->state == SHARD_ACTIVE) {
         journal_flush(s);
-        send_queue(s);
+        send_queue(s, false);
     }
 }
 
@@ -194,10 +224,11 @@ void journal_flush(struct group_shard *s)
         return;
     }
     s->journal_bytes += ap->a.bytes.n;
+    s->unsent += ap->a.bytes.n;
     s->g->stats.batches++;
     floe_list_push_back(&s->queue, &ap->link);
     if (!floe_timer_armed(&s->retry))
-        send_queue(s);
+        send_queue(s, false);
 }
 
 /* All shards' gathered records leave together: they ride in one segment. */

@@ -306,6 +306,8 @@ void floe_group_offset_commit(struct floe_groups *g, struct floe_group_call *c)
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error)
         error = may_commit(group, in, c->version);
+    if (!error && journal_full(s))
+        error = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS; /* clients commit again */
     if (error) {
         fail_commit(c, error);
         group_answer(c);

@@ -54,6 +54,25 @@ static int16_t commit_once(struct api_node *n, int16_t version, const char *grou
     assert_int_equal(rs->Topics[0].Partitions[0].PartitionIndex, partition);
     return rs->Topics[0].Partitions[0].ErrorCode;
 }
+static struct api_call *commit_send(struct api_node *n, struct floe_client *client, const char *group,
+                                    const char *topic, int64_t offset, const char *metadata)
+{
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
+    p.CommittedOffset = offset;
+    p.CommittedMetadata = floe_kstr(metadata);
+    t.Name = floe_kstr(topic);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    rq.GroupId = floe_kstr(group);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    return api_send(n, client, COMMIT, 8, &rq);
+}
 static int16_t commit(struct api_node *n, int16_t version, const char *group, const char *topic,
                       int32_t partition, int64_t offset, const char *metadata)
 {
@@ -351,6 +370,139 @@ static void test_snapshot(void **state)
     api_rig_stop(&r);
 }
 
+#define PRODUCERS 40
+
+/* Producers of which some always wait for room. */
+struct flood {
+    struct api_node *n;
+    struct floe_arena arena;
+    struct floe_krecords batch;
+    struct floe_client client[PRODUCERS];
+    struct api_call *call[PRODUCERS];
+};
+
+static void flood_init(struct flood *f, struct api_node *n)
+{
+    *f = (struct flood){.n = n};
+    n->pending.limit = 2 << 20;
+    n->tier->limit = 1;
+    floe_arena_init(&f->arena, 1 << 20);
+    f->batch = api_batch(&f->arena, 0, 6000, true, 0);
+    for (int i = 0; i < PRODUCERS; i++)
+        floe_client_init(&f->client[i], "p", 0);
+}
+
+static void flood_step(struct flood *f, bool go_on)
+{
+    struct floe_kafka_ProduceRequest rq;
+    struct floe_kafka_ProduceRequest_TopicProduceData t;
+    struct floe_kafka_ProduceRequest_PartitionProduceData p;
+    floe_kafka_defaults(&floe_kafka_ProduceRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_TopicProduceData_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_ProduceRequest_PartitionProduceData_desc, &p);
+    rq.Acks = -1;
+    rq.TimeoutMs = 60000;
+    rq.TopicData = &t;
+    rq.TopicData_n = 1;
+    t.Name = floe_kstr("t");
+    t.PartitionData = &p;
+    t.PartitionData_n = 1;
+    p.Records = f->batch;
+    for (int i = 0; i < PRODUCERS; i++) {
+        if (f->call[i] && !f->call[i]->done)
+            continue;
+        if (f->call[i])
+            api_call_free(f->call[i]);
+        f->call[i] = go_on ? api_send(f->n, &f->client[i], 0, 9, &rq) : NULL;
+    }
+    api_rig_run(f->n->rig, 10);
+}
+
+/* Commits have their turn like everything else where producers wait for room all the time. */
+static void test_commit_under_load(void **state)
+{
+    const struct floe_sim_bucket_config slow = {.min_us = 20000, .mean_us = 5000};
+    struct api_rig r;
+    struct flood f;
+    struct floe_client own;
+    struct floe_log_stats st;
+    (void)state;
+    api_rig_start(&r, 18, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 1, ""), 0);
+    floe_sim_bucket_configure(r.bucket, &slow);
+    flood_init(&f, n);
+    floe_client_init(&own, "own", 0);
+    for (int i = 0; i < 100; i++)
+        flood_step(&f, true);
+    for (int64_t offset = 2; offset < 6; offset++) {
+        struct api_call *c = commit_send(n, &own, "g", "t", offset, "");
+        int steps = 0;
+        for (; !c->done && steps < 1000; steps++)
+            flood_step(&f, true);
+        assert_true(steps < 200); /* two seconds */
+        struct floe_kafka_OffsetCommitResponse *rs = c->response;
+        assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, 0);
+        api_call_free(c);
+    }
+    floe_log_get_stats(floe_core_log(n->core), &st);
+    assert_true(st.append_bytes > 20u << 20);
+    for (int i = 0; i < 1000; i++)
+        flood_step(&f, false);
+    floe_arena_fini(&f.arena);
+    assert_int_equal(fetch(n, 8, "g", "t", 0), 5);
+    api_rig_stop(&r);
+}
+
+/* Where the log takes nothing for long, commits are refused before they fill memory. */
+static void test_commits_without_store(void **state)
+{
+    enum { COMMITS = 600 };
+    const struct floe_sim_rule away = {
+        .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
+    static struct floe_client client[COMMITS];
+    static struct api_call *call[COMMITS];
+    static char metadata[4097];
+    struct api_rig r;
+    struct flood f;
+    int refused = 0, kept = 0;
+    (void)state;
+    api_rig_start(&r, 19, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 1, ""), 0);
+    floe_sim_bucket_rule(r.bucket, &away);
+    flood_init(&f, n);
+    for (int i = 0; i < 20; i++)
+        flood_step(&f, true);
+    memset(metadata, 'm', sizeof metadata - 1);
+    for (int i = 0; i < COMMITS; i++) {
+        floe_client_init(&client[i], "c", 0);
+        call[i] = commit_send(n, &client[i], "g", "t", 2 + i, metadata);
+        api_rig_run(&r, 2);
+        struct floe_kafka_OffsetCommitResponse *rs = call[i]->done ? call[i]->response : NULL;
+        refused += rs != NULL;
+        kept += rs == NULL;
+        if (rs)
+            assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS);
+    }
+    assert_true(refused > 0 && kept > 0);
+    floe_sim_bucket_heal(r.bucket);
+    for (int i = 0; i < 1000; i++)
+        flood_step(&f, false);
+    for (int i = 0; i < COMMITS; i++) {
+        assert_true(call[i]->done);
+        api_call_free(call[i]);
+    }
+    floe_arena_fini(&f.arena);
+    assert_int_equal(fetch(n, 8, "g", "t", 0), 1 + kept);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 9, ""), 0);
+    api_rig_stop(&r);
+}
+
 static void test_partition_of(void **state)
 {
     (void)state;
@@ -366,10 +518,11 @@ static void test_partition_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),        cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_topic_made_anew), cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_partition_of),    cmocka_unit_test(test_catalog_unreadable),
-        cmocka_unit_test(test_topic_not_read),  cmocka_unit_test(test_record_damaged),
+        cmocka_unit_test(test_versions),          cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_topic_made_anew),   cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_partition_of),      cmocka_unit_test(test_catalog_unreadable),
+        cmocka_unit_test(test_topic_not_read),    cmocka_unit_test(test_record_damaged),
+        cmocka_unit_test(test_commit_under_load), cmocka_unit_test(test_commits_without_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
