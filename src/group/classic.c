@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define UNCERTAIN_US 1000000u /* how much later a group looks again whether this is its coordinator */
+
 static void on_rebalance(struct floe_timer *t);
 static void on_session(struct floe_timer *t);
 
@@ -299,11 +301,20 @@ void classic_member_touch(struct classic_member *m)
     floe_timer_start(loop_of(m->c), &m->session, us);
 }
 
+/* Is this the coordinator for certain? While it is not, nobody is answered, and what members could not say is
+ * not their fault. */
+static bool certain(const struct classic *c)
+{
+    const struct group_shard *s = c->g->shard;
+    return s->state == SHARD_ACTIVE && floe_lease_alive(s->g->cfg.lease) &&
+           floe_log_find(s->g->cfg.log, &s->tp, NULL) == FLOE_PARTITION_SERVING;
+}
+
 static void on_session(struct floe_timer *t)
 {
     struct classic_member *m = t->user;
-    if (!floe_lease_alive(m->c->g->shard->g->cfg.lease)) {
-        classic_member_touch(m); /* nobody was answered: that is not the member's fault */
+    if (!certain(m->c)) {
+        classic_member_touch(m);
         return;
     }
     /* Who waits for the group is there. Its session starts again when it is answered. */
@@ -316,6 +327,10 @@ static void on_pending(struct floe_timer *t)
 {
     struct classic_pending *p = t->user;
     struct classic *c = p->c;
+    if (!certain(c)) {
+        floe_timer_start(loop_of(c), t, UNCERTAIN_US);
+        return;
+    }
     classic_pending_remove(p);
     classic_check_joined(c);
 }
@@ -483,7 +498,9 @@ static void on_rebalance(struct floe_timer *t)
 {
     struct classic *c = t->user;
     uint64_t delay = c->g->shard->g->cfg.set.initial_rebalance_delay_ms;
-    if (c->state == CLASSIC_COMPLETING) {
+    if (!certain(c)) {
+        floe_timer_start(loop_of(c), t, UNCERTAIN_US);
+    } else if (c->state == CLASSIC_COMPLETING) {
         drop_unsynced(c);
     } else if (c->state == CLASSIC_PREPARING && c->initial && c->joined_since && c->initial_left_ms > 0) {
         delay = FLOE_MIN(delay, c->initial_left_ms);

@@ -405,6 +405,28 @@ static void test_snapshot_in_rebalance(void **state)
     api_rig_stop(&r);
 }
 
+/* A coordinator that has lapsed makes no generation: another may have made it. */
+static void test_lapsed(void **state)
+{
+    const struct floe_sim_rule unwritable = {.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)};
+    struct api_rig r;
+    struct member a;
+    (void)state;
+    api_rig_start(&r, 57, 1);
+    struct api_node *n = coordinator(&r, "g");
+    await_loaded(n, "g");
+    member_init(&a, n, "g", NULL);
+    floe_sim_bucket_rule(r.bucket, &unwritable);
+    api_rig_run(&r, 1000);
+    join_open(&a, 5, 30000);
+    api_rig_run(&r, 9000);
+    assert_false(floe_lease_alive(floe_core_lease(n->core)));
+    assert_false(a.call->done);
+    floe_sim_bucket_heal(r.bucket);
+    assert_int_equal(join_done(&a), 0);
+    api_rig_stop(&r);
+}
+
 static void ended(void *user, const struct floe_error *err)
 {
     (void)err;
@@ -453,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_failover),
         cmocka_unit_test(test_end_with_members),
         cmocka_unit_test(test_snapshot_in_rebalance),
+        cmocka_unit_test(test_lapsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
