@@ -247,9 +247,9 @@ static void all_read(struct floe_catalog_wait *w)
 {
     struct floe_request *rq = w->user;
     struct view *v = rq->state;
-    if (w->err.code)
-        rq->lookup_error = FLOE_KERR_LEADER_NOT_AVAILABLE;
-    if (want_all(v))
+    if (w->err.code) /* an answer would say that there are no topics; clients ask another broker */
+        floe_request_close(rq, "the topics cannot be read: %s", w->err.msg);
+    else if (want_all(v))
         api_topics_ready(rq, v->wants, v->n, metadata_known);
     else
         api_give_up(rq);

@@ -373,6 +373,33 @@ static void test_metadata(void **state)
     api_rig_stop(&r);
 }
 
+/* A broker that has not read the topics yet does not say that there are none: a consumer that subscribes by a
+ * pattern would give back all it has. */
+static void test_topics_not_read(void **state)
+{
+    struct floe_sim_rule unread = {.fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/"};
+    struct floe_kafka_DescribeTopicPartitionsRequest rq;
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 77, 1);
+    assert_int_equal(api_make_topic(&r.nodes[0], "t", 1, NULL, NULL), 0);
+    struct api_node *late = api_rig_add(&r);
+    unread.node = late->node;
+    floe_sim_bucket_rule(r.bucket, &unread);
+    api_rig_run(&r, 5000);
+    assert_true(late->started);
+    for (int16_t v = 0; v <= 13; v++) {
+        assert_null(metadata(late, v, false, v == 0 ? 0 : -1, NULL));
+        assert_true(api_last()->closed);
+    }
+    floe_kafka_defaults(&floe_kafka_DescribeTopicPartitionsRequest_desc, &rq);
+    assert_null(api_do(late, 75, 0, &rq));
+    assert_true(api_last()->closed);
+    floe_sim_bucket_heal(r.bucket);
+    assert_int_equal(metadata(late, 12, false, -1, NULL)->Topics_n, 1);
+    api_rig_stop(&r);
+}
+
 static void test_auto_create(void **state)
 {
     struct api_rig r;
@@ -540,15 +567,11 @@ static void test_describe_partitions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create_versions),
-        cmocka_unit_test(test_create_errors),
-        cmocka_unit_test(test_create_refused),
-        cmocka_unit_test(test_usable_everywhere),
-        cmocka_unit_test(test_delete),
-        cmocka_unit_test(test_metadata),
-        cmocka_unit_test(test_auto_create),
-        cmocka_unit_test(test_describe_configs),
-        cmocka_unit_test(test_describe_partitions),
+        cmocka_unit_test(test_create_versions),  cmocka_unit_test(test_create_errors),
+        cmocka_unit_test(test_create_refused),   cmocka_unit_test(test_usable_everywhere),
+        cmocka_unit_test(test_delete),           cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_topics_not_read),  cmocka_unit_test(test_auto_create),
+        cmocka_unit_test(test_describe_configs), cmocka_unit_test(test_describe_partitions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
