@@ -29,36 +29,15 @@ static const char usage[] =
     "  --mutants         list the mutations\n"
     "  --mutant NAME     play with one; exit code 0 when a seed found it, 1 when none did\n"
     "  --check PATH      play every mutation from the seed on that the file names, and those seeds without\n"
+    "  --rare            with --check: those that few seeds find, not the others\n"
+    "  --repin           with --check: write the seeds that found them into the file\n"
 #endif
     ;
 
-static const struct {
-    const char *name;
-    uint32_t bit;
-} fault_names[] = {
-    {"kill", SIM_F_KILL},         {"wipe", SIM_F_WIPE}, {"stall", SIM_F_STALL},    {"store", SIM_F_STORE},
-    {"net", SIM_F_NET},           {"end", SIM_F_END},   {"call", SIM_F_KILL_CALL}, {"disk", SIM_F_DISK},
-    {"snapshot", SIM_F_SNAPSHOT}, {"none", 0},
-};
-static bool parse_faults(const char *list, uint32_t *out)
-{
-    *out = 0;
-    while (*list) {
-        size_t n = strcspn(list, ","), i = 0;
-        for (; i < sizeof fault_names / sizeof *fault_names; i++) {
-            if (strlen(fault_names[i].name) == n && memcmp(fault_names[i].name, list, n) == 0)
-                break;
-        }
-        if (i == sizeof fault_names / sizeof *fault_names)
-            return false;
-        *out |= fault_names[i].bit;
-        list += n + (list[n] == ',');
-    }
-    return true;
-}
 struct options {
     struct simrun_config run;
     const char *mutant, *check, *breaks;
+    bool rare, repin;
     uint64_t list[4096];
 };
 static bool read_list(struct options *o, const char *path)
@@ -110,7 +89,7 @@ static bool parse_value(struct options *o, const char *a, const char *v)
     if (strcmp(a, "--seeds") == 0)
         return range(v, &r->from, &r->to);
     if (strcmp(a, "--faults") == 0)
-        return parse_faults(v, &r->sim.faults);
+        return simrun_faults(v, &r->sim.faults);
     if (strcmp(a, "--file") == 0)
         return read_list(o, v);
     if (strcmp(a, "--break") == 0)
@@ -147,6 +126,10 @@ static bool parse(struct options *o, int argc, char **argv)
             o->run.sim.groups = true;
         else if (strcmp(a, "--progress") == 0)
             o->run.progress = true;
+        else if (strcmp(a, "--rare") == 0)
+            o->rare = true;
+        else if (strcmp(a, "--repin") == 0)
+            o->repin = true;
         else if (i + 1 >= argc || !parse_value(o, a, argv[++i]))
             return false;
     }
@@ -194,7 +177,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (o.check)
-        return simmutants_check(&o.run, o.check);
+        return simmutants_check(&o.run, o.check, o.rare, o.repin);
     if (o.mutant)
         return mutant(&o);
     if (o.breaks)

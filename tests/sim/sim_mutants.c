@@ -1,9 +1,19 @@
 /* The mutations of <floe/base/mutants.def>: is each found? */
 #include "sim_run.h"
 
+#include <assert.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
+#include <floe/base/assert.h>
 #include <floe/base/mutant.h>
 
 #define SEEDS_MAX 1000
@@ -41,12 +51,27 @@ bool simmutant_choose(const char *name)
 #endif
 }
 
-/* "NAME FIRST-SEED" or "NAME - WHY NOT YET", '#' begins a comment. False when a line is neither, or a
- * mutation has none. */
-static bool read_pins(const char *path, uint64_t pin[FLOE_MUTANT_COUNT])
+struct pin {
+    uint64_t seed; /* 0: not looked for yet */
+    uint32_t faults;
+    bool known, rare;
+};
+/* What came of one mutation, as its worker tells. */
+struct outcome {
+    int mutant;
+    bool found, clean;
+    uint64_t seed, played;
+    double seconds;
+    char first[256];
+};
+static_assert(sizeof(struct outcome) <= PIPE_BUF, "an outcome is written in one piece");
+
+/* "NAME FIRST-SEED [FAULTS]", "NAME ~FIRST-SEED [FAULTS]" (rare), "NAME - WHY NOT YET", '#' begins a comment.
+ * False when a line is neither, or a mutation has none. */
+static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
 {
-    char line[512], name[128], seed[32];
-    bool ok = true, known[FLOE_MUTANT_COUNT] = {false};
+    char line[512], name[128], seed[32], faults[128];
+    bool ok = true;
     FILE *f = fopen(path, "r");
     if (!f) {
         fprintf(stderr, "cannot read %s\n", path);
@@ -54,69 +79,155 @@ static bool read_pins(const char *path, uint64_t pin[FLOE_MUTANT_COUNT])
     }
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "#\n")] = 0;
-        int n = sscanf(line, "%127s %31s", name, seed);
+        int n = sscanf(line, "%127s %31s %127s", name, seed, faults);
         if (n <= 0)
             continue;
         int i = find(name);
-        bool later = n == 2 && strcmp(seed, "-") == 0;
-        if (n != 2 || !i || (!later && (pin[i] = strtoull(seed, NULL, 10)) == 0)) {
-            fprintf(stderr, "%s: \"%s\" is no \"NAME SEED\" of a mutation\n", path, line);
+        bool later = n >= 2 && strcmp(seed, "-") == 0, rare = n >= 2 && *seed == '~';
+        struct pin p = {.faults = SIM_F_ALL, .known = true, .rare = rare};
+        if (n >= 2 && !later)
+            p.seed = strtoull(seed + rare, NULL, 10);
+        if (n < 2 || !i || (!later && !p.seed) || (!later && n == 3 && !simrun_faults(faults, &p.faults))) {
+            fprintf(stderr, "%s: \"%s\" is no \"NAME SEED [FAULTS]\" of a mutation\n", path, line);
             ok = false;
             continue;
         }
-        known[i] = true;
         if (later)
             printf("not looked for: %s\n", line);
+        pin[i] = p;
     }
     fclose(f);
     for (int i = 1; i < FLOE_MUTANT_COUNT; i++)
-        if (!known[i]) {
+        if (!pin[i].known) {
             fprintf(stderr, "%s: no seed for %s: floe-sim-mutants --mutant %s --seeds 1..1000 finds one\n",
                     path, mutants[i].name, mutants[i].name);
             ok = false;
         }
     return ok;
 }
-int simmutants_check(const struct simrun_config *cfg, const char *path)
+static void play(const struct simrun_config *cfg, int i, const struct pin *pin, struct outcome *out)
 {
-    uint64_t pin[FLOE_MUTANT_COUNT] = {0}, found[FLOE_MUTANT_COUNT];
-    uint64_t found_n = 0;
     struct simrun_result r;
     struct simrun_config c = *cfg;
-    bool ok = read_pins(path, pin);
-    double seconds = 0;
+    memset(out, 0, sizeof *out);
+    out->mutant = i;
     c.quiet = c.stop_at_first = true;
-    if (!c.jobs)
-        c.jobs = 1;
-    for (int i = 1; ok && i < FLOE_MUTANT_COUNT; i++) {
-        if (!pin[i])
-            continue;
-        simmutant_choose(mutants[i].name);
-        c.sim.groups = strncmp(mutants[i].name, "GROUP_", 6) == 0;
-        c.from = pin[i];
-        c.to = pin[i] + SEEDS_MAX - 1;
-        simrun(&c, &r);
-        seconds += r.seconds;
-        if (!r.bad) {
-            printf("%-24s NOT FOUND by seeds %llu..%llu\n", mutants[i].name, (unsigned long long)c.from,
-                   (unsigned long long)c.to);
-            ok = false;
-            continue;
-        }
-        printf("%-24s seed %llu%s, %.1f s: %s\n", mutants[i].name, (unsigned long long)r.first_bad,
-               r.first_bad == pin[i] ? "" : " (not the one in the file)", r.seconds, r.sum.first);
-        found[found_n++] = r.first_bad;
-    }
+    c.progress = false;
+    c.jobs = 1; /* assertions are findings too */
+    c.sim.groups = strncmp(mutants[i].name, "GROUP_", 6) == 0;
+    c.sim.faults = pin->faults;
+    c.from = pin->seed;
+    c.to = pin->seed + SEEDS_MAX - 1;
+    simmutant_choose(mutants[i].name);
+    simrun(&c, &r);
+    out->seconds = r.seconds;
+    out->played = r.played;
+    out->found = r.bad > 0;
+    out->seed = r.first_bad;
+    snprintf(out->first, sizeof out->first, "%.255s", r.sum.first);
+    if (!r.bad)
+        return;
     simmutant_choose("NONE");
-    c.quiet = c.stop_at_first = c.sim.groups = false;
-    c.list = found;
-    c.from = 0;
-    c.to = found_n - 1;
-    if (found_n) {
-        simrun(&c, &r);
-        printf("%llu mutations found in %.1f s; without one %llu of those seeds broke something\n",
-               (unsigned long long)found_n, seconds, (unsigned long long)r.bad);
-        ok = ok && !r.bad;
+    c.from = c.to = r.first_bad;
+    c.seconds = 0;
+    c.quiet = false;
+    simrun(&c, &r);
+    out->clean = !r.bad;
+}
+static void work(const struct simrun_config *cfg, const struct pin *pins, _Atomic int *next, int to)
+{
+    struct outcome o;
+    int i;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while ((i = atomic_fetch_add(next, 1)) < FLOE_MUTANT_COUNT) {
+        if (!pins[i].seed)
+            continue;
+        play(cfg, i, &pins[i], &o);
+        if (write(to, &o, sizeof o) != sizeof o)
+            break;
     }
-    return ok ? 0 : 1;
+    fflush(NULL);
+    _exit(0);
+}
+static bool judge(const struct outcome *o, const struct pin *pin)
+{
+    const char *name = mutants[o->mutant].name;
+    if (!o->found)
+        printf("%-24s NOT FOUND by the %llu seeds from %llu on, %.1f s\n", name,
+               (unsigned long long)o->played, (unsigned long long)pin->seed, o->seconds);
+    else
+        printf("%-24s seed %llu%s, %.1f s: %s%s\n", name, (unsigned long long)o->seed,
+               o->seed == pin->seed ? "" : " (not the one in the file: --repin)", o->seconds, o->first,
+               o->clean ? "" : "; THE SAME SEED FAILS WITHOUT THE MUTATION");
+    fflush(stdout);
+    return o->found && o->clean;
+}
+/* Puts the seeds that found something into the file. */
+static bool write_pins(const char *path, const uint64_t seed[FLOE_MUTANT_COUNT])
+{
+    char line[512], name[128], was[32], *text = NULL;
+    size_t n = 0;
+    FILE *f = fopen(path, "r"), *out = open_memstream(&text, &n);
+    if (!f || !out)
+        return false;
+    while (fgets(line, sizeof line, f)) {
+        int rest = 0;
+        int i = sscanf(line, "%127s %31s%n", name, was, &rest) == 2 ? find(name) : 0;
+        if (i && seed[i])
+            fprintf(out, "%-24s %s%llu%s", name, *was == '~' ? "~" : "", (unsigned long long)seed[i],
+                    line + rest);
+        else
+            fputs(line, out);
+    }
+    fclose(f);
+    fclose(out);
+    f = fopen(path, "w");
+    bool ok = f && fwrite(text, 1, n, f) == n;
+    ok = f && fclose(f) == 0 && ok;
+    free(text);
+    return ok;
+}
+int simmutants_check(const struct simrun_config *cfg, const char *path, bool rare, bool repin)
+{
+    struct pin pin[FLOE_MUTANT_COUNT] = {{0}};
+    uint64_t seed[FLOE_MUTANT_COUNT] = {0}, wanted = 0, told = 0;
+    int pipes[2];
+    bool ok = read_pins(path, pin);
+    struct outcome o;
+    struct timespec began, now;
+    if (!ok || pipe(pipes))
+        return 1;
+    for (int i = 1; i < FLOE_MUTANT_COUNT; i++) {
+        pin[i].seed = pin[i].rare == rare ? pin[i].seed : 0;
+        wanted += pin[i].seed != 0;
+    }
+    timespec_get(&began, TIME_UTC);
+    _Atomic int *next = mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    FLOE_ASSERT(next != MAP_FAILED);
+    atomic_store(next, 1);
+    for (uint32_t i = 0; i < (cfg->jobs ? cfg->jobs : 1); i++) {
+        fflush(NULL);
+        pid_t pid = fork();
+        FLOE_ASSERT(pid >= 0);
+        if (pid == 0)
+            work(cfg, pin, next, pipes[1]);
+    }
+    close(pipes[1]); /* the workers' ends are left: reading ends with the last of them */
+    while (read(pipes[0], &o, sizeof o) == sizeof o) {
+        ok = judge(&o, &pin[o.mutant]) && ok;
+        seed[o.mutant] = o.found ? o.seed : 0;
+        told++;
+    }
+    close(pipes[0]);
+    while (wait(NULL) > 0)
+        ;
+    timespec_get(&now, TIME_UTC);
+    printf("%llu mutations of %llu played in %ld s\n", (unsigned long long)told, (unsigned long long)wanted,
+           (long)(now.tv_sec - began.tv_sec));
+    munmap((void *)next, sizeof *next);
+    if (repin && !write_pins(path, seed)) {
+        fprintf(stderr, "cannot write %s\n", path);
+        return 1;
+    }
+    return ok && told == wanted ? 0 : 1;
 }

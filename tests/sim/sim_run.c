@@ -42,6 +42,8 @@ struct run {
     struct timespec began;
     int pipe[2];
     double said;
+    uint32_t me;   /* which worker this process is */
+    uint64_t seed; /* that it plays */
 };
 
 static double elapsed(const struct run *u)
@@ -54,12 +56,17 @@ static uint64_t seed_of(const struct run *u, uint64_t i)
 {
     return u->cfg->list ? u->cfg->list[i] : i;
 }
-static void play(const struct run *u, uint64_t i, struct report *out)
+static void enough(void *user, const struct simcluster_result *r);
+static void play(struct run *u, uint64_t i, struct report *out)
 {
     struct simcluster_config c = u->cfg->sim;
     struct simcluster_result again;
     memset(out, 0, sizeof *out);
-    out->seed = c.seed = seed_of(u, i);
+    out->seed = c.seed = u->seed = seed_of(u, i);
+    if (u->cfg->stop_at_first && u->cfg->quiet && u->cfg->jobs) {
+        c.violated = enough;
+        c.user = u;
+    }
     c.quiet = u->cfg->quiet;
     c.hash = u->cfg->twice;
     simcluster_run(&c, &out->r);
@@ -106,8 +113,10 @@ static void note(struct run *u, const struct report *p)
             memcpy(s->first, r->first, sizeof s->first);
         }
         if (!u->cfg->quiet)
-            fprintf(stderr, "seed %llu: %u violations, the first: %s; again: floe-sim --seed %llu --story\n",
-                    (unsigned long long)p->seed, r->violations, r->first, (unsigned long long)p->seed);
+            fprintf(stderr,
+                    "seed %llu: %u violations, the first: %s; again: floe-sim%s --seed %llu --story\n",
+                    (unsigned long long)p->seed, r->violations, r->first,
+                    u->cfg->sim.groups ? " --groups" : "", (unsigned long long)p->seed);
         if (u->cfg->stop_at_first)
             atomic_store(&u->shared->stop, true);
     }
@@ -121,10 +130,21 @@ static void note(struct run *u, const struct report *p)
 
 /* ---- workers ---- */
 
+/* One violation is all that is wanted: the rest of that run is not played. */
+static void enough(void *user, const struct simcluster_result *r)
+{
+    struct run *u = user;
+    struct report p = {.seed = u->seed, .r = *r};
+    atomic_store(&u->shared->worker[u->me].at, 0);
+    atomic_store(&u->shared->stop, true);
+    _exit(write(u->pipe[1], &p, sizeof p) != sizeof p);
+}
+
 static void work(struct run *u, uint32_t me)
 {
     uint64_t i;
     struct report p;
+    u->me = me;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     while (take(u, &i)) {
         atomic_store(&u->shared->worker[me].at, i + 1);
@@ -201,6 +221,30 @@ static void run_jobs(struct run *u)
     close(u->pipe[1]);
 }
 
+static const struct {
+    const char *name;
+    uint32_t bit;
+} fault_names[] = {
+    {"kill", SIM_F_KILL},         {"wipe", SIM_F_WIPE}, {"stall", SIM_F_STALL},    {"store", SIM_F_STORE},
+    {"net", SIM_F_NET},           {"end", SIM_F_END},   {"call", SIM_F_KILL_CALL}, {"disk", SIM_F_DISK},
+    {"snapshot", SIM_F_SNAPSHOT}, {"none", 0},
+};
+bool simrun_faults(const char *list, uint32_t *out)
+{
+    *out = 0;
+    while (*list) {
+        size_t n = strcspn(list, ","), i = 0;
+        for (; i < sizeof fault_names / sizeof *fault_names; i++) {
+            if (strlen(fault_names[i].name) == n && memcmp(fault_names[i].name, list, n) == 0)
+                break;
+        }
+        if (i == sizeof fault_names / sizeof *fault_names)
+            return false;
+        *out |= fault_names[i].bit;
+        list += n + (list[n] == ',');
+    }
+    return true;
+}
 bool simrun_break(const char *name, int *out)
 {
     for (int i = 1; i < FLOE_SIM_BREAK_COUNT; i++)

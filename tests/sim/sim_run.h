@@ -20,6 +20,8 @@ struct simrun_result {
     uint64_t played, bad, first_bad;
     double seconds;
 };
+/* SIM_F_… by their names, with commas between; "none". */
+bool simrun_faults(const char *list, uint32_t *out);
 /* An enum floe_sim_break by its name. */
 bool simrun_break(const char *name, int *out);
 void simrun(const struct simrun_config *cfg, struct simrun_result *out);
@@ -28,8 +30,10 @@ void simrun(const struct simrun_config *cfg, struct simrun_result *out);
 void simmutants_list(FILE *out);
 /* Chooses one for this process and its workers; false: there is none of that name. */
 bool simmutant_choose(const char *name);
-/* Plays every mutation that the file names (lines "NAME FIRST-SEED") from its first seed on, 1,000 at most,
- * and then those seeds without one. Exit code. */
-int simmutants_check(const struct simrun_config *cfg, const char *path);
+/* Plays the mutations that the file names (lines "NAME FIRST-SEED [FAULTS]"; those with a ~ before the seed
+ * only, or not, as `rare` says) from the first seed on, 1,000 at most and for cfg->seconds at most, and then
+ * the seed that found it without one; cfg->jobs mutations at once. With `repin` the file's seeds become
+ * those. Exit code. */
+int simmutants_check(const struct simrun_config *cfg, const char *path, bool rare, bool repin);
 
 #endif

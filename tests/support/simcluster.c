@@ -19,7 +19,9 @@ void simcluster_violation(struct simcluster *c, int invariant, const char *fmt, 
     if (!c->out->violations)
         snprintf(c->out->first, sizeof c->out->first, "%d at %.3f: %.220s", invariant,
                  (double)floe_sim_now_us(c->sim) / 1e6, text);
-    if (c->out->violations++ < 10 && !c->cfg.story && !c->cfg.quiet)
+    if (c->out->violations++ == 0 && c->cfg.violated)
+        c->cfg.violated(c->cfg.user, c->out);
+    if (c->out->violations <= 10 && !c->cfg.story && !c->cfg.quiet)
         fprintf(stderr, "seed %llu at %.6f: invariant %d: %s\n", (unsigned long long)c->cfg.seed,
                 (double)floe_sim_now_us(c->sim) / 1e6, invariant, text);
 }

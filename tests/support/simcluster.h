@@ -28,6 +28,7 @@ enum simcluster_fault {
     SIM_F_SNAPSHOT = 256, /* process gone, disk set back to how it was some time ago */
     SIM_F_ALL = 511,
 };
+struct simcluster_result;
 struct simcluster_config {
     uint64_t seed;
     uint32_t faults; /* enum simcluster_fault bits */
@@ -38,6 +39,9 @@ struct simcluster_config {
     int breaks;  /* enum floe_sim_break: a promise that the store breaks from the start of the faults on */
     bool groups; /* consumer groups commit offsets as well */
     bool hash;   /* of the story is wanted */
+    /* Null, or called at the first violation, with what there is so far: may end the process. */
+    void (*violated)(void *user, const struct simcluster_result *r);
+    void *user;
 };
 struct simcluster_result {
     uint32_t violations;
