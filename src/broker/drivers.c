@@ -16,7 +16,7 @@ struct memory_shares floe_broker_memory(uint64_t memory)
         .pending = rest / 5 * 2,
         .cache = rest / 5,
         .tier = FLOE_MIN(rest / 8, 64 * mib),
-        .recycle = FLOE_MIN(rest / 16, 64 * mib),
+        .recycle = FLOE_MIN(rest / 12, 64 * mib),
         .answers = rest / 16,
         .fetch_max = FLOE_MAX(rest / 32, mib),
     };

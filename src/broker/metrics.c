@@ -87,6 +87,11 @@ static void from_log(struct floe_log *log, struct floe_sample *s)
     s->reads_store = (double)l.reads_store;
     s->reads_view = (double)l.reads_view;
     s->footers = (double)l.footers_read;
+    s->shared_asked = (double)l.shared_asked;
+    s->shared_got = (double)l.shared_got;
+    s->shared_lent = (double)l.lent;
+    s->shared_got_bytes = (double)l.shared_bytes;
+    s->shared_lent_bytes = (double)l.lent_bytes;
     s->segments = (double)l.segments;
     s->segment_bytes = (double)l.segment_bytes;
     s->commits = (double)l.commits;

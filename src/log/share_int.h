@@ -73,6 +73,10 @@ bool share_active(struct floe_share *s);
  * share_run_came, or share_run_fetch. */
 bool share_ask(struct share_run *run);
 void share_ask_cancel(struct share_run *run);
+/* What a PeerReadResponse brings of [from, from + want) of an object, or (tail) of its last `want` bytes;
+ * false when it is not exactly that, up to the object's end. */
+bool share_answer(struct floe_slice response, bool tail, uint64_t from, uint64_t want,
+                  struct floe_slice *data, uint64_t *size);
 /* share.c */
 void share_run_fetch(struct share_run *run);                                     /* from the store */
 void share_run_came(struct share_run *run, struct floe_buf *buf, uint64_t size); /* takes the reference */

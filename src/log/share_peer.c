@@ -50,29 +50,36 @@ static struct share_avoid *avoid_of(struct floe_share *s, int32_t node)
     return free_one;
 }
 
-static bool take(struct share_run *run, struct floe_peer_call *c, uint64_t *size)
+bool share_answer(struct floe_slice response, bool tail, uint64_t from, uint64_t want,
+                  struct floe_slice *data, uint64_t *size)
 {
     struct floe_arena arena;
     struct floe_error err;
     void *body = NULL;
     bool ok = false;
     floe_arena_init(&arena, 4096);
-    if (floe_kafka_decode(&floe_kafka_PeerReadResponse_desc, 0, c->response, &arena, &body, &err) ==
-        FLOE_OK) {
+    if (floe_kafka_decode(&floe_kafka_PeerReadResponse_desc, 0, response, &arena, &body, &err) == FLOE_OK) {
         const struct floe_kafka_PeerReadResponse *rs = body;
-        uint64_t want = run->to - run->from, n = (uint64_t)FLOE_MAX(rs->Data.n, 0);
+        uint64_t n = (uint64_t)FLOE_MAX(rs->Data.n, 0), at = (uint64_t)FLOE_MAX(rs->From, 0);
         *size = (uint64_t)FLOE_MAX(rs->Size, 0);
-        ok = rs->ErrorCode == 0 && n > 0 && n <= want && *size <= FLOE_STORE_OBJECT_MAX &&
-             (uint64_t)rs->From + n <= *size &&
-             (run->tail ? (uint64_t)rs->From == *size - n && n == FLOE_MIN(want, *size)
-                        : (uint64_t)rs->From == run->from && (n == want || run->from + n == *size));
-        if (ok) {
-            memmove(c->frame->data, rs->Data.p, n);
-            c->frame->n = n;
-        }
+        ok = rs->ErrorCode == 0 && rs->From >= 0 && n > 0 && n <= want && *size <= FLOE_STORE_OBJECT_MAX &&
+             at <= *size && n <= *size - at &&
+             (tail ? at == *size - n && n == FLOE_MIN(want, *size)
+                   : at == from && (n == want || at + n == *size));
+        *data = floe_slice(rs->Data.p, n);
     }
     floe_arena_fini(&arena);
     return ok;
+}
+
+static bool take(struct share_run *run, struct floe_peer_call *c, uint64_t *size)
+{
+    struct floe_slice data;
+    if (!share_answer(c->response, run->tail, run->from, run->to - run->from, &data, size))
+        return false;
+    memmove(c->frame->data, data.p, data.n);
+    c->frame->n = data.n;
+    return true;
 }
 
 static void on_answer(struct floe_peer_call *c)

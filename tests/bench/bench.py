@@ -94,9 +94,12 @@ def throughput(folder):
         replay = load("consume", b.addr, "t", PARTITIONS, "2", "120")
         c1 = cpu(b.proc.pid)
         get = beside_sink(replay["mb_s"], lambda: bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"])
+        passed = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS, "--pass")["GET"]
         alone = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"]
         row("replay from the store, MB/s", f"{replay['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
             f"{replay['mb_s'] / get['MB/s']:.2f}", "0.80")
+        row("  beside GETs passed on to a process that drops them, MB/s", f"{replay['mb_s']:.0f}",
+            f"passed on {passed['MB/s']:.0f}", f"{replay['mb_s'] / passed['MB/s']:.2f}")
         row("  bare GET with nothing beside it, MB/s", f"{alone['MB/s']:.0f}")
         row("  CPU of the broker / of the consumer, s/GB",
             f"{(c1 - c0) / replay['bytes'] * 1e9:.2f} / {replay['cpu_s_gb']:.2f}", f"bare GET {get['cpu_s/GB']:.2f}")

@@ -2,16 +2,23 @@
  * against.
  *
  * store_bench [--dir DIR] [--size BYTES] [--jobs N] [--seconds N] [--range BYTES] [--skew BYTES] [--control]
+ *             [--pass]
  * Without --dir the store is S3, from the environment that tests/support/s3server sets. Prints one line for
  * PUT and one for GET: MB/s (10^6), requests a second, p50 and p99 in ms, CPU seconds of this process a GB.
- * GETs are of whole objects, or of ranges of --range bytes, one behind the other from --skew on.
+ * GETs are of whole objects, or of ranges of --range bytes, one behind the other from --skew on. With --pass
+ * the bytes go on through a TCP connection to another process that takes them: the least that a broker does.
  */
 #include <floe/base/assert.h>
 #include <floe/objstore/file.h>
 #include <floe/objstore/s3.h>
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define SAMPLES 200000
 
@@ -32,6 +39,79 @@ static struct {
     size_t samples;
 } b;
 
+/* --pass: a thread sends what was got. */
+#define PASS_MAX 16u
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct floe_buf *queue[PASS_MAX];
+    uint32_t from, n;
+    int fd;
+    pid_t taker;
+    pthread_t thread;
+} pass = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .fd = -1};
+
+static void *pass_on(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        pthread_mutex_lock(&pass.lock);
+        while (pass.n == 0)
+            pthread_cond_wait(&pass.changed, &pass.lock);
+        struct floe_buf *buf = pass.queue[pass.from];
+        pthread_mutex_unlock(&pass.lock);
+        for (size_t at = 0; at < buf->n;) {
+            ssize_t n = send(pass.fd, buf->data + at, FLOE_MIN(buf->n - at, (size_t)1 << 20), MSG_NOSIGNAL);
+            if (n <= 0)
+                exit(1);
+            at += (size_t)n;
+        }
+        floe_buf_unref(buf);
+        pthread_mutex_lock(&pass.lock);
+        pass.from = (pass.from + 1) % PASS_MAX;
+        pass.n--;
+        pthread_cond_signal(&pass.changed);
+        pthread_mutex_unlock(&pass.lock);
+    }
+    return NULL;
+}
+
+static void pass_give(struct floe_buf *buf)
+{
+    pthread_mutex_lock(&pass.lock);
+    while (pass.n == PASS_MAX) /* more than the jobs have: it does not come to this */
+        pthread_cond_wait(&pass.changed, &pass.lock);
+    pass.queue[(pass.from + pass.n++) % PASS_MAX] = floe_buf_ref(buf);
+    pthread_cond_signal(&pass.changed);
+    pthread_mutex_unlock(&pass.lock);
+}
+
+/* In a process of its own, before there are threads. */
+static void taker(int listener)
+{
+    static uint8_t bytes[1 << 20];
+    int fd = accept(listener, NULL, NULL);
+    while (fd >= 0 && recv(fd, bytes, sizeof bytes, 0) > 0)
+        ;
+    _exit(0);
+}
+
+static void pass_open(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FLOE_ASSERT(listener >= 0 && bind(listener, (struct sockaddr *)&at, n) == 0 && listen(listener, 1) == 0 &&
+                getsockname(listener, (struct sockaddr *)&at, &n) == 0);
+    pass.taker = fork();
+    FLOE_ASSERT(pass.taker >= 0);
+    if (pass.taker == 0)
+        taker(listener);
+    pass.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    FLOE_ASSERT(pass.fd >= 0 && connect(pass.fd, (struct sockaddr *)&at, n) == 0);
+    close(listener);
+}
+
 static void next(struct job *j);
 
 static void on_done(struct floe_store_req *r)
@@ -46,6 +126,8 @@ static void on_done(struct floe_store_req *r)
         b.ms[b.samples++] = (double)(now - j->begun_us) / 1000;
     b.done++;
     b.bytes += b.get ? r->data->n : b.size;
+    if (b.get && pass.fd >= 0)
+        pass_give(r->data);
     floe_store_req_fini(r);
     b.open--;
     next(j);
@@ -153,6 +235,8 @@ int main(int argc, char **argv)
         const char *v = i + 1 < argc ? argv[i + 1] : "0";
         if (strcmp(argv[i], "--control") == 0)
             b.control = true;
+        else if (strcmp(argv[i], "--pass") == 0)
+            pass_open();
         else if (strcmp(argv[i], "--dir") == 0)
             dir = argv[++i];
         else if (strcmp(argv[i], "--size") == 0)
@@ -183,7 +267,10 @@ int main(int argc, char **argv)
         jobs[i].body = (struct floe_bufslice){buf, buf->data, b.size};
     run(jobs, seconds);
     b.get = true;
+    FLOE_ASSERT(pass.fd < 0 || pthread_create(&pass.thread, NULL, pass_on, NULL) == 0);
     run(jobs, seconds);
+    if (pass.fd >= 0)
+        (void)kill(pass.taker, SIGTERM);
     floe_store_close(b.store, on_closed, NULL);
     floe_loop_uv_run(b.uv);
     floe_loop_uv_destroy(&b.uv);
