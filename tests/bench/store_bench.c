@@ -86,6 +86,16 @@ static void pass_give(struct floe_buf *buf)
     pthread_mutex_unlock(&pass.lock);
 }
 
+/* All is sent: the other process ends, the thread waits for ever. */
+static void pass_end(void)
+{
+    pthread_mutex_lock(&pass.lock);
+    while (pass.n > 0)
+        pthread_cond_wait(&pass.changed, &pass.lock);
+    pthread_mutex_unlock(&pass.lock);
+    (void)kill(pass.taker, SIGTERM);
+}
+
 /* In a process of its own, before there are threads. */
 static void taker(int listener)
 {
@@ -270,7 +280,7 @@ int main(int argc, char **argv)
     FLOE_ASSERT(pass.fd < 0 || pthread_create(&pass.thread, NULL, pass_on, NULL) == 0);
     run(jobs, seconds);
     if (pass.fd >= 0)
-        (void)kill(pass.taker, SIGTERM);
+        pass_end();
     floe_store_close(b.store, on_closed, NULL);
     floe_loop_uv_run(b.uv);
     floe_loop_uv_destroy(&b.uv);
