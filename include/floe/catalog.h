@@ -89,6 +89,9 @@ bool floe_catalog_is_deleted(struct floe_catalog *c, const struct floe_uuid *id,
  * all records were read (floe_catalog_complete) in a read begun after the topic was. */
 enum floe_catalog_certain { FLOE_CATALOG_ABSENT, FLOE_CATALOG_KEPT, FLOE_CATALOG_TOMBSTONE };
 enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const struct floe_uuid *id);
+/* Were all records read, but for damaged ones, in a read begun after `since_us` (on the loop's clock)? Where
+ * not, it is begun. */
+bool floe_catalog_read_since(struct floe_catalog *c, uint64_t since_us);
 /* Was every record read, and could all be? */
 bool floe_catalog_complete(const struct floe_catalog *c);
 /* Live topics in order of their names. Fills at most `max`, returns how many there are. */

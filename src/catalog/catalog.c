@@ -162,6 +162,7 @@ static void round_end(struct floe_catalog *c)
         c->dirty = true;
     } else if (c->scanned) {
         c->loaded = true;
+        c->loaded_us = c->scanned_us;
         if (!c->unreadable) {
             c->complete = true;
             c->complete_us = c->scanned_us;
@@ -352,6 +353,15 @@ static void changed(void *user)
     c->dirty = true;
     if (!c->round && !floe_timer_armed(&c->kick))
         floe_timer_start(c->cfg.loop, &c->kick, 0);
+}
+
+bool floe_catalog_read_since(struct floe_catalog *c, uint64_t since_us)
+{
+    if (c->loaded && c->loaded_us > since_us)
+        return true;
+    if (c->scanned_us <= since_us)
+        changed(c);
+    return false;
 }
 
 /* Which sessions there are, and how they do, as one number. */

@@ -51,6 +51,7 @@ struct floe_catalog {
     bool loaded;            /* a round with a scan has succeeded */
     bool unreadable;        /* a record was corrupt since the last scan began: what it names is not known */
     uint64_t scanned_us;    /* when the last one began */
+    uint64_t loaded_us;     /* when the last such scan began */
     bool complete;          /* a scan has read every record */
     uint64_t complete_us;   /* when the last such one began */
     uint64_t members;       /* the sessions as of the last sweep */

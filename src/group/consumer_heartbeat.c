@@ -409,6 +409,31 @@ static struct floe_kstr member_id(struct floe_groups *g, struct floe_group_call 
     return group_arena_str(call->arena, text);
 }
 
+/* Is a topic that this member, or another, subscribes to not known, and may exist all the same? */
+static bool topics_unsure(const struct beat *b, const struct group_shard *s)
+{
+    struct floe_groups *g = b->call->g;
+    struct floe_catalog *topics = g->cfg.catalog;
+    bool unknown = false;
+    for (int32_t i = 0; i < b->in->SubscribedTopicNames_n && b->call->topics_unsure; i++) {
+        const struct floe_kstr *name = &b->in->SubscribedTopicNames[i];
+        if (name->n > 0 && floe_catalog_revision(topics, name->p, (size_t)name->n) == 0)
+            return true;
+    }
+    if (!b->c || b->c->topics_known)
+        return false;
+    FLOE_LIST_EACH(it, &b->c->members)
+    {
+        const member_meta *meta = FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta;
+        for (int32_t i = 0; i < meta->SubscribedTopicNames_n && !unknown; i++) {
+            const struct floe_kstr *name = &meta->SubscribedTopicNames[i];
+            unknown = name->n > 0 && floe_catalog_revision(topics, name->p, (size_t)name->n) == 0;
+        }
+    }
+    b->c->topics_known = !unknown || floe_catalog_read_since(topics, s->loaded_us);
+    return !b->c->topics_known;
+}
+
 void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *call)
 {
     call->g = g;
@@ -432,6 +457,12 @@ void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call
     }
     change_begin(&b.x, s, in->GroupId);
     if (find_group(&b, s) != 0 || find_member(&b) != 0) {
+        change_drop(&b.x);
+        group_answer(call);
+    } else if (in->MemberEpoch >= 0 && topics_unsure(&b, s)) {
+        rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+        if (b.m)
+            consumer_member_touch(b.m); /* it is there */
         change_drop(&b.x);
         group_answer(call);
     } else if (in->MemberEpoch < 0) {

@@ -102,6 +102,7 @@ struct consumer {
     int32_t epoch, target_epoch;
     uint64_t hash;       /* of the topics that members subscribe to; a change makes an epoch */
     uint64_t checked_us; /* when that was last looked at; 0: never */
+    bool topics_known;   /* all that its members subscribe to was looked for since it was loaded */
     struct floe_map by_id;
     struct floe_list members;
     uint32_t count;

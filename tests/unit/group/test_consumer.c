@@ -402,12 +402,64 @@ static void test_failover(void **state)
     api_rig_stop(&r);
 }
 
+/* A coordinator that could not read of a topic does not take it from the members that its predecessor gave it
+ * to. A name that nobody has heard of holds up nobody for long. */
+static void test_topic_not_read(void **state)
+{
+    struct api_rig r;
+    struct api_node *n = NULL, *blind;
+    struct member a;
+    char group[16];
+    (void)state;
+    api_rig_start(&r, 107, 1);
+    blind = &r.nodes[0];
+    assert_ptr_equal(coordinator(&r, "g"), blind);
+    api_rig_add(&r);
+    api_rig_run(&r, 20000); /* half of the coordinators move */
+    for (int i = 0; n != &r.nodes[1] && i < 60; i++) {
+        snprintf(group, sizeof group, "g%d", i);
+        n = coordinator(&r, group);
+    }
+    assert_ptr_equal(n, &r.nodes[1]);
+    member_init(&a, n, "a", NULL);
+    a.group = group;
+    int16_t error = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    for (int i = 0; error == FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS && i < 50; i++) {
+        error = join(&a); /* of a topic that does not exist */
+        api_rig_run(&r, 20);
+    }
+    assert_int_equal(error, 0);
+    const struct floe_sim_rule unread = {
+        .fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/", .node = blind->node};
+    floe_sim_bucket_rule(r.bucket, &unread);
+    assert_int_equal(api_make_topic(n, TOPIC, 6, NULL, NULL), 0);
+    api_rig_run(&r, 2000);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(go_on(&a), 0);
+    assert_int_equal(a.count, 6);
+    int32_t epoch = a.epoch;
+    api_rig_kill(n);
+    a.n = blind;
+    for (int i = 0; i < 100; i++) {
+        api_rig_run(&r, 100);
+        error = beat(&a, false, -1, NULL);
+        assert_true(error == FLOE_KERR_NOT_COORDINATOR || error == FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS);
+    }
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 2000);
+    assert_int_equal(go_on(&a), 0);
+    assert_int_equal(a.epoch, epoch);
+    assert_int_equal(a.count, 6);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_incremental),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_static),         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_other_protocol), cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_topic_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
