@@ -100,6 +100,7 @@ struct group_shard {
     struct floe_batch_builder open;
     bool op;                /* between journal_begin and journal_end */
     bool op_failed;         /* a record did not fit */
+    bool op_refused;        /* journal_end took one back since the snapshot's step began */
     struct floe_list queue; /* group_append: finished batches that are not committed, oldest first */
     size_t unsent;          /* their bytes that the log has not taken */
     size_t op_bytes;        /* of `open` before the operation, and its records, to take it back */
@@ -116,6 +117,7 @@ struct group_shard {
     uint64_t snapshot_bytes;          /* of the last one */
     uint32_t snapshot;                /* number of the running or last one */
     bool snapshotting, snapshot_last; /* last: every group has been written */
+    bool snapshot_spoiled;            /* something could not be: the journal before it goes on counting */
     int64_t snapshot_from;
     uint64_t snapshot_start; /* journal_bytes when it began */
     struct group_wait snapshot_wait;
@@ -175,6 +177,8 @@ void journal_begin(struct group_shard *s);
 void journal_put(struct group_shard *s, int16_t type, const struct floe_kafka_msg *key_desc, const void *key,
                  const struct floe_kafka_msg *value_desc, int16_t version, const void *value);
 bool journal_end(struct group_shard *s, bool urgent) FLOE_MUST_USE;
+/* Has the open operation so many records that what can be told in parts should go on in another one? */
+bool journal_op_large(const struct group_shard *s);
 /* `fn` runs once everything given so far is committed (perhaps inside the call), or the shard is dropped. */
 void journal_wait(struct group_shard *s, struct group_wait *w);
 /* So much waits for room in the log that offsets must not be added to it. */

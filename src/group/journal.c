@@ -274,6 +274,11 @@ void journal_put(struct group_shard *s, int16_t type, const struct floe_kafka_ms
     s->op_failed |= !ok;
 }
 
+bool journal_op_large(const struct group_shard *s)
+{
+    return s->open.records.n - s->op_bytes >= GROUP_BATCH_BYTES;
+}
+
 bool journal_end(struct group_shard *s, bool urgent)
 {
     FLOE_ASSERT(s->op);
@@ -281,6 +286,7 @@ bool journal_end(struct group_shard *s, bool urgent)
     if (s->op_failed || s->open.records.n - s->op_bytes > GROUP_OP_BYTES_MAX) {
         s->open.records.n = s->op_bytes;
         s->open.head = s->op_head;
+        s->op_refused = true;
         return false;
     }
     int32_t records = s->open.head.count - s->op_head.count;

@@ -268,6 +268,12 @@ static void snapshot_done(struct group_shard *s)
 {
     s->snapshot_bytes = s->journal_bytes - s->snapshot_start;
     s->journal_bytes = s->snapshot_bytes;
+    if (s->snapshot_spoiled) {
+        floe_log_error("group", "%s-%d: a group is too large for a snapshot: its journal is not shortened",
+                       FLOE_OFFSETS_TOPIC, (int)s->tp.index);
+        s->snapshotting = false;
+        return;
+    }
     s->recording = true;
     s->record = (struct floe_table_req){.kind = FLOE_TABLE_GET, .done = on_version, .user = s};
     record_key(s, s->record.key);
@@ -292,7 +298,9 @@ static void snapshot_step(struct group_shard *s)
         struct group *g = FLOE_LIST_ENTRY(s->order.next, struct group, link);
         if (g->snapshot == s->snapshot)
             break;
+        s->op_refused = false;
         records_snapshot(g);
+        s->snapshot_spoiled |= s->op_refused;
         g->snapshot = s->snapshot;
         floe_list_remove(&g->link);
         floe_list_push_back(&s->order, &g->link);
@@ -311,7 +319,7 @@ void snapshot_consider(struct group_shard *s)
         floe_log_find(s->g->cfg.log, &s->tp, &p) != FLOE_PARTITION_SERVING)
         return;
     s->snapshotting = true;
-    s->snapshot_last = false;
+    s->snapshot_last = s->snapshot_spoiled = false;
     s->snapshot++;
     /* What is under way was appended below; what is gathered or put off comes behind, and says nothing older.
      */

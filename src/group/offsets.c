@@ -167,8 +167,12 @@ void offsets_snapshot(struct group *g)
         EACH_OFFSET(n, t)
         {
             put_again(g, t, FLOE_MAP_ENTRY(n, struct group_offset, node));
+            if (!journal_op_large(g->shard))
+                continue;
+            (void)!journal_end(g->shard, false); /* what does not fit spoils the snapshot: journal.c */
+            journal_begin(g->shard);
         }
-        (void)!journal_end(g->shard, false); /* 8 MiB of one topic's offsets: 80,000 partitions */
+        (void)!journal_end(g->shard, false);
     }
 }
 

@@ -370,6 +370,58 @@ static void test_snapshot(void **state)
     api_rig_stop(&r);
 }
 
+/* Commits partitions [from, to) with as much metadata as is allowed. */
+static void commit_range(struct api_node *n, const char *group, int32_t from, int32_t to)
+{
+    static char metadata[4097];
+    static struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p[256];
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    memset(metadata, 'm', sizeof metadata - 1);
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    t.Partitions = p;
+    for (int32_t i = from; i < to; i++) {
+        struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition *at = &p[t.Partitions_n++];
+        floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, at);
+        at->PartitionIndex = i;
+        at->CommittedOffset = 1000 + i;
+        at->CommittedMetadata = floe_kstr(metadata);
+    }
+    t.Name = floe_kstr("t");
+    rq.GroupId = floe_kstr(group);
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    struct floe_kafka_OffsetCommitResponse *rs = api_do(n, COMMIT, 8, &rq);
+    assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, 0);
+}
+
+/* A topic's offsets that are more than one operation takes are all in a snapshot. */
+static void test_snapshot_of_many(void **state)
+{
+    enum { PARTITIONS = 2100 };
+    struct api_rig r;
+    struct floe_group_stats st;
+    (void)state;
+    api_rig_start(&r, 20, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", PARTITIONS, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 1, ""), 0);
+    for (int k = 0; k < 5; k++)
+        for (int32_t i = 0; i < PARTITIONS; i += 256)
+            commit_range(n, "g", i, FLOE_MIN(i + 256, PARTITIONS));
+    api_rig_run(&r, 1000);
+    floe_groups_get_stats(floe_core_groups(n->core), &st);
+    assert_true(st.snapshots >= 1);
+    struct api_node *next = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 30000);
+    for (int32_t i = 0; i < PARTITIONS; i += 100)
+        assert_int_equal(fetch(next, 8, "g", "t", i), 1000 + i);
+    api_rig_stop(&r);
+}
+
 #define PRODUCERS 40
 
 /* Producers of which some always wait for room. */
@@ -523,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_partition_of),      cmocka_unit_test(test_catalog_unreadable),
         cmocka_unit_test(test_topic_not_read),    cmocka_unit_test(test_record_damaged),
         cmocka_unit_test(test_commit_under_load), cmocka_unit_test(test_commits_without_store),
+        cmocka_unit_test(test_snapshot_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
