@@ -80,7 +80,14 @@ static void on_started(void *user, const struct floe_error *err)
         return;
     if (err && err->code) {
         floe_sim_note(p->c->sim, p->node, "cannot start: %s", err->msg);
+        struct simcluster *c = p->c;
+        uint32_t machine = p->machine;
+        bool late = c->healed && p->started_us < c->healed_us; /* a stall took its time to start */
         floe_sim_node_kill(p->node);
+        if (late) {
+            floe_sim_after(c->sim, &c->machine[machine].restart, 1000);
+            c->healed_us = floe_sim_now_us(c->sim) + 1000;
+        }
         return;
     }
     p->state = PROC_UP;
