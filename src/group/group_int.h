@@ -57,6 +57,7 @@ struct group_topic {
     struct floe_map_node node; /* group.topics, by name */
     struct floe_uuid id;
     char *name;
+    bool seen; /* the catalog knew the topic by this id */
     struct floe_map partitions;
     uint32_t count;
 };
@@ -213,6 +214,8 @@ struct group_offset *offsets_at(const struct group_topic *t, int32_t partition);
 /* A live topic by name, or from version 10 of the offset APIs on by id. */
 const struct floe_topic *offsets_known(struct floe_groups *g, int16_t version, struct floe_kstr name,
                                        const struct floe_uuid *id);
+/* Has the group offsets of that name's topic by an id that the catalog has never had, and may hear of yet? */
+bool offsets_unsure(const struct group *g, const struct floe_topic *known);
 void offsets_replay(struct group_shard *s, const struct floe_kafka_OffsetCommitKey *k,
                     const struct floe_kafka_OffsetCommitValue *v);
 void offsets_snapshot(struct group *g);

@@ -252,6 +252,16 @@ const struct floe_topic *offsets_known(struct floe_groups *g, int16_t version, s
     return floe_catalog_by_name(g->cfg.catalog, name.p, (size_t)FLOE_MAX(name.n, 0));
 }
 
+bool offsets_unsure(const struct group *g, const struct floe_topic *known)
+{
+    struct floe_catalog *c = g->shard->g->cfg.catalog;
+    struct group_topic *own = offsets_topic(g, floe_kstr(known->name));
+    if (!own || own->seen)
+        return false;
+    own->seen = floe_uuid_eq(&own->id, &known->id) || floe_catalog_read_since(c, g->shard->loaded_us);
+    return !own->seen;
+}
+
 typedef struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition commit_partition;
 
 static void commit_value(const struct floe_topic *t, const commit_partition *p, int64_t now,
@@ -273,11 +283,13 @@ static void commit_each(struct floe_groups *g, struct floe_group_call *c, struct
     commit_response *rs = c->response;
     for (int32_t i = 0; i < rs->Topics_n; i++) {
         const struct floe_topic *t = offsets_known(g, c->version, in->Topics[i].Name, &in->Topics[i].TopicId);
+        const struct group *group = apply_to ? apply_to : group_find(s, in->GroupId);
+        bool unsure = t && group && offsets_unsure(group, t);
         for (int32_t k = 0; k < rs->Topics[i].Partitions_n; k++) {
             const commit_partition *p = &in->Topics[i].Partitions[k];
             int16_t *error = &rs->Topics[i].Partitions[k].ErrorCode;
             struct floe_kafka_OffsetCommitValue v;
-            if (!t && c->topics_unsure)
+            if (t ? unsure : c->topics_unsure)
                 *error = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS; /* clients commit again */
             else if (!t)
                 *error = c->version >= 10 ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
@@ -293,6 +305,9 @@ static void commit_each(struct floe_groups *g, struct floe_group_call *c, struct
             else
                 put(s, in->GroupId, floe_kstr(t->name), p->PartitionIndex, &v);
         }
+        struct group_topic *own = t && apply_to ? offsets_topic(apply_to, floe_kstr(t->name)) : NULL;
+        if (own)
+            own->seen |= floe_uuid_eq(&own->id, &t->id);
     }
 }
 

@@ -113,9 +113,12 @@ static bool fill_all(struct fetch *f, const struct group *g, out_group *out)
 /* A topic that only looks unknown is not answered "nothing committed": a consumer would start anew. */
 static int16_t may_fetch(const struct fetch *f, struct group *g, const in_group *in)
 {
-    for (int32_t i = 0; f->c->topics_unsure && i < in->Topics_n; i++)
-        if (!offsets_known(f->g, f->c->version, in->Topics[i].Name, &in->Topics[i].TopicId))
+    for (int32_t i = 0; i < in->Topics_n; i++) {
+        const struct floe_topic *t =
+            offsets_known(f->g, f->c->version, in->Topics[i].Name, &in->Topics[i].TopicId);
+        if (t ? g && offsets_unsure(g, t) : f->c->topics_unsure)
             return FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    }
     if (g && g->kind == GROUP_CONSUMER && in->MemberEpoch >= 0 && in->MemberId.n >= 0)
         return consumer_validate_fetch(g, in->MemberId, in->MemberEpoch);
     return 0;

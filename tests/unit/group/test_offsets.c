@@ -1,124 +1,6 @@
 /* Committed offsets over whole cores: commit, fetch, delete, by every version; a failover; a topic made anew.
  */
-#include <floe_cmocka.h>
-
-#include "api_rig.h"
-#include <floe/group.h>
-#include <stdio.h>
-#include <string.h>
-
-#define COMMIT 8
-#define FETCH 9
-
-static struct api_node *coordinator(struct api_rig *r, struct api_node *ask, const char *group)
-{
-    struct floe_kafka_FindCoordinatorRequest rq;
-    floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
-    rq.Key = floe_kstr(group);
-    for (int i = 0; i < 100; i++) {
-        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
-        struct api_node *n =
-            rs->ErrorCode ? NULL
-                          : api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50));
-        if (n)
-            return n;
-        api_rig_run(r, 100);
-    }
-    fail_msg("no coordinator");
-    return NULL;
-}
-
-static int16_t commit_once(struct api_node *n, int16_t version, const char *group, const char *topic,
-                           int32_t partition, int64_t offset, const char *metadata)
-{
-    struct floe_kafka_OffsetCommitRequest rq;
-    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
-    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
-    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
-    p.PartitionIndex = partition;
-    p.CommittedOffset = offset;
-    p.CommittedMetadata = floe_kstr(metadata);
-    t.Name = floe_kstr(topic);
-    if (version >= 10 && !api_topic_id(n, topic, &t.TopicId))
-        memset(&t.TopicId, 7, sizeof t.TopicId);
-    t.Partitions = &p;
-    t.Partitions_n = 1;
-    rq.GroupId = floe_kstr(group);
-    rq.Topics = &t;
-    rq.Topics_n = 1;
-    struct floe_kafka_OffsetCommitResponse *rs = api_do(n, COMMIT, version, &rq);
-    assert_non_null(rs);
-    assert_int_equal(rs->Topics_n, 1);
-    assert_int_equal(rs->Topics[0].Partitions[0].PartitionIndex, partition);
-    return rs->Topics[0].Partitions[0].ErrorCode;
-}
-static struct api_call *commit_send(struct api_node *n, struct floe_client *client, const char *group,
-                                    const char *topic, int64_t offset, const char *metadata)
-{
-    struct floe_kafka_OffsetCommitRequest rq;
-    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
-    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
-    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
-    p.CommittedOffset = offset;
-    p.CommittedMetadata = floe_kstr(metadata);
-    t.Name = floe_kstr(topic);
-    t.Partitions = &p;
-    t.Partitions_n = 1;
-    rq.GroupId = floe_kstr(group);
-    rq.Topics = &t;
-    rq.Topics_n = 1;
-    return api_send(n, client, COMMIT, 8, &rq);
-}
-static int16_t commit(struct api_node *n, int16_t version, const char *group, const char *topic,
-                      int32_t partition, int64_t offset, const char *metadata)
-{
-    int16_t error;
-    while ((error = commit_once(n, version, group, topic, partition, offset, metadata)) ==
-           FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS)
-        api_rig_run(n->rig, 20);
-    return error;
-}
-
-/* The offset that the group has, -1 without one; the error as a value below -100. */
-static int64_t fetch(struct api_node *n, int16_t version, const char *group, const char *topic,
-                     int32_t partition)
-{
-    struct floe_kafka_OffsetFetchRequest rq;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic t;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics gt;
-    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopic_desc, &t);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics_desc, &gt);
-    t.Name = gt.Name = floe_kstr(topic);
-    t.PartitionIndexes = gt.PartitionIndexes = &partition;
-    t.PartitionIndexes_n = gt.PartitionIndexes_n = 1;
-    if (version >= 10)
-        (void)!api_topic_id(n, topic, &gt.TopicId);
-    g.GroupId = floe_kstr(group);
-    if (version < 8)
-        rq.GroupId = g.GroupId;
-    rq.Topics = &t;
-    g.Topics = &gt;
-    rq.Topics_n = version < 8;
-    g.Topics_n = 1;
-    rq.Groups = &g;
-    rq.Groups_n = version >= 8;
-    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, version, &rq);
-    assert_non_null(rs);
-    int16_t error = version >= 8 ? rs->Groups[0].ErrorCode : rs->ErrorCode;
-    if (error)
-        return -100 - error;
-    if (version >= 8)
-        return rs->Groups[0].Topics[0].Partitions[0].CommittedOffset;
-    return rs->Topics[0].Partitions[0].ErrorCode ? -100 - rs->Topics[0].Partitions[0].ErrorCode
-                                                 : rs->Topics[0].Partitions[0].CommittedOffset;
-}
+#include "offset_calls.h"
 
 static void test_versions(void **state)
 {
@@ -143,139 +25,6 @@ static void test_versions(void **state)
     assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), FLOE_KERR_OFFSET_METADATA_TOO_LARGE);
     metadata[4096] = '\0';
     assert_int_equal(commit(n, 8, "g", "t", 0, 1, metadata), 0);
-    api_rig_stop(&r);
-}
-
-/* A topic that is not known while the catalog cannot be read may exist: nobody hears that it does not, and
- * nobody that nothing was committed for it. */
-static void test_catalog_unreadable(void **state)
-{
-    const int64_t loading = -100 - FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-    const struct floe_sim_rule unreadable = {.fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/"};
-    struct api_rig r;
-    (void)state;
-    api_rig_start(&r, 15, 1);
-    struct api_node *n = &r.nodes[0];
-    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
-    assert_ptr_equal(coordinator(&r, n, "g"), n);
-    assert_int_equal(commit(n, 8, "g", "t", 0, 7, ""), 0);
-    floe_sim_bucket_rule(r.bucket, &unreadable);
-    for (int16_t v = 2; v <= 10; v++) {
-        assert_int_equal(commit_once(n, v, "g", "perhaps", 0, 1, ""), FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS);
-        assert_int_equal(commit_once(n, v, "g", "t", 0, 7, ""), 0);
-    }
-    for (int16_t v = 1; v <= 10; v++) {
-        assert_int_equal(fetch(n, v, "g", "perhaps", 0), loading);
-        assert_int_equal(fetch(n, v, "g", "t", 0), 7);
-    }
-    floe_sim_bucket_heal(r.bucket);
-    assert_int_equal(commit(n, 8, "g", "perhaps", 0, 1, ""), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
-    assert_int_equal(fetch(n, 7, "g", "perhaps", 0), -1);
-    api_rig_stop(&r);
-}
-
-/* How many topics OffsetFetch tells of, asked for all that the group has. */
-static int32_t fetch_all(struct api_node *n, const char *group)
-{
-    struct floe_kafka_OffsetFetchRequest rq;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
-    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
-    g.GroupId = floe_kstr(group);
-    g.Topics_n = -1;
-    rq.Groups = &g;
-    rq.Groups_n = 1;
-    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, 8, &rq);
-    return rs->Groups[0].ErrorCode ? -100 - rs->Groups[0].ErrorCode : rs->Groups[0].Topics_n;
-}
-
-static int64_t fetch_id(struct api_node *n, const char *group, const struct floe_uuid *id)
-{
-    struct floe_kafka_OffsetFetchRequest rq;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup g;
-    struct floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics t;
-    int32_t partition = 0;
-    floe_kafka_defaults(&floe_kafka_OffsetFetchRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestGroup_desc, &g);
-    floe_kafka_struct_defaults(&floe_kafka_OffsetFetchRequest_OffsetFetchRequestTopics_desc, &t);
-    t.TopicId = *id;
-    t.PartitionIndexes = &partition;
-    t.PartitionIndexes_n = 1;
-    g.GroupId = floe_kstr(group);
-    g.Topics = &t;
-    g.Topics_n = 1;
-    rq.Groups = &g;
-    rq.Groups_n = 1;
-    struct floe_kafka_OffsetFetchResponse *rs = api_do(n, FETCH, 10, &rq);
-    return rs->Groups[0].ErrorCode ? -100 - rs->Groups[0].ErrorCode
-                                   : rs->Groups[0].Topics[0].Partitions[0].CommittedOffset;
-}
-
-/* Nor where the record of one topic is damaged: others go on. */
-static void test_record_damaged(void **state)
-{
-    const int64_t loading = -100 - FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-    struct api_rig r;
-    struct floe_uuid id;
-    (void)state;
-    api_rig_start(&r, 17, 1);
-    struct api_node *n = &r.nodes[0], *next;
-    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
-    assert_int_equal(api_make_topic(n, "u", 1, NULL, NULL), 0);
-    assert_ptr_equal(coordinator(&r, n, "g"), n);
-    assert_int_equal(commit(n, 8, "g", "t", 0, 7, ""), 0);
-    assert_int_equal(commit(n, 8, "g", "u", 0, 8, ""), 0);
-    assert_true(api_topic_id(n, "t", &id));
-    floe_sim_bucket_put(r.bucket, "table/topic/t", "{\"n\":\"00\",\"v\":{}}", 17, "00");
-    next = api_rig_add(&r);
-    api_rig_kill(n);
-    api_rig_run(&r, 30000);
-    for (int16_t v = 1; v <= 9; v++) {
-        assert_int_equal(fetch(next, v, "g", "t", 0), loading);
-        assert_int_equal(fetch(next, v, "g", "u", 0), 8);
-        assert_int_equal(fetch(next, v, "g", "none", 0), -1);
-    }
-    assert_int_equal(fetch_id(next, "g", &id), loading);
-    assert_int_equal(fetch_all(next, "g"), 2);
-    api_rig_stop(&r);
-}
-
-/* A coordinator that could not read of a topic does not take it for deleted: neither does it forget the
- * offsets that its predecessor was told, nor leaves them out. */
-static void test_topic_not_read(void **state)
-{
-    struct api_rig r;
-    (void)state;
-    api_rig_start(&r, 16, 1);
-    struct api_node *blind = &r.nodes[0], *n = NULL;
-    char group[16];
-    assert_ptr_equal(coordinator(&r, blind, "g"), blind);
-    api_rig_add(&r);
-    api_rig_run(&r, 20000); /* half of the coordinators move */
-    for (int i = 0; n != &r.nodes[1] && i < 60; i++) {
-        snprintf(group, sizeof group, "g%d", i);
-        n = coordinator(&r, blind, group);
-    }
-    assert_ptr_equal(n, &r.nodes[1]);
-    const struct floe_sim_rule unread = {
-        .fault = FLOE_SIM_NOSPACE, .prefix = "table/topic/", .node = blind->node};
-    floe_sim_bucket_rule(r.bucket, &unread);
-    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
-    assert_int_equal(commit(n, 8, group, "t", 0, 7, ""), 0);
-    api_rig_kill(n);
-    int32_t topics = -100;
-    for (int i = 0; topics <= -100 && i < 300; i++) {
-        api_rig_run(&r, 100);
-        topics = fetch_all(blind, group);
-    }
-    for (int i = 0; i < 20; i++) {
-        assert_int_equal(fetch_all(blind, group), 1);
-        api_rig_run(&r, 37);
-    }
-    api_rig_run(&r, 1300000); /* offsets of deleted topics are looked for twice */
-    floe_sim_bucket_heal(r.bucket);
-    api_rig_run(&r, 2000);
-    assert_int_equal(fetch(blind, 8, group, "t", 0), 7);
     api_rig_stop(&r);
 }
 
@@ -318,20 +67,13 @@ static void test_failover(void **state)
 static void test_topic_made_anew(void **state)
 {
     struct api_rig r;
-    struct floe_kafka_DeleteTopicsRequest rq;
-    struct floe_kstr name = floe_kstr("t");
     (void)state;
     api_rig_start(&r, 13, 1);
     struct api_node *n = &r.nodes[0];
     assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
     assert_ptr_equal(coordinator(&r, n, "g"), n);
     assert_int_equal(commit(n, 6, "g", "t", 0, 77, ""), 0);
-    floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &rq);
-    rq.TopicNames = &name;
-    rq.TopicNames_n = 1;
-    rq.TimeoutMs = 10000;
-    assert_int_equal(
-        ((struct floe_kafka_DeleteTopicsResponse *)api_do(n, 20, 4, &rq))->Responses[0].ErrorCode, 0);
+    delete_topic(n, "t");
     assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
     assert_int_equal(fetch(n, 6, "g", "t", 0), -1);
     assert_int_equal(commit(n, 6, "g", "t", 0, 5, ""), 0);
@@ -570,11 +312,13 @@ static void test_partition_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),          cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_topic_made_anew),   cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_partition_of),      cmocka_unit_test(test_catalog_unreadable),
-        cmocka_unit_test(test_topic_not_read),    cmocka_unit_test(test_record_damaged),
-        cmocka_unit_test(test_commit_under_load), cmocka_unit_test(test_commits_without_store),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_topic_made_anew),
+        cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_partition_of),
+        cmocka_unit_test(test_commit_under_load),
+        cmocka_unit_test(test_commits_without_store),
         cmocka_unit_test(test_snapshot_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
