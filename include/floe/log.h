@@ -184,6 +184,15 @@ int64_t floe_partition_next_offset(const struct floe_partition *p);
  * (acks=1), or has read them elsewhere before the holder heard of their commit, has not read another history.
  */
 int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);
+/* The idempotent producers that it remembers (DescribeProducers). Returns how many there are; fills at most
+ * `max`. */
+struct floe_producer_info {
+    int64_t id, last_timestamp;
+    int32_t last_sequence;
+    int16_t epoch;
+};
+uint32_t floe_partition_producers(const struct floe_partition *p, struct floe_producer_info *out,
+                                  uint32_t max);
 /* Calls fn (once, later, on the loop) when the partition leaves REBUILDING or HANDING, or is dropped.
  * Waiter is embedded in the caller's struct. */
 struct floe_log_waiter {

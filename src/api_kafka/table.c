@@ -27,11 +27,18 @@
     X(33, 0, 2, false, api_alter_configs)                                                                    \
     X(37, 0, 3, false, api_create_partitions)                                                                \
     X(42, 0, 2, false, api_delete_groups)                                                                    \
+    X(43, 0, 2, false, api_elect_leaders)                                                                    \
     X(44, 0, 1, false, api_incremental_alter_configs)                                                        \
+    X(45, 0, 1, false, api_alter_reassignments)                                                              \
+    X(46, 0, 0, false, api_list_reassignments)                                                               \
     X(47, 0, 0, false, api_offset_delete)                                                                    \
+    X(55, 0, 2, false, api_describe_quorum)                                                                  \
+    X(57, 0, 2, false, api_update_features)                                                                  \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \
+    X(61, 0, 0, false, api_describe_producers)                                                               \
     X(68, 0, 1, false, api_consumer_heartbeat)                                                               \
     X(69, 0, 1, false, api_consumer_describe)                                                                \
+    X(74, 0, 1, false, api_list_config_resources)                                                            \
     X(75, 0, 0, false, api_describe_topic_partitions)                                                        \
     X(FLOE_BROKER_STATUS, 0, 0, false, api_broker_status)                                                    \
     X(FLOE_PEER_HEARTBEAT, 0, 0, true, api_peer_heartbeat)                                                   \

@@ -113,6 +113,24 @@ struct floe_producer *floe_producer_add(struct floe_partition *p, int64_t id, in
     return pr;
 }
 
+uint32_t floe_partition_producers(const struct floe_partition *p, struct floe_producer_info *out,
+                                  uint32_t max)
+{
+    uint32_t n = 0;
+    FLOE_LIST_EACH(it, &p->producer_lru)
+    {
+        const struct floe_producer *pr = FLOE_LIST_ENTRY(it, struct floe_producer, part_lru);
+        if (n == max)
+            break;
+        const struct floe_producer_batch *last = pr->count > 0 ? &pr->ring[pr->count - 1] : NULL;
+        out[n++] = (struct floe_producer_info){.id = pr->id,
+                                               .epoch = pr->epoch,
+                                               .last_sequence = last ? last->last_sequence : -1,
+                                               .last_timestamp = last ? last->timestamp : -1};
+    }
+    return out ? n : (uint32_t)p->producers.n;
+}
+
 static bool in_sequence(int32_t last, int32_t next)
 {
     return next == (last == INT32_MAX ? 0 : last + 1);
