@@ -157,6 +157,11 @@ void floe_log_drop(struct floe_log *log, const struct floe_tp *tp);
 /* Hand-over to another session. First a checkpoint is put as soon as can be: once one of this session's is
  * published at the returned key or a later one, a rebuild reads little. (UINT64_MAX: it is not served.) */
 uint64_t floe_log_checkpoint_now(struct floe_log *log, const struct floe_tp *tp);
+/* DeleteRecords. First the checkpoints say from now on that the partition, which is served, starts at
+ * `offset` or later (at most its high watermark): returns the key as above. Once such a checkpoint is named
+ * by the lease the log start is raised; before that a takeover could let it go back. */
+uint64_t floe_log_want_start(struct floe_log *log, const struct floe_tp *tp, int64_t offset);
+void floe_log_start_named(struct floe_log *log, const struct floe_tp *tp, int64_t offset);
 /* Appends are refused with FLOE_EAGAIN from now on, what is pending is flushed, without waiting for a token;
  * hooks.stopped runs when every segment that carries the partition is committed. Then floe_log_drop, or
  * floe_log_resume where the lease certainly stayed. */

@@ -21,6 +21,7 @@
     X(18, 0, 4, false, api_versions)                                                                         \
     X(19, 2, 7, false, api_create_topics)                                                                    \
     X(20, 1, 6, false, api_delete_topics)                                                                    \
+    X(21, 0, 2, false, api_delete_records)                                                                   \
     X(22, 0, 5, false, api_init_producer_id)                                                                 \
     X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
     X(32, 1, 4, false, api_describe_configs)                                                                 \

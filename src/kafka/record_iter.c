@@ -145,15 +145,15 @@ enum floe_err floe_record_iter_next(struct floe_record_iter *it, struct floe_rec
     return FLOE_OK;
 }
 
-enum floe_err floe_batch_find_timestamp(struct floe_slice s, int64_t timestamp, size_t limit, int64_t *offset,
-                                        int64_t *found_timestamp, struct floe_error *err)
+enum floe_err floe_batch_find_timestamp(struct floe_slice s, int64_t from, int64_t timestamp, size_t limit,
+                                        int64_t *offset, int64_t *found_timestamp, struct floe_error *err)
 {
     struct floe_record_iter *it = NULL;
     struct floe_record r;
     enum floe_err rc = floe_record_iter_create(&it, s, limit, err);
     while (rc == FLOE_OK) {
         rc = floe_record_iter_next(it, &r, err);
-        if (rc == FLOE_OK && r.timestamp >= timestamp) {
+        if (rc == FLOE_OK && r.offset >= from && r.timestamp >= timestamp) {
             *offset = r.offset;
             *found_timestamp = r.timestamp;
             break;

@@ -117,7 +117,7 @@ enum floe_err floe_checkpoint_encode(const struct floe_partition *p, const struc
     floe_write_le64(w, session->id);
     floe_write_le64(w, seq);
     floe_write_le64(w, (uint64_t)p->started_end);
-    floe_write_le64(w, (uint64_t)p->log_start);
+    floe_write_le64(w, (uint64_t)FLOE_MAX(p->log_start, p->wanted_start));
     end_section(w, at);
 
     at = begin_section(w, SECTION_EPOCHS, CRITICAL);

@@ -26,6 +26,24 @@ uint64_t floe_log_checkpoint_now(struct floe_log *log, const struct floe_tp *tp)
     return c->next_seq;
 }
 
+uint64_t floe_log_want_start(struct floe_log *log, const struct floe_tp *tp, int64_t offset)
+{
+    struct floe_partition *p = floe_partition_get(log, tp);
+    if (p && offset > FLOE_MAX(p->log_start, p->wanted_start)) {
+        FLOE_ASSERT(offset <= p->high_watermark);
+        p->wanted_start = offset;
+        floe_checkpoint_dirty(p);
+    }
+    return floe_log_checkpoint_now(log, tp);
+}
+
+void floe_log_start_named(struct floe_log *log, const struct floe_tp *tp, int64_t offset)
+{
+    struct floe_partition *p = floe_partition_get(log, tp);
+    if (p)
+        p->log_start = FLOE_MAX(p->log_start, FLOE_MIN(offset, p->wanted_start));
+}
+
 void floe_log_stop(struct floe_log *log, const struct floe_tp *tp)
 {
     struct floe_partition *p = floe_partition_get(log, tp);

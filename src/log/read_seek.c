@@ -75,11 +75,11 @@ static enum floe_err look_into(struct task *t, const struct floe_batch *batch, s
     int64_t offset = -1, timestamp = -1;
     enum floe_err e =
         t->max ? floe_batch_max_timestamp_offset(bytes, READ_SEEK_BYTES_MAX, &offset, &timestamp, &t->err)
-               : floe_batch_find_timestamp(bytes, s->timestamp, READ_SEEK_BYTES_MAX, &offset, &timestamp,
-                                           &t->err);
+               : floe_batch_find_timestamp(bytes, t->from, s->timestamp, READ_SEEK_BYTES_MAX, &offset,
+                                           &timestamp, &t->err);
     if (e)
         return e;
-    s->offset = offset;
+    s->offset = FLOE_MAX(offset, t->from); /* of the largest: it may be an older one of the batch */
     s->found_timestamp = timestamp;
     s->leader_epoch = batch->leader_epoch;
     return FLOE_OK;

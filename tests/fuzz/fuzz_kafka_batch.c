@@ -35,7 +35,7 @@ static void walk(struct floe_slice bytes, const struct floe_batch *b)
     FLOE_ASSERT(rc != FLOE_ENOTFOUND || n == b->count);
     rc = floe_batch_max_timestamp_offset(bytes, LIMIT, &offset, &timestamp, &err);
     FLOE_ASSERT(rc != FLOE_OK || timestamp == largest);
-    rc = floe_batch_find_timestamp(bytes, b->max_timestamp, LIMIT, &offset, &timestamp, &err);
+    rc = floe_batch_find_timestamp(bytes, 0, b->max_timestamp, LIMIT, &offset, &timestamp, &err);
     FLOE_ASSERT(rc != FLOE_OK || timestamp >= b->max_timestamp);
 }
 

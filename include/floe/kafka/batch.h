@@ -132,9 +132,10 @@ enum floe_err floe_record_iter_next(struct floe_record_iter *it, struct floe_rec
 /* Takes the next header off *headers; false at the end (or on bytes that the iterator would have refused). */
 bool floe_record_header_next(struct floe_slice *headers, struct floe_record_header *out);
 
-/* First record of one batch at or after `timestamp`; FLOE_ENOTFOUND when it has none. */
-enum floe_err floe_batch_find_timestamp(struct floe_slice s, int64_t timestamp, size_t limit, int64_t *offset,
-                                        int64_t *found_timestamp, struct floe_error *err) FLOE_MUST_USE;
+/* First record of one batch at or after offset `from` and `timestamp`; FLOE_ENOTFOUND when it has none. */
+enum floe_err floe_batch_find_timestamp(struct floe_slice s, int64_t from, int64_t timestamp, size_t limit,
+                                        int64_t *offset, int64_t *found_timestamp,
+                                        struct floe_error *err) FLOE_MUST_USE;
 /* First record of one batch with its largest timestamp. */
 enum floe_err floe_batch_max_timestamp_offset(struct floe_slice s, size_t limit, int64_t *offset,
                                               int64_t *found_timestamp, struct floe_error *err) FLOE_MUST_USE;

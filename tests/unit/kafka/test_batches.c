@@ -279,12 +279,14 @@ static void test_timestamps(void **state)
         struct floe_writer w;
         struct floe_slice s = sample((enum floe_compression)c, &w);
         int64_t offset = -7, ts = -7;
-        assert_int_equal(floe_batch_find_timestamp(s, 150, LIMIT, &offset, &ts, &err), FLOE_OK);
+        assert_int_equal(floe_batch_find_timestamp(s, 0, 150, LIMIT, &offset, &ts, &err), FLOE_OK);
         assert_true(offset == 41 && ts == 300);
-        assert_int_equal(floe_batch_find_timestamp(s, 0, LIMIT, &offset, &ts, &err), FLOE_OK);
+        assert_int_equal(floe_batch_find_timestamp(s, 0, 0, LIMIT, &offset, &ts, &err), FLOE_OK);
         assert_true(offset == 40 && ts == 100);
+        assert_int_equal(floe_batch_find_timestamp(s, 41, 0, LIMIT, &offset, &ts, &err), FLOE_OK);
+        assert_true(offset == 41);
         offset = -7;
-        assert_int_equal(floe_batch_find_timestamp(s, 301, LIMIT, &offset, &ts, &err), FLOE_ENOTFOUND);
+        assert_int_equal(floe_batch_find_timestamp(s, 0, 301, LIMIT, &offset, &ts, &err), FLOE_ENOTFOUND);
         assert_int_equal(offset, -7);
         assert_int_equal(floe_batch_max_timestamp_offset(s, LIMIT, &offset, &ts, &err), FLOE_OK);
         assert_true(offset == 41 && ts == 300);
@@ -293,7 +295,7 @@ static void test_timestamps(void **state)
         floe_batch_set_log_append_time(w.p, &b, 5000);
         assert_int_equal(floe_batch_parse(s, &b, &err), FLOE_OK);
         assert_true(floe_batch_crc_ok(w.p, &b) && b.max_timestamp == 5000 && b.attributes == (8 | c));
-        assert_int_equal(floe_batch_find_timestamp(s, 4000, LIMIT, &offset, &ts, &err), FLOE_OK);
+        assert_int_equal(floe_batch_find_timestamp(s, 0, 4000, LIMIT, &offset, &ts, &err), FLOE_OK);
         assert_true(offset == 40 && ts == 5000);
         floe_writer_fini(&w);
     }
