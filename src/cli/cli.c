@@ -26,14 +26,11 @@ static const struct floe_cli_command selftest = {
 };
 
 static const struct floe_cli_command *const commands[] = {
-    &floe_cli_topic_create,
-    &floe_cli_topic_list,
-    &floe_cli_topic_describe,
-    &floe_cli_topic_delete,
-    &floe_cli_cluster_status,
-    &floe_cli_metrics_list,
-    &segment_dump,
-    &selftest,
+    &floe_cli_topic_create, &floe_cli_topic_list,    &floe_cli_topic_describe,
+    &floe_cli_topic_delete, &floe_cli_group_list,    &floe_cli_group_describe,
+    &floe_cli_group_delete, &floe_cli_group_reset,   &floe_cli_config_describe,
+    &floe_cli_config_set,   &floe_cli_config_delete, &floe_cli_cluster_status,
+    &floe_cli_metrics_list, &segment_dump,           &selftest,
 };
 
 const char *floe_cli_value(const struct floe_cli_args *a, const char *flag, size_t i)
@@ -223,7 +220,8 @@ int floe_cli_main(int argc, char **argv)
     if (is_help(argv[0]))
         return help(argc - 1, argv + 1);
     if (!is_group(argv[0])) {
-        static const char *const words[] = {"broker", "topic", "cluster", "segment", "selftest", "help"};
+        static const char *const words[] = {"broker",  "topic",   "group",    "config",
+                                            "cluster", "segment", "selftest", "help"};
         const char *near = floe_str_nearest(argv[0], words, FLOE_COUNTOF(words));
         (void)fprintf(stderr, "floe: there is no command \"%.64s\"; %s%s%s\n", argv[0],
                       near != NULL ? "did you mean \"" : "`floe help` lists them all",

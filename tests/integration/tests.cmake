@@ -31,6 +31,10 @@ add_test(NAME integration.selftest_s3 COMMAND ${CMAKE_SOURCE_DIR}/tests/support/
 set_tests_properties(integration.selftest_file integration.selftest_broken integration.selftest_s3 PROPERTIES LABELS integration
   TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 
+# `floe group` and `floe config`.
+add_test(NAME integration.commands COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/commands.py)
+set_tests_properties(integration.commands PROPERTIES LABELS integration TIMEOUT 180 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+
 # Metrics and health over HTTP, with curl.
 add_test(NAME integration.http COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> -B ${CMAKE_CURRENT_LIST_DIR}/http.py)

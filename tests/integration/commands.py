@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""`floe group` and `floe config` against a broker, with kcat as the group's member."""
+import json, os, signal, subprocess, sys, time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+from floe_broker import FLOE, Broker, check, main, need
+
+RECORDS = 30
+
+
+class Commands:
+    def __init__(self, folder):
+        need("kcat", "kcat")
+        self.b = Broker(os.path.join(folder, "data"), ["--store", "file://" + os.path.join(folder, "store")]).start()
+        self.ok("topic", "create", "t", "--partitions", "3")
+        lines = b"".join(b"%d\n" % i for i in range(RECORDS))
+        subprocess.run(["kcat", "-b", self.b.addr, "-P", "-t", "t"], input=lines, check=True, timeout=60)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.b.kill()
+
+    def run(self, *args):
+        r = subprocess.run([FLOE, *args, "--bootstrap", self.b.addr], capture_output=True, text=True, timeout=60)
+        return r.returncode, r.stdout, r.stderr
+
+    def ok(self, *args):
+        code, out, err = self.run(*args)
+        check(code == 0, f"floe {' '.join(args)}: exit {code}: {err}")
+        return out
+
+    def json(self, *args):
+        return json.loads(self.ok(*args, "--json"))
+
+    def fails(self, code, words, *args):
+        got, out, err = self.run(*args)
+        check(got == code and words in err, f"floe {' '.join(args)}: exit {got}, said {err!r}, not {words!r}")
+
+    def consume(self, group):
+        r = subprocess.run(["kcat", "-b", self.b.addr, "-X", "auto.offset.reset=earliest", "-G", group, "-e", "-q", "t"],
+                           capture_output=True, timeout=60)
+        return len(r.stdout.split())
+
+    def reset(self, group, *args):
+        return {p["partition"]: p["new_offset"]
+                for p in self.json("group", "reset-offsets", group, "--topic", "t", *args)["partitions"]}
+
+    def partitions(self, group):
+        return self.json("group", "describe", group)["groups"][0]["partitions"]
+
+
+def groups_are_shown_and_reset(folder):
+    with Commands(folder) as c:
+        check(c.consume("g") == RECORDS, "kcat did not read all")
+        rows = c.partitions("g")
+        ends = {p["partition"]: p["end"] for p in rows}
+        check(sum(ends.values()) == RECORDS and all(p["lag"] == 0 and p["committed"] == p["end"] for p in rows), rows)
+        check(c.json("group", "list")["groups"][0]["group"] == "g", "list does not show the group")
+        start = {p: 0 for p in ends}
+        for args, want in [(["--to-earliest"], start), (["--to-latest"], ends), (["--to-current"], ends),
+                           (["--to-offset", "2"], {p: 2 for p in ends}), (["--to-offset", "999"], ends),
+                           (["--shift-by", "-1"], {p: e - 1 for p, e in ends.items()}), (["--shift-by", "5"], ends),
+                           (["--shift-by=-9223372036854775808"], start),
+                           (["--to-datetime", "2020-01-01T00:00:00.000+02:00"], start),
+                           (["--by-duration", "PT1H"], start), (["--by-duration", "0ms"], ends)]:
+            got = c.reset("g", *args)
+            check(got == want, f"{args}: {got} and not {want}")
+        check(all(p["lag"] == 0 for p in c.partitions("g")), "a dry run changed something")
+        check(c.reset("g", "--to-earliest", "--execute") == start, "reset")
+        check(sum(p["lag"] for p in c.partitions("g")) == RECORDS, "the lag after a reset is not all there is")
+        check(c.consume("g") == RECORDS, "after a reset to the earliest not all is read again")
+        check(c.ok("group", "reset-offsets", "new", "--topic", "t:0,2", "--to-latest", "--execute").count("\n") == 2, "t:0,2")
+        check([p["partition"] for p in c.partitions("new")] == [0, 2], "a reset made a group with other partitions")
+
+
+def groups_say_what_is_wrong(folder):
+    with Commands(folder) as c:
+        reset = ("group", "reset-offsets", "g", "--topic", "t")
+        c.fails(1, 'there is no group "g"', "group", "describe", "g")
+        c.fails(1, "GROUP_ID_NOT_FOUND", "group", "delete", "g")
+        c.fails(1, "no committed offset that could be shifted", *reset, "--shift-by", "1")
+        c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "group", "reset-offsets", "g", "--topic", "no", "--to-latest")
+        c.fails(1, "no partition 9", "group", "reset-offsets", "g", "--topic", "t:9", "--to-latest")
+        c.fails(1, "has committed nothing", "group", "reset-offsets", "g", "--all-topics", "--to-latest")
+        c.fails(2, "where to?", *reset)
+        c.fails(2, "both given", *reset, "--to-latest", "--to-earliest")
+        c.fails(2, "both given", *reset, "--to-latest", "--dry-run", "--execute")
+        c.fails(2, "--all-topics is needed", "group", "reset-offsets", "g", "--to-latest")
+        c.fails(2, "no date and time", *reset, "--to-datetime", "2026-02-30T00:00")
+        c.fails(2, "no duration", *reset, "--by-duration", "PT")
+        c.fails(2, "--to-offset", *reset, "--to-offset", "x")
+        member = subprocess.Popen(["kcat", "-b", c.b.addr, "-G", "g", "-q", "t"], stdout=subprocess.DEVNULL)
+        try:
+            until = time.monotonic() + 30
+            while True:
+                code, out, _ = c.run("group", "describe", "g", "--json")
+                g = json.loads(out)["groups"][0] if code == 0 else {"state": "", "members": []}
+                if g["state"] == "Stable" and len(g["members"][0]["partitions"]) == 3:
+                    break
+                check(time.monotonic() < until, f"the group does not settle: {g}")
+                time.sleep(0.2)
+            check(all(p["member"] == g["members"][0]["member"] for p in g["partitions"]), "partitions without their member")
+            c.fails(1, "it is Stable", *reset, "--to-latest", "--execute")
+            c.fails(1, "NON_EMPTY_GROUP", "group", "delete", "g")
+        finally:
+            member.terminate()
+            member.wait(20)
+        until = time.monotonic() + 30
+        while c.json("group", "describe", "g")["groups"][0]["state"] != "Empty":
+            check(time.monotonic() < until, "the member does not leave")
+            time.sleep(0.2)
+        check("deleted group g" in c.ok("group", "delete", "g"), "delete")
+        check(c.json("group", "list") == {"groups": []}, "a deleted group is listed")
+
+
+def configs(folder):
+    with Commands(folder) as c:
+        shown = lambda *more: {x["name"]: (x["value"], x["source"])
+                               for x in c.json("config", "describe", "topic", "t", *more)["configs"]}
+        check(shown() == {}, "something is set from the start")
+        c.ok("config", "set", "topic", "t", "retention.ms=1000", "cleanup.policy=compact")
+        check(shown() == {"retention.ms": ("1000", "topic"), "cleanup.policy": ("compact", "topic")}, shown())
+        c.ok("config", "delete", "topic", "t", "retention.ms")
+        check(list(shown()) == ["cleanup.policy"] and shown("--all")["retention.ms"] == ("604800000", "default"), "delete")
+        c.fails(1, "INVALID_CONFIG: Unknown topic config name: x", "config", "set", "topic", "t", "x=1", "retention.ms=5")
+        check(list(shown()) == ["cleanup.policy"], "half of a refused change was made")
+        c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "config", "describe", "topic", "none")
+        c.fails(1, "broker 77 is not in the cluster", "config", "describe", "broker", "77")
+        c.fails(1, "INVALID_CONFIG", "config", "set", "broker", "1", "num.partitions=3")
+        c.fails(2, "neither topic nor broker", "config", "describe", "group", "g")
+        c.fails(2, "is not KEY=VALUE", "config", "set", "topic", "t", "x")
+        all_of = c.json("config", "describe", "broker", "1", "--all")["configs"]
+        check("num.partitions" in [x["name"] for x in all_of], "the broker's configurations")
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, configs], sys.argv[1:])
