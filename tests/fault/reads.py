@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Reads anywhere: consumers with client.rack read in their rack, with the holder stopped too; a rack reads the store once.
+"""Reads: consumers with client.rack read in their rack, with the holder stopped too; a rack reads the store once; many
+consumers of old data, slow ones among them, stay within --memory.
 
 Brokers on a real S3 server, each behind its own floe-proxy (requests to the store are counted there) and a tap (bytes to
 clients are counted there). Run by tests/support/s3server run.
@@ -8,7 +9,7 @@ import os, re, signal, socket, struct, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import Broker, Failure, check, floe, main, need, run
-from harness import Proxy
+from harness import Proxy, memory_mib
 
 
 def chain_gets(node):
@@ -102,13 +103,16 @@ class Reader:
             out += part
         return out
 
-    def fetch(self, offset, wait_ms=500):
-        """(error, high watermark, preferred replica, records)"""
+    def ask(self, offset, wait_ms=500, most=1 << 20):
         self.id += 1
-        body = struct.pack(">iiiibii", -1, wait_ms, 1, 1 << 20, 0, 0, -1) + struct.pack(">i", 1) + string(self.topic)
-        body += struct.pack(">iiiqqi", 1, self.partition, -1, offset, -1, 1 << 20) + struct.pack(">i", 0) + string(self.rack)
+        body = struct.pack(">iiiibii", -1, wait_ms, 1, most, 0, 0, -1) + struct.pack(">i", 1) + string(self.topic)
+        body += struct.pack(">iiiqqi", 1, self.partition, -1, offset, -1, most) + struct.pack(">i", 0) + string(self.rack)
         head = struct.pack(">hhi", 1, 11, self.id) + string("reads")
         self.sock.sendall(struct.pack(">i", len(head + body)) + head + body)
+
+    def fetch(self, offset, wait_ms=500):
+        """(error, high watermark, preferred replica, records)"""
+        self.ask(offset, wait_ms)
         r = self.take(struct.unpack(">i", self.take(4))[0])
         at = 4 + 4 + 2 + 4 + 4 + 2 + len(self.topic) + 4
         _, error, hw, _, _ = struct.unpack_from(">ihqqq", r, at)
@@ -258,6 +262,59 @@ def rack_reads_once(folder):
             n.end()
 
 
+MEMORY_MIB = 128
+
+
+def slow_readers_stay_within_memory(folder):
+    """300 MB in the store, a broker of 128 MiB: eighty clients ask for up to 8 MiB each and take next to nothing, while others
+    read everything. Resident size stays below --memory, and those that read get on."""
+    n = Node(folder, "a", "a", ["--memory", f"{MEMORY_MIB}MiB"])
+    slow = []
+    try:
+        floe("topic", "create", "t", "--partitions", "12", "--bootstrap", n.direct)
+        for p in range(12):
+            produce(n, "t", p, 25000, 1000)
+        check(n.broker.stop() == 0, "not a clean end")
+        n.broker.listen = "out=" + n.direct
+        n.broker.start() # nothing is in memory
+        for i in range(80):
+            r = Reader(n, "t", i % 12, "")
+            r.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            r.ask(i * 250, most=8 << 20)
+            slow.append(r)
+        t0, sizes, errors = time.monotonic(), [0] * 4, []
+
+        def all_of(k):
+            try:
+                for p in range(k, 12, len(sizes)):
+                    sizes[k] += Reader(n, "t", p, "").read_to(0, 25000, 60)
+            except (Failure, OSError) as e:
+                errors.append(e)
+
+        threads = [threading.Thread(target=all_of, args=(k,)) for k in range(len(sizes))]
+        for t in threads:
+            t.start()
+        for i in range(200):
+            if not any(t.is_alive() for t in threads):
+                break
+            for r in slow: # they do take a little, or they would be cut off
+                try:
+                    r.sock.recv(2000, socket.MSG_DONTWAIT)
+                except OSError:
+                    pass
+            time.sleep(0.1)
+        for t in threads:
+            t.join()
+        check(not errors, f"a reader failed: {errors[:1]}")
+        took, peak = time.monotonic() - t0, memory_mib(n.broker.proc.pid)
+        check(peak <= MEMORY_MIB, f"the broker had {peak:.0f} MiB resident, --memory is {MEMORY_MIB}")
+        return f"{sum(sizes) / 1e6:.0f} MB read in {took:.1f} s beside 80 clients that take nothing; peak {peak:.0f} MiB"
+    finally:
+        for r in slow:
+            r.sock.close()
+        n.end()
+
+
 def objects(node):
     """Segments that the broker has put."""
     return node.proxy.count("PUT chain", "2xx")
@@ -265,4 +322,4 @@ def objects(node):
 
 if __name__ == "__main__":
     need("kcat", "kcat")
-    main([client_rack_stays_in_its_rack, holder_stopped, rack_reads_once], sys.argv[1:])
+    main([client_rack_stays_in_its_rack, holder_stopped, rack_reads_once, slow_readers_stay_within_memory], sys.argv[1:])
