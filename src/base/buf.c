@@ -25,7 +25,7 @@
 #endif
 
 enum { RECYCLE_MIN_LOG2 = 17, RECYCLE_MAX_LOG2 = 26, STEPS = 8 }; /* 128 KiB to 64 MiB */
-enum { STEPS_UP = 4 }; /* so much larger a block may be than what asks for it */
+enum { STEPS_UP = 8 }; /* so much larger a block may be than what asks for it */
 #define HUGE_PAGE ((size_t)2 << 20)
 #define HUGE_MIN ((size_t)3 << 20)
 enum { CLASSES = (RECYCLE_MAX_LOG2 - RECYCLE_MIN_LOG2) * STEPS };

@@ -25,6 +25,7 @@ void floe_memread_trim(struct floe_log *log)
 {
     struct floe_budget *b = log->cfg.cache_budget;
     size_t limit = b ? b->limit : 0;
+    floe_log_reader_give_way(log->reader, 0);
     while (!floe_list_empty(&log->recent) &&
            (log->recent_bytes > limit / 2 || (floe_budget_used(b) > limit && log->recent_bytes > limit / 8)))
         evict_oldest(log);
@@ -48,6 +49,7 @@ static void recharge(struct floe_buf *buf, struct floe_budget *to)
 static bool make_room(struct floe_log *log, size_t n)
 {
     struct floe_budget *b = log->cfg.cache_budget;
+    floe_log_reader_give_way(log->reader, n);
     while (floe_budget_used(b) + n > b->limit) {
         if (floe_list_empty(&log->recent))
             return false;

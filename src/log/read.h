@@ -38,5 +38,7 @@ void floe_log_reader_cancel(struct floe_log_reader *rd, struct floe_log_read *r)
 void floe_log_reader_seek(struct floe_log_reader *rd, struct floe_index *ix, int64_t log_start,
                           int64_t high_watermark, struct floe_log_seek *s);
 void floe_log_reader_forget(struct floe_log_reader *rd, struct floe_index *ix);
+/* Others need n bytes of the cache budget: the reader evicts what it has above half of it. */
+void floe_log_reader_give_way(struct floe_log_reader *rd, size_t n);
 
 #endif

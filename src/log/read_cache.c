@@ -155,18 +155,18 @@ void cache_unpin(struct floe_log_reader *rd, struct extent *x)
 
 uint64_t cache_limit(const struct floe_log_reader *rd)
 {
-    return rd->cfg.cache_budget ? rd->cfg.cache_budget->limit / 2 : READ_CACHE_DEFAULT;
+    return rd->cfg.cache_budget ? rd->cfg.cache_budget->limit / 8 * 7 : READ_CACHE_DEFAULT;
 }
 
-/* Half of the budget is the reader's at most, a quarter at least: recent batches in memory would else leave
- * it nothing, or it them. */
+/* Most of the budget is the reader's while nobody else wants it: the more it keeps, the more readers that are
+ * not quite together get from one GET. Half at most and a quarter at least when recent batches in memory need
+ * room (floe_log_reader_give_way): they would else leave it nothing, or it them. */
 static bool over_limit(const struct floe_log_reader *rd)
 {
-    uint64_t limit = cache_limit(rd);
-    if (rd->cached_bytes + rd->loading_bytes > limit)
+    if (rd->cached_bytes + rd->loading_bytes > cache_limit(rd))
         return true;
     const struct floe_budget *b = rd->cfg.cache_budget;
-    return b && rd->cached_bytes > limit / 2 && floe_budget_used(b) > b->limit;
+    return b && rd->cached_bytes > b->limit / 4 && floe_budget_used(b) > b->limit;
 }
 
 /* The list whose first goes next. What waits for its readers goes before what they have had only when it
@@ -187,6 +187,14 @@ void cache_trim(struct floe_log_reader *rd)
 {
     struct floe_list *from;
     while (over_limit(rd) && (from = victims(rd)))
+        extent_free(rd, FLOE_LIST_ENTRY(from->next, struct extent, lru));
+}
+
+void floe_log_reader_give_way(struct floe_log_reader *rd, size_t n)
+{
+    const struct floe_budget *b = rd->cfg.cache_budget;
+    struct floe_list *from;
+    while (b && floe_budget_used(b) + n > b->limit && rd->cached_bytes > b->limit / 2 && (from = victims(rd)))
         extent_free(rd, FLOE_LIST_ENTRY(from->next, struct extent, lru));
 }
 

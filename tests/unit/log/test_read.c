@@ -301,6 +301,28 @@ static void replay(void **state)
     rig_destroy(g);
 }
 
+/* Most of the budget is the reader's, until others want it: then half. */
+static void gives_way(void **state)
+{
+    (void)state;
+    struct rig *g = rig_create(16u << 20);
+    for (int i = 0; i < 100; i++)
+        segment(g, 30, 9000, false);
+    for (int64_t at = 0; at < g->end;) {
+        struct read r;
+        run_read(g, &r, at, 1000000, true);
+        at = check_bytes(g, &r);
+        fini_read(&r);
+    }
+    floe_sim_run_for(g->sim, 1000000);
+    assert_in_range(floe_budget_used(&g->budget), 11u << 20, 14u << 20);
+    floe_log_reader_give_way(g->rd, 1u << 20);
+    assert_true(floe_budget_used(&g->budget) >= 11u << 20); /* there was room */
+    floe_log_reader_give_way(g->rd, 16u << 20);
+    assert_in_range(floe_budget_used(&g->budget), 6u << 20, 8u << 20);
+    rig_destroy(g);
+}
+
 static void random_reads(void **state)
 {
     (void)state;
@@ -727,6 +749,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(replay),
+        cmocka_unit_test(gives_way),
         cmocka_unit_test(random_reads),
         cmocka_unit_test(old_index_blocks_come_from_the_store),
         cmocka_unit_test(a_cache_that_keeps_nothing),
