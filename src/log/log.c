@@ -220,6 +220,9 @@ void floe_log_destroy(struct floe_log **out)
     floe_share_destroy(&log->share);
     floe_flush_fini(log);
     floe_timer_stop(&log->turn);
+    /* Who waits goes later than the log, and takes itself out of these. */
+    while (floe_list_pop_front(&log->room_waiters) || floe_list_pop_front(&log->woken))
+        ;
     for (struct floe_list *n; (n = floe_list_pop_front(&log->entry_pool));)
         free(FLOE_LIST_ENTRY(n, struct floe_entry, seg_link));
     floe_map_fini(&log->partitions);

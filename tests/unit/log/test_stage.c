@@ -222,6 +222,31 @@ static void had_room(struct floe_log_waiter *w)
     x->mine = ++*x->order;
 }
 
+/* A log that goes lets go of who waits, which they may take back later. */
+static void who_waits_outlives_the_log(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(9);
+    struct rig_config cfg = {.pending = 1u << 20, .segment_bytes = 50000};
+    struct rig *r = rig_create(w, &cfg);
+    int order = 0;
+    struct waits x[2];
+    rig_open(r);
+    for (int i = 0; i < 2; i++) {
+        x[i] = (struct waits){.w = {.fn = had_room, .user = &x[i]}, .order = &order};
+        floe_list_init(&x[i].w.link);
+    }
+    floe_log_wait_room(r->log, 10000, &x[0].w);
+    floe_log_wait_data(r->log, &(struct floe_tp){.index = 3}, 0, &x[1].w);
+    rig_free(&r);
+    for (int i = 0; i < 2; i++) {
+        assert_true(floe_list_empty(&x[i].w.link));
+        floe_log_wait_cancel(&x[i].w);
+    }
+    assert_int_equal(order, 0);
+    rig_world_destroy(&w);
+}
+
 /* What is pushed back gets room in the order of waiting, and nobody passes. */
 static void who_waits_for_room_gets_it_in_turn(void **state)
 {
@@ -420,6 +445,7 @@ int main(void)
         cmocka_unit_test(a_full_tier_pushes_back),
         cmocka_unit_test(a_tier_that_fills_up_slows_senders_down),
         cmocka_unit_test(who_waits_for_room_gets_it_in_turn),
+        cmocka_unit_test(who_waits_outlives_the_log),
         cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
         cmocka_unit_test(a_session_that_ends_while_spilled_frees_everything),
         cmocka_unit_test(what_a_stall_put_in_the_tier_leaves_it),
