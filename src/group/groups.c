@@ -236,7 +236,7 @@ int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok
 {
     if (name.n < 0 || (name.n == 0 && !empty_ok))
         return FLOE_KERR_INVALID_GROUP_ID;
-    if (!floe_lease_alive(g->cfg.lease))
+    if (!floe_lease_alive(g->cfg.lease) && !FLOE_MUTANT(GROUP_LAPSED))
         return FLOE_KERR_COORDINATOR_NOT_AVAILABLE;
     const struct floe_topic *t = groups_topic(g);
     if (!t)
@@ -252,7 +252,8 @@ int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok
     /* While the partition is handed over the next coordinator may be at work already: this one tells nothing.
      */
     struct floe_partition *p;
-    if (s->state == SHARD_LOADING || floe_log_find(g->cfg.log, &s->tp, &p) == FLOE_PARTITION_HANDING)
+    bool handing = floe_log_find(g->cfg.log, &s->tp, &p) == FLOE_PARTITION_HANDING;
+    if (s->state == SHARD_LOADING || (handing && !FLOE_MUTANT(GROUP_HANDED_OVER)))
         return FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     *out = s;
     return 0;

@@ -6,6 +6,8 @@
 #include "rebuild_int.h"
 #include "share.h"
 
+#include <floe/base/mutant.h>
+
 static uint64_t now_us(const struct floe_log *log)
 {
     return floe_loop_now_us(log->cfg.loop);
@@ -262,7 +264,10 @@ static struct floe_feed *feed_new(struct floe_view *v, const struct floe_lease_e
     f->session = open->session;
     f->epoch = open->epoch;
     f->first = open->first;
-    f->chain = follow_chain_of(log, &open->session, committed(log, &open->session, e));
+    uint64_t base = committed(log, &open->session, e);
+    if (FLOE_MUTANT(VIEW_FROM_FIRST))
+        base = FLOE_MAX(base, open->first);
+    f->chain = follow_chain_of(log, &open->session, base);
     if (!f->chain) {
         feed_free(&v->next);
         return NULL;

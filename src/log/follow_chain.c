@@ -9,6 +9,8 @@
 #include "rebuild_int.h"
 #include "share.h"
 
+#include <floe/base/mutant.h>
+
 static uint64_t now_us(const struct follow_chain *c)
 {
     return floe_loop_now_us(c->log->cfg.loop);
@@ -117,6 +119,10 @@ static bool take_front(struct follow_chain *c, struct follow_get *g)
         if (footer.id.seal && c->proven < c->known) {
             miss(c, g); /* a stray one, in a gap below the floor */
             return false;
+        }
+        if (footer.id.seal && FLOE_MUTANT(VIEW_PAST_SEAL)) {
+            passed(c);
+            return true;
         }
         if (footer.id.seal) {
             c->ended = true;

@@ -1,5 +1,6 @@
 /* Partitions: their table, ring of batches in memory, epoch history, and who waits for them. */
 #include <floe/base/crc32c.h>
+#include <floe/base/mutant.h>
 #include <stdlib.h>
 
 #include "log_int.h"
@@ -257,7 +258,8 @@ enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_
     struct floe_partition *p = floe_partition_get(log, tp);
     if (out)
         *out = p;
-    return !p ? FLOE_PARTITION_ABSENT : p->handing ? FLOE_PARTITION_HANDING : p->state;
+    bool handing = p && p->handing && !FLOE_MUTANT(MOVE_APPENDED_ON);
+    return !p ? FLOE_PARTITION_ABSENT : handing ? FLOE_PARTITION_HANDING : p->state;
 }
 
 void floe_log_drop(struct floe_log *log, const struct floe_tp *tp)

@@ -173,6 +173,35 @@ static void a_broker_without_table_is_replaced(void **state)
     lrig_fini(&r);
 }
 
+/* The last renewal's answer takes long: the lease time runs from when it was sent, which is before it
+ * arrived. */
+static void a_late_answer_prolongs_nothing(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 31, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    struct floe_sim_bucket_config slow = {.min_us = 30000, .mean_us = 100};
+    floe_sim_bucket_configure(r.bucket, &slow);
+    lrig_run_ms(&r, LEASE_MS);
+    const struct floe_sim_object *o = floe_sim_bucket_find(r.bucket, "table/node/1");
+    uint64_t before = o->at_us;
+    for (int ms = 0; o->at_us <= before; ms++) {
+        assert_in_range(ms, 0, 2 * LEASE_MS);
+        lrig_run_ms(&r, 1);
+        o = floe_sim_bucket_find(r.bucket, "table/node/1");
+    }
+    uint64_t arrived = o->at_us; /* its answer is on the way; nothing that is sent from now on arrives */
+    struct floe_sim_rule rule = outage(r.b[0].node, 0, "table/");
+    floe_sim_bucket_rule(r.bucket, &rule);
+    lrig_run_ms(&r, LEASE_MS / 2);
+    assert_true(floe_lease_alive(r.b[0].lease)); /* the answer came */
+    lrig_run_ms(&r, LEASE_MS / 2 + 1);
+    assert_int_equal(floe_sim_bucket_find(r.bucket, "table/node/1")->at_us, arrived);
+    assert_false(floe_lease_alive(r.b[0].lease));
+    lrig_fini(&r);
+}
+
 /* SIGSTOP beyond the lease: fenced; going on, it is not alive for a moment, learns it and opens anew. */
 static void a_zombie_acknowledges_nothing(void **state)
 {
@@ -375,6 +404,7 @@ int main(void)
         cmocka_unit_test(doubtful_seals),
         cmocka_unit_test(an_outage_kills_nobody),
         cmocka_unit_test(a_broker_without_table_is_replaced),
+        cmocka_unit_test(a_late_answer_prolongs_nothing),
         cmocka_unit_test(a_zombie_acknowledges_nothing),
         cmocka_unit_test(cut_peers_live_on),
         cmocka_unit_test(fencers_meet),
