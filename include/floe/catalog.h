@@ -20,6 +20,7 @@
 
 #include <floe/base/list.h>
 #include <floe/base/map.h>
+#include <floe/kafka/types.h>
 #include <floe/lease.h>
 #include <floe/table.h>
 
@@ -161,6 +162,42 @@ bool floe_catalog_peer_deleted(struct floe_catalog *c, const struct floe_uuid *t
 /* The next producer id; ids are taken from the table in blocks. */
 void floe_catalog_producer_id(struct floe_catalog *c,
                               void (*done)(void *user, const struct floe_error *err, int64_t id), void *user);
+
+/* Client quotas (KIP-546): stored and described, not enforced yet. Record `quotas` of the table, read anew by
+ * each call. */
+enum { FLOE_QUOTA_USER, FLOE_QUOTA_CLIENT_ID, FLOE_QUOTA_IP, FLOE_QUOTA_TYPES };
+enum { FLOE_QUOTA_KEYS = 5 };
+extern const char *const floe_quota_types[FLOE_QUOTA_TYPES]; /* as Kafka names them */
+extern const char *const floe_quota_keys[FLOE_QUOTA_KEYS];
+struct floe_quota {
+    bool has[FLOE_QUOTA_TYPES];
+    char *name[FLOE_QUOTA_TYPES]; /* null where `has`: the default of its type */
+    bool set[FLOE_QUOTA_KEYS];
+    double value[FLOE_QUOTA_KEYS];
+};
+struct floe_quotas {
+    struct floe_quota *list;
+    uint32_t n, cap;
+};
+/* The quota of that entity (names are copied); null when memory is out. One without values is not kept. */
+struct floe_quota *floe_quotas_at(struct floe_quotas *q, const bool has[FLOE_QUOTA_TYPES],
+                                  const struct floe_kstr name[FLOE_QUOTA_TYPES]);
+struct floe_quotas_op {
+    /* in */
+    bool (*edit)(void *user, struct floe_quotas *q); /* null: only read; may run again; false: no memory */
+    void (*done)(struct floe_quotas_op *op);         /* once, later */
+    void *user;
+    /* out, until `done` returns */
+    struct floe_error err;
+    struct floe_quotas quotas;
+    /* the catalog's own */
+    struct floe_catalog *c;
+    struct floe_list link;
+    struct floe_table_req req;
+    char *text;
+    uint32_t tries;
+};
+void floe_catalog_quotas(struct floe_catalog *c, struct floe_quotas_op *op);
 
 /* FLOE_OK, or FLOE_EINVAL with Kafka's sentence. */
 enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_error *err) FLOE_MUST_USE;

@@ -33,6 +33,8 @@
     X(45, 0, 1, false, api_alter_reassignments)                                                              \
     X(46, 0, 0, false, api_list_reassignments)                                                               \
     X(47, 0, 0, false, api_offset_delete)                                                                    \
+    X(48, 0, 1, false, api_describe_client_quotas)                                                           \
+    X(49, 0, 1, false, api_alter_client_quotas)                                                              \
     X(55, 0, 2, false, api_describe_quorum)                                                                  \
     X(57, 0, 2, false, api_update_features)                                                                  \
     X(60, 0, 2, false, api_describe_cluster)                                                                 \

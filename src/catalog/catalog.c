@@ -414,6 +414,7 @@ enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_c
     floe_list_init(&c->todo);
     floe_list_init(&c->stops);
     floe_list_init(&c->pid_waits);
+    floe_list_init(&c->quota_ops);
     floe_timer_init(&c->kick, kicked, c);
     floe_timer_init(&c->sweep, swept, c);
     floe_catalog_ops_init(c);
@@ -433,6 +434,7 @@ void floe_catalog_destroy(struct floe_catalog **cp)
     if (c->scanning)
         floe_table_cancel(c->cfg.table, &c->scan);
     floe_producer_ids_fini(c);
+    floe_quotas_fini(c);
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->todo)))
         read_free(FLOE_LIST_ENTRY(l, struct topic_read, link));

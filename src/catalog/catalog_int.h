@@ -66,6 +66,7 @@ struct floe_catalog {
     char pid_value[64];
     int64_t pid_want;
     bool pid_busy;
+    struct floe_list quota_ops; /* floe_quotas_op */
 };
 
 /* records.c: `topic/<name>` as JSON. */
@@ -73,6 +74,13 @@ char *floe_topic_encode(const struct floe_topic *t);
 enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const char *json, size_t n,
                                 struct floe_error *err) FLOE_MUST_USE;
 int64_t floe_producer_ids_decode(const char *json, size_t n); /* next free id, or -1 */
+
+/* quotas.c: record `quotas` as JSON; drops the open operations. */
+char *floe_quotas_encode(const struct floe_quotas *q);
+enum floe_err floe_quotas_decode(struct floe_quotas *out, const char *json, size_t n,
+                                 struct floe_error *err) FLOE_MUST_USE;
+void floe_quotas_free(struct floe_quotas *q);
+void floe_quotas_fini(struct floe_catalog *c);
 
 /* catalog.c */
 /* Takes the record into the cache unless a newer revision is there; owns `t` from now on. Returns what is
