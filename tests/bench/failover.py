@@ -124,8 +124,8 @@ class Under:
         row("  requests meanwhile, load's own among them", note)
 
     def end(self):
-        self.load.finish()
-        row("  history", self.load.verify(self.c.bootstrap()))
+        self.load.finish(may_fail=True)
+        row("  history", self.load.verify(self.c.bootstrap()), self.load.failures() or "")
 
 
 def failover(folder, lease_ms, partitions=1000):

@@ -1,5 +1,5 @@
 """What the fault tests share: floe-proxy, the load generator, and the history checker. Standard library only."""
-import os, socket, subprocess, sys, time
+import collections, os, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import FLOE, check
@@ -84,14 +84,24 @@ class Load:
         before = self.counts().get("acked", 0)
         self.wait(lambda c: c.get("acked", 0) > before + self.rate // 4, wait, what)
 
-    def finish(self, wait=60):
-        """No more is sent; until everything is answered and the consumer has what was acknowledged. The counts."""
+    def failures(self):
+        """What failed for good: error → how many messages (all of them only once the load has ended)."""
+        codes = collections.Counter()
+        for i in range(self.producers):
+            with open(os.path.join(self.folder, f"failed.{i}")) as f:
+                codes.update(line.split()[2] for line in f if len(line.split()) == 3)
+        return dict(codes)
+
+    def finish(self, wait=60, may_fail=False):
+        """No more is sent; until everything is answered and the consumer has what was acknowledged. The counts.
+        A send that failed for good is a failure of the test, unless it may."""
         self.tell("stop")
         self.wait(lambda c: c["acked"] + c["failed"] == c["sent"], wait, "not everything was answered")
         total = self.counts()["acked"]
         self.wait(lambda c: c["consumed"] >= total, wait, "the consumer does not get everything")
         self.tell("quit")
         check(self.proc.wait(60) == 0, "the load generator failed")
+        check(self.counts()["failed"] == 0 or may_fail, f"sends failed for good: {self.failures()}")
         return self.counts()
 
     def verify(self, bootstrap, *how):
