@@ -34,8 +34,6 @@ static void serve(struct floe_request *rq,
         return;
     }
     out->ErrorCode = api_epoch_error(floe_partition_epoch(p), in->CurrentLeaderEpoch);
-    if (!out->ErrorCode && !floe_lease_alive(api->cfg.lease)) /* a later holder may know of a later end */
-        out->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
     if (out->ErrorCode)
         return;
     int64_t end = -1;

@@ -3,7 +3,8 @@
  *   adopt -> [checkpoint] -> spans, oldest first -> lease read again -> serving, and a checkpoint is wanted
  *   view  -> [checkpoint] -> spans, oldest first -> floe_follow_rebuilt (follow.c)
  *
- * A footer is read once for all partitions that are taken together. What comes before its turn (a later span,
+ * A footer is read once for all partitions that are taken together; those that come while others are being
+ * rebuilt wait a little for each other. What comes before its turn (a later span,
  * or a span before the checkpoint is there) is kept aside. Each failure is one partition's (all those that a
  * bad footer concerns): it is answered with the error and dropped, the lease module asks again later, the
  * others go on. */
@@ -84,11 +85,28 @@ static void free_group(struct floe_rebuild *g)
     free(g);
 }
 
+/* A group of adopted partitions that is at work, or one that is not yet. */
+static struct floe_rebuild *adoption(struct floe_log *log, bool started)
+{
+    FLOE_LIST_EACH(it, &log->rebuilds)
+    {
+        struct floe_rebuild *g = FLOE_LIST_ENTRY(it, struct floe_rebuild, link);
+        if (g->started == started && !g->views)
+            return g;
+    }
+    return NULL;
+}
+
 static void on_end(struct floe_timer *t)
 {
     struct floe_rebuild *g = t->user;
-    if (floe_list_empty(&g->parts))
-        free_group(g);
+    struct floe_log *log = g->log;
+    if (!floe_list_empty(&g->parts))
+        return;
+    free_group(g);
+    struct floe_rebuild *next = adoption(log, false);
+    if (next)
+        floe_timer_start(log->cfg.loop, &next->start, 0);
 }
 
 void floe_rebuild_fini(struct floe_log *log)
@@ -473,9 +491,21 @@ static bool new_part(struct floe_rebuild *g, const struct floe_lease_entry *e, s
     return true;
 }
 
+/* So long a group of adopted partitions still waits for others to come. */
+static uint64_t gathers_us(const struct floe_rebuild *g)
+{
+    uint64_t now = floe_loop_now_us(g->log->cfg.loop), until = g->made_us + FLOE_REBUILD_GATHER_US;
+    return !g->views && now < until && adoption(g->log, true) ? until - now : 0;
+}
+
 static void on_start(struct floe_timer *t)
 {
     struct floe_rebuild *g = t->user;
+    uint64_t wait_us = g->started ? 0 : gathers_us(g);
+    if (wait_us) {
+        floe_timer_start(g->log->cfg.loop, &g->start, wait_us);
+        return;
+    }
     if (!g->started) {
         g->started = true;
         FLOE_LIST_EACH_SAFE(it, &g->parts)
@@ -512,6 +542,7 @@ static struct floe_rebuild *new_group(struct floe_log *log, struct floe_store *s
     g->log = log;
     g->store = store;
     g->views = views;
+    g->made_us = floe_loop_now_us(log->cfg.loop);
     floe_list_init(&g->parts);
     floe_list_init(&g->sources);
     floe_list_init(&g->ranges);
@@ -524,7 +555,9 @@ static struct floe_rebuild *new_group(struct floe_log *log, struct floe_store *s
 
 void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n)
 {
-    struct floe_rebuild *g = new_group(log, log->cfg.store, false);
+    struct floe_rebuild *g = adoption(log, false);
+    if (!g)
+        g = new_group(log, log->cfg.store, false);
     for (uint32_t i = 0; i < n; i++) {
         const struct floe_lease_entry *e = &entries[i];
         struct floe_partition *old = floe_partition_get(log, &e->tp);

@@ -9,7 +9,10 @@
  * outage is not outlived by the GETs that it swallowed. */
 #define FLOE_REBUILD_ATTEMPTS 4u
 #define FLOE_REBUILD_WINDOWS 8u
-#define FLOE_REBUILD_TRY_US 250000u       /* an attempt's first limit, and 10 MB/s */
+#define FLOE_REBUILD_TRY_US 250000u /* an attempt's first limit, and 10 MB/s */
+/* A takeover comes shard by shard: what comes while a group is at work is one next group, which starts when
+ * no other is at work, after so long in any case (that one may wait for a store that does not answer). */
+#define FLOE_REBUILD_GATHER_US 200000u
 #define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
 #define FLOE_REBUILD_RANGE_GAP (64u << 10)
 
@@ -89,6 +92,7 @@ struct floe_rebuild {
     struct floe_list parts, sources, ranges;
     uint32_t gets;
     bool started;
+    uint64_t made_us;
     bool views; /* of views (follow.c), not of what this session adopts */
     struct floe_timer start, end;
 };

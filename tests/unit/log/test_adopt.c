@@ -106,6 +106,36 @@ static void a_second_broker_serves_what_the_first_committed(void **state)
     rig_world_destroy(&w);
 }
 
+/* A takeover comes shard by shard; the footers are read twice at most: for the first, and for all others. */
+static void what_is_taken_piece_by_piece_reads_footers_together(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(1);
+    struct rig *r = rig_create(w, NULL);
+    rig_open(r);
+    rig_new_many(r, 16);
+    fill(r, rig_tp(1, 0), "a", 20);
+    fill(r, rig_tp(1, 15), "b", 20);
+    struct floe_session_name dead = r->session;
+    rig_free(&r);
+    uint64_t end = rig_seal(w, &dead);
+    r = rig_create(w, NULL);
+    rig_open(r);
+    uint32_t gets = w->gets;
+    for (w->lease_count = 1; w->lease_count < 16; w->lease_count++) {
+        rig_take(r, &dead, end);
+        rig_run(w, 100);
+    }
+    rig_take(r, &dead, end);
+    for (int32_t i = 0; i < 16; i++)
+        rig_await_serving(r, rig_tp(1, i));
+    assert_int_equal(w->gets - gets, 2 * 40);
+    assert_int_equal(rig_hw(r, rig_tp(1, 0)), 20);
+    assert_int_equal(rig_hw(r, rig_tp(1, 15)), 20);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void deaths_before_the_first_checkpoint_lose_nothing(void **state)
 {
     (void)state;
@@ -426,6 +456,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_broker_serves_what_the_first_committed),
+        cmocka_unit_test(what_is_taken_piece_by_piece_reads_footers_together),
         cmocka_unit_test(deaths_before_the_first_checkpoint_lose_nothing),
         cmocka_unit_test(a_long_life_keeps_rebuilds_short),
         cmocka_unit_test(checkpoints_keep_rebuilds_short),
