@@ -43,8 +43,10 @@ struct floe_api_config {
     uint32_t fetch_sessions; /* max.incremental.fetch.session.cache.slots; what they hold is a quarter of
                                 answers_max */
     uint64_t answers_max;    /* bytes of fetch answers on their way to clients, about; 0: 64 MiB */
+    /* What the broker is set to by that name of Kafka's; null: no such setting. `out` may hold the value. */
+    const char *(*setting)(void *user, const char *name, char out[32]);
     void (*status)(void *user, struct floe_api_status *out); /* null: nothing but that it serves is told */
-    void *status_user;
+    void *status_user;                                       /* of setting and status */
 };
 enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_config *cfg,
                               struct floe_error *err) FLOE_MUST_USE;

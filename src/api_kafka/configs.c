@@ -1,5 +1,5 @@
-/* DescribeConfigs 1–4: topics' configurations with their sources, and the broker's that Floe obeys. What is
- * stored and not yet obeyed says so in its documentation. */
+/* DescribeConfigs 1–4: topics' and the broker's configurations with their sources and synonyms. What is not
+ * obeyed says so in its documentation. */
 #include "api_kafka/api_int.h"
 #include <floe/kafka/configs.h>
 #include <stdio.h>
@@ -30,100 +30,188 @@ static bool wanted(const struct floe_kafka_DescribeConfigsRequest_DescribeConfig
     return false;
 }
 
+/* A configuration's value and where it is from, newest first; what DescribeConfigs calls synonyms. */
+#define LAYERS_MAX 6
+struct layer {
+    struct floe_kstr name, value;
+    int8_t source;
+};
+struct layers {
+    struct layer v[LAYERS_MAX];
+    int32_t n;
+};
+
+static void add(struct layers *l, const char *name, struct floe_kstr value, int8_t source)
+{
+    if (l->n < LAYERS_MAX)
+        l->v[l->n++] = (struct layer){floe_kstr(name), value, source};
+}
+
+static const char *setting(struct floe_request *rq, const char *name, char out[32])
+{
+    const struct floe_api_config *cfg = &api_of(rq)->cfg;
+    const struct {
+        const char *name;
+        long long value;
+    } numbers[] = {{"default.replication.factor", cfg->replication_factor},
+                   {"message.max.bytes", cfg->message_max},
+                   {"num.partitions", cfg->num_partitions},
+                   {"node.id", floe_lease_node_id(cfg->lease)},
+                   {"broker.id", floe_lease_node_id(cfg->lease)}};
+    for (size_t i = 0; i < FLOE_COUNTOF(numbers); i++) {
+        if (strcmp(name, numbers[i].name) != 0)
+            continue;
+        snprintf(out, 32, "%lld", numbers[i].value);
+        return out;
+    }
+    if (strcmp(name, "auto.create.topics.enable") == 0)
+        return cfg->auto_create ? "true" : "false";
+    if (strcmp(name, "broker.rack") == 0)
+        return cfg->rack && *cfg->rack ? cfg->rack : NULL;
+    return cfg->setting ? cfg->setting(cfg->status_user, name, out) : NULL;
+}
+
+/* What the broker itself gives, and Kafka's default below it. True where Floe has such a setting. */
+static bool add_broker(struct floe_request *rq, struct layers *l, const struct floe_kafka_config *c)
+{
+    char text[32];
+    const char *value = setting(rq, c->name, text);
+    if (value && !(c->def && strcmp(c->def, value) == 0))
+        add(l, c->name, api_copy(rq, value), SOURCE_STATIC_BROKER);
+    if (c->def)
+        add(l, c->name, floe_kstr(c->def), SOURCE_DEFAULT);
+    return value != NULL;
+}
+
+/* The broker's configurations that stand for a topic's where it does not say, in the order in which Kafka
+ * asks them; the others have the topic's name, some with "log." or "log.cleaner." before it. */
+static void add_synonyms(struct floe_request *rq, struct layers *l, const char *topic)
+{
+    static const char *const special[][4] = {
+        {"file.delete.delay.ms", "log.segment.delete.delay.ms"},
+        {"flush.messages", "log.flush.interval.messages"},
+        {"flush.ms", "log.flush.interval.ms", "log.flush.scheduler.interval.ms"},
+        {"max.message.bytes", "message.max.bytes"},
+        {"min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio"},
+        {"retention.ms", "log.retention.ms", "log.retention.minutes", "log.retention.hours"},
+        {"segment.index.bytes", "log.index.size.max.bytes"},
+        {"segment.jitter.ms", "log.roll.jitter.ms", "log.roll.jitter.hours"},
+        {"segment.ms", "log.roll.ms", "log.roll.hours"},
+    };
+    static const char *const prefixes[] = {"log.", "log.cleaner.", ""};
+    const struct floe_kafka_config *c;
+    for (size_t i = 0; i < FLOE_COUNTOF(special); i++) {
+        if (strcmp(special[i][0], topic) != 0)
+            continue;
+        for (size_t k = 1; k < 4 && special[i][k]; k++) {
+            c = floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice_str(special[i][k]));
+            if (c)
+                (void)add_broker(rq, l, c);
+        }
+        return;
+    }
+    for (size_t i = 0; i < FLOE_COUNTOF(prefixes); i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s%s", prefixes[i], topic);
+        c = floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice_str(name));
+        if (c) {
+            (void)add_broker(rq, l, c);
+            return;
+        }
+    }
+}
+
 static bool put_entry(struct floe_request *rq, config_entry *e, const struct floe_kafka_config *c,
-                      struct floe_kstr value, int8_t source, const char *note)
+                      const struct layers *l, struct floe_kstr value, int8_t source, const char *note)
 {
     const struct floe_kafka_DescribeConfigsRequest *in = rq->body;
+    bool secret = c->type == FLOE_CONFIG_PASSWORD;
     e->Name = floe_kstr(c->name);
-    e->Value = value;
+    e->Value = secret ? (struct floe_kstr){NULL, -1} : value;
     e->ConfigSource = source;
-    e->ReadOnly = source == SOURCE_STATIC_BROKER;
+    e->ReadOnly = c->kind == FLOE_CONFIG_BROKER; /* set at the broker's start */
+    e->IsSensitive = secret;
     e->ConfigType = floe_kafka_config_wire_type(c->type);
     e->Documentation = in->IncludeDocumentation ? floe_kstr(note) : (struct floe_kstr){NULL, -1};
-    if (!in->IncludeSynonyms)
+    if (!in->IncludeSynonyms || secret)
         return true;
-    int32_t n = source == SOURCE_DEFAULT || !c->def ? 1 : 2;
     e->Synonyms =
-        floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsSynonym_desc, n, &rq->arena);
+        floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsSynonym_desc, l->n, &rq->arena);
     if (!e->Synonyms)
         return false;
-    e->Synonyms_n = n;
-    e->Synonyms[0].Name = e->Name;
-    e->Synonyms[0].Value = value;
-    e->Synonyms[0].Source = source;
-    if (n == 2) {
-        e->Synonyms[1].Name = e->Name;
-        e->Synonyms[1].Value = floe_kstr(c->def);
-        e->Synonyms[1].Source = SOURCE_DEFAULT;
+    e->Synonyms_n = l->n;
+    for (int32_t i = 0; i < l->n; i++) {
+        e->Synonyms[i].Name = l->v[i].name;
+        e->Synonyms[i].Value = l->v[i].value;
+        e->Synonyms[i].Source = l->v[i].source;
     }
     return true;
+}
+
+static config_entry *entries(struct floe_request *rq, enum floe_config_kind kind)
+{
+    int32_t n = 0;
+    while (floe_kafka_config_at(kind, (uint32_t)n))
+        n++;
+    return floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult_desc, n,
+                            &rq->arena);
 }
 
 static bool put_topic(struct floe_request *rq, const struct floe_topic *t,
                       const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
                       struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
-    int32_t n = 0;
-    while (floe_kafka_config_at(FLOE_CONFIG_TOPIC, (uint32_t)n))
-        n++;
-    out->Configs = floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult_desc, n,
-                                    &rq->arena);
+    const struct floe_kafka_config *c;
+    out->Configs = entries(rq, FLOE_CONFIG_TOPIC);
     if (!out->Configs)
         return false;
-    for (int32_t i = 0; i < n; i++) {
-        const struct floe_kafka_config *c = floe_kafka_config_at(FLOE_CONFIG_TOPIC, (uint32_t)i);
+    for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_TOPIC, i)); i++) {
+        struct layers l = {.n = 0};
         struct floe_kstr value = floe_kstr(c->def);
         int8_t source = SOURCE_DEFAULT;
         char number[16];
         if (!wanted(in, c->name))
             continue;
+        const char *set = floe_topic_config_get(t, c->name);
+        if (set)
+            add(&l, c->name, api_copy(rq, set), SOURCE_TOPIC);
+        add_synonyms(rq, &l, c->name);
         if (strcmp(c->name, "max.message.bytes") == 0) {
             snprintf(number, sizeof number, "%u", t->max_message_bytes);
             value = api_copy(rq, number);
         } else if (strcmp(c->name, "message.timestamp.type") == 0) {
             value = floe_kstr(t->log_append_time ? "LogAppendTime" : "CreateTime");
+        } else if (set) {
+            value = l.v[0].value;
         }
-        for (uint32_t j = 0; j < t->config_count; j++) {
-            if (strcmp(t->configs[j].name, c->name) == 0) {
-                value = api_copy(rq, t->configs[j].value);
-                source = SOURCE_TOPIC;
-            }
-        }
-        const char *note = obeyed(c->name) ? "Obeyed." : "Stored; not yet obeyed.";
-        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, value, source, note))
+        if (l.n > 0)
+            source = l.v[0].source;
+        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l, value, source,
+                       obeyed(c->name) ? "Obeyed." : "Stored; not yet obeyed."))
             return false;
     }
     return true;
 }
 
-/* What of Kafka's broker configuration means something here. */
+/* All of Kafka's broker configurations: those that are settings of Floe with their values, the others at
+ * Kafka's default, which tools look for. */
 static bool put_broker(struct floe_request *rq,
                        const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
                        struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
-    const struct floe_api_config *cfg = &api_of(rq)->cfg;
-    char partitions[16], factor[16], bytes[16];
-    snprintf(partitions, sizeof partitions, "%d", cfg->num_partitions);
-    snprintf(factor, sizeof factor, "%d", cfg->replication_factor);
-    snprintf(bytes, sizeof bytes, "%u", cfg->message_max);
-    const struct {
-        const char *name, *value;
-    } known[] = {{"auto.create.topics.enable", cfg->auto_create ? "true" : "false"},
-                 {"default.replication.factor", factor},
-                 {"message.max.bytes", bytes},
-                 {"num.partitions", partitions}};
-    out->Configs = floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult_desc,
-                                    FLOE_COUNTOF(known), &rq->arena);
+    const struct floe_kafka_config *c;
+    out->Configs = entries(rq, FLOE_CONFIG_BROKER);
     if (!out->Configs)
         return false;
-    for (size_t i = 0; i < FLOE_COUNTOF(known); i++) {
-        const struct floe_kafka_config *c =
-            floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice_str(known[i].name));
-        if (!c || !wanted(in, c->name))
+    for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_BROKER, i)); i++) {
+        struct layers l = {.n = 0};
+        if (!wanted(in, c->name))
             continue;
-        int8_t source = c->def && strcmp(c->def, known[i].value) == 0 ? SOURCE_DEFAULT : SOURCE_STATIC_BROKER;
-        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, api_copy(rq, known[i].value), source,
-                       "Obeyed."))
+        bool own = add_broker(rq, &l, c);
+        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l,
+                       l.n > 0 ? l.v[0].value : (struct floe_kstr){NULL, -1},
+                       l.n > 0 ? l.v[0].source : SOURCE_DEFAULT,
+                       own ? "Obeyed." : "Without meaning here: Kafka's default."))
             return false;
     }
     return true;

@@ -147,6 +147,12 @@ static void started(void *user, const struct floe_error *err)
     dprintf(STDERR_FILENO, "%s\n", line);
 }
 
+static const char *kafka_setting(void *user, const char *name, char out[32])
+{
+    const struct broker *b = user;
+    return floe_config_kafka(b->cfg, name, out);
+}
+
 static void start_core(struct broker *b)
 {
     const struct floe_config *cfg = b->cfg;
@@ -182,6 +188,7 @@ static void start_core(struct broker *b)
                 .fetch_max = (uint32_t)FLOE_MIN(mem.fetch_max, cfg->fetch_bytes_max),
                 .fetch_sessions = cfg->fetch_sessions,
                 .answers_max = mem.answers,
+                .setting = kafka_setting,
                 .status = floe_broker_status,
                 .status_user = b},
         .group = {.partitions = (int32_t)cfg->offsets_partitions,

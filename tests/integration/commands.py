@@ -132,7 +132,11 @@ def configs(folder):
         c.fails(2, "neither topic nor broker", "config", "describe", "group", "g")
         c.fails(2, "is not KEY=VALUE", "config", "set", "topic", "t", "x")
         all_of = c.json("config", "describe", "broker", "1", "--all")["configs"]
-        check("num.partitions" in [x["name"] for x in all_of], "the broker's configurations")
+        values = {x["name"]: (x["value"], x["source"]) for x in all_of}
+        for name, want in [("num.partitions", ("1", "default")), ("node.id", ("1", "start")),
+                           ("offsets.retention.minutes", ("10080", "default")), ("log.retention.hours", ("168", "default")),
+                           ("log.message.timestamp.type", ("CreateTime", "default"))]:
+            check(values.get(name) == want, f"{name} is {values.get(name)}")
 
 
 if __name__ == "__main__":

@@ -107,6 +107,9 @@ struct floe_config {
 /* argv without the program and the command's name; envp ends with null. */
 enum floe_err floe_config_load(struct floe_config *out, int argc, char *const *argv, char *const *envp,
                                struct floe_error *err) FLOE_MUST_USE;
+/* What the setting that is called as Kafka's broker configuration `name` is set to, written as Kafka writes
+ * it; null where there is none. */
+const char *floe_config_kafka(const struct floe_config *cfg, const char *name, char out[FLOE_STR_NUM]);
 /* The table as text for people (a terminal of 80 columns) or as JSON (an array of objects). */
 void floe_config_help(struct floe_writer *w);
 /* Of these settings only. */

@@ -451,63 +451,6 @@ static void test_auto_create(void **state)
     api_rig_stop(&r);
 }
 
-static void test_describe_configs(void **state)
-{
-    struct api_rig r;
-    struct floe_kafka_DescribeConfigsRequest rq;
-    struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource rs[5];
-    struct floe_kstr keys[2] = {floe_kstr("max.message.bytes"), floe_kstr("nonsense")};
-    (void)state;
-    api_rig_start(&r, 7, 1);
-    struct api_node *n = &r.nodes[0];
-    assert_int_equal(api_make_topic(n, "t", 1, "cleanup.policy", "compact"), 0);
-    static const struct {
-        int8_t type;
-        const char *name;
-        int16_t error;
-    } ask[5] = {{2, "t", 0},
-                {2, "no", FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION},
-                {4, "1", 0},
-                {4, "", 0},
-                {8, "x", FLOE_KERR_INVALID_REQUEST}};
-    for (int16_t v = 1; v <= 4; v++) {
-        floe_kafka_defaults(&floe_kafka_DescribeConfigsRequest_desc, &rq);
-        rq.Resources = rs;
-        rq.Resources_n = 5;
-        rq.IncludeSynonyms = true;
-        rq.IncludeDocumentation = v >= 3;
-        for (int i = 0; i < 5; i++) {
-            floe_kafka_struct_defaults(&floe_kafka_DescribeConfigsRequest_DescribeConfigsResource_desc,
-                                       &rs[i]);
-            rs[i].ResourceType = ask[i].type;
-            rs[i].ResourceName = floe_kstr(ask[i].name);
-            rs[i].ConfigurationKeys_n = i == 3 ? 0 : -1; /* none named is all, too */
-        }
-        struct floe_kafka_DescribeConfigsResponse *out = api_do(n, 32, v, &rq);
-        for (int i = 0; i < 5; i++)
-            assert_int_equal(out->Results[i].ErrorCode, ask[i].error);
-        assert_true(out->Results[0].Configs_n > 20 && out->Results[3].Configs_n > 3);
-        for (int32_t i = 0; i < out->Results[0].Configs_n; i++) {
-            struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult *c =
-                &out->Results[0].Configs[i];
-            bool set = floe_kstr_is(c->Name, "cleanup.policy");
-            assert_int_equal(c->ConfigSource, set ? 1 : 5);
-            assert_true(c->Synonyms_n >= 1);
-            if (set)
-                assert_true(floe_kstr_is(c->Value, "compact"));
-            if (v >= 3)
-                assert_true(c->Documentation.n > 0 && c->ConfigType > 0);
-        }
-        rs[0].ConfigurationKeys = keys;
-        rs[0].ConfigurationKeys_n = 2;
-        rq.Resources_n = 1;
-        out = api_do(n, 32, v, &rq);
-        assert_int_equal(out->Results[0].Configs_n, 1);
-        assert_true(floe_kstr_is(out->Results[0].Configs[0].Value, "1048576"));
-    }
-    api_rig_stop(&r);
-}
-
 static void test_describe_partitions(void **state)
 {
     struct api_rig r;
@@ -567,11 +510,15 @@ static void test_describe_partitions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_create_versions),  cmocka_unit_test(test_create_errors),
-        cmocka_unit_test(test_create_refused),   cmocka_unit_test(test_usable_everywhere),
-        cmocka_unit_test(test_delete),           cmocka_unit_test(test_metadata),
-        cmocka_unit_test(test_topics_not_read),  cmocka_unit_test(test_auto_create),
-        cmocka_unit_test(test_describe_configs), cmocka_unit_test(test_describe_partitions),
+        cmocka_unit_test(test_create_versions),
+        cmocka_unit_test(test_create_errors),
+        cmocka_unit_test(test_create_refused),
+        cmocka_unit_test(test_usable_everywhere),
+        cmocka_unit_test(test_delete),
+        cmocka_unit_test(test_metadata),
+        cmocka_unit_test(test_topics_not_read),
+        cmocka_unit_test(test_auto_create),
+        cmocka_unit_test(test_describe_partitions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
