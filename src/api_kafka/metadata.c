@@ -231,8 +231,11 @@ static bool want_named(struct view *v, const struct floe_kafka_MetadataRequest *
         return false;
     for (uint32_t i = 0; i < n; i++) {
         v->wants[i] = (struct api_want){in->Topics[i].Name, in->Topics[i].TopicId};
-        if (in->Topics[i].Name.n >= 0)
-            v->wants[i].id = (struct floe_uuid){{0}};
+        static const struct floe_uuid none;
+        if (in->Topics[i].Name.n == 0 && !floe_uuid_eq(&in->Topics[i].TopicId, &none))
+            v->wants[i].name = (struct floe_kstr){NULL, -1}; /* so the Java client asks by id */
+        else if (in->Topics[i].Name.n >= 0)
+            v->wants[i].id = none;
     }
     if (!api_repeated(v->rq, v->wants, n, false, repeated))
         return false;

@@ -197,6 +197,18 @@ bool consumer_subscribed(const struct group *g, struct floe_kstr topic)
         for (int32_t i = 0; i < m->meta->SubscribedTopicNames_n; i++)
             if (floe_kstr_eq(m->meta->SubscribedTopicNames[i], topic))
                 return true;
+        if (m->meta->SubscribedTopicRegex.n > 0 && regex_matches(m->meta->SubscribedTopicRegex, topic))
+            return true;
+    }
+    return false;
+}
+
+bool consumer_has_regex(const struct consumer *c)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        if (FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta->SubscribedTopicRegex.n > 0)
+            return true;
     }
     return false;
 }

@@ -82,6 +82,8 @@ static bool tell_member(struct floe_catalog *topics, described_member *out, cons
     out->ClientId = copy(a, v->ClientId);
     out->ClientHost = copy(a, v->ClientHost);
     out->MemberType = MEMBER_TYPE_CONSUMER;
+    out->SubscribedTopicRegex =
+        copy(a, v->SubscribedTopicRegex.n > 0 ? v->SubscribedTopicRegex : floe_kstr(NULL));
     out->SubscribedTopicNames =
         floe_arena_calloc(a, (size_t)v->SubscribedTopicNames_n, sizeof *out->SubscribedTopicNames);
     if (!out->SubscribedTopicNames)

@@ -1,6 +1,7 @@
 /* ConsumerGroupHeartbeat 0–1. The rules are Apache Kafka's (KIP-848, KIP-1082). */
 #include "consumer_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct floe_kafka_ConsumerGroupHeartbeatRequest beat_request;
@@ -69,7 +70,9 @@ static const char *invalid(const beat_request *in, int16_t version)
     return in->MemberEpoch == CONSUMER_EPOCH_JOIN ? invalid_join(in) : NULL;
 }
 
-static int16_t check(const beat_request *in, int16_t version, beat_response *rs)
+#define REGEX_REFUSED "SubscribedTopicRegex `%.*s` is not a valid regular expression: %s."
+
+static int16_t check(const beat_request *in, int16_t version, beat_response *rs, struct floe_arena *arena)
 {
     const char *why = invalid(in, version);
     if (why)
@@ -78,9 +81,16 @@ static int16_t check(const beat_request *in, int16_t version, beat_response *rs)
         !floe_kstr_is(in->ServerAssignor, "range"))
         return refuse(rs, FLOE_KERR_UNSUPPORTED_ASSIGNOR,
                       "The ServerAssignor is not supported. Supported assignors: uniform, range.");
-    if (in->SubscribedTopicRegex.n > 0)
-        return refuse(rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION,
-                      "Subscriptions by regular expression are not supported: subscribe to topics by name.");
+    char no[REGEX_WHY];
+    if (in->SubscribedTopicRegex.n > 0 && !regex_check(in->SubscribedTopicRegex, no)) {
+        int n =
+            snprintf(NULL, 0, REGEX_REFUSED, in->SubscribedTopicRegex.n, in->SubscribedTopicRegex.p, no) + 1;
+        char *text = floe_arena_alloc(arena, (size_t)n);
+        if (text)
+            snprintf(text, (size_t)n, REGEX_REFUSED, in->SubscribedTopicRegex.n, in->SubscribedTopicRegex.p,
+                     no);
+        return refuse(rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION, text);
+    }
     return 0;
 }
 
@@ -203,6 +213,8 @@ static const member_meta *merge(struct beat *b)
         v->ServerAssignor = in->ServerAssignor;
     if (in->SubscribedTopicNames_n >= 0)
         set_names(v, in, &b->x.a);
+    if (in->SubscribedTopicRegex.n >= 0) /* an empty one: none from now on */
+        v->SubscribedTopicRegex = in->SubscribedTopicRegex.n > 0 ? in->SubscribedTopicRegex : floe_kstr(NULL);
     v->ClientId = b->call->client_id.n >= 0 ? b->call->client_id : floe_kstr("");
     v->ClientHost = floe_kstr(b->call->client_host);
     return v;
@@ -216,7 +228,8 @@ static bool same_text(struct floe_kstr a, struct floe_kstr b)
 static bool same_work(const member_meta *a, const member_meta *b) /* the target may stay */
 {
     if (a->SubscribedTopicNames_n != b->SubscribedTopicNames_n ||
-        !same_text(a->ServerAssignor, b->ServerAssignor))
+        !same_text(a->ServerAssignor, b->ServerAssignor) ||
+        !same_text(a->SubscribedTopicRegex, b->SubscribedTopicRegex))
         return false;
     for (int32_t i = 0; i < a->SubscribedTopicNames_n; i++)
         if (!floe_kstr_eq(a->SubscribedTopicNames[i], b->SubscribedTopicNames[i]))
@@ -246,7 +259,8 @@ static int32_t next_epoch(struct beat *b, bool bump)
     struct floe_groups *g = b->call->g;
     uint64_t now = group_now_us(g), hash = b->c ? b->c->hash : 0;
     int32_t epoch = b->c ? b->c->epoch : 0;
-    if (bump || b->c->checked_us == 0 || now - b->c->checked_us >= CONSUMER_REFRESH_US) {
+    uint64_t pause = b->c && consumer_has_regex(b->c) ? CONSUMER_REGEX_US : CONSUMER_REFRESH_US;
+    if (bump || b->c->checked_us == 0 || now - b->c->checked_us >= pause) {
         hash = consumer_topics_hash(b->c, g->cfg.catalog, &b->subject, &b->x.a);
         if (b->c)
             b->c->checked_us = now;
@@ -324,7 +338,8 @@ static void heartbeat(struct beat *b, struct group_shard *s)
     /* Of a member that is behind, or tells everything, nobody knows what it heard last. */
     bool full =
         in->MemberEpoch != before.epoch || in->MemberEpoch == CONSUMER_EPOCH_JOIN ||
-        (in->RebalanceTimeoutMs != -1 && in->SubscribedTopicNames_n >= 0 && in->TopicPartitions_n >= 0);
+        (in->RebalanceTimeoutMs != -1 &&
+         (in->SubscribedTopicNames_n >= 0 || in->SubscribedTopicRegex.n >= 0) && in->TopicPartitions_n >= 0);
     bool revoking = next.state == MEMBER_UNREVOKED &&
                     (before.state != MEMBER_UNREVOKED || !parts_eq(&next.revoking, &before.revoking));
     b->rs->MemberId = b->id;
@@ -441,7 +456,7 @@ void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call
     beat_response *rs = group_response(call, &floe_kafka_ConsumerGroupHeartbeatResponse_desc);
     struct group_shard *s;
     struct beat b = {.call = call, .in = in, .rs = rs};
-    if (!rs || check(in, call->version, rs) != 0) {
+    if (!rs || check(in, call->version, rs, call->arena) != 0) {
         group_answer(call);
         return;
     }

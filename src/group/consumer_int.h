@@ -8,6 +8,7 @@
  *
  *   parts.c               sets of partitions
  *   assign.c              the assignors: pure functions
+ *   regex.c               subscriptions by regular expression
  *   consumer.c            groups and members; what others ask about them
  *   consumer_records.c    the journal's records, and the one place where they change the state
  *   consumer_reconcile.c  the target assignment, and a member's way to it
@@ -70,12 +71,23 @@ void assign_uniform(const struct assign_topic *t, uint32_t topics, struct assign
 void assign_range(const struct assign_topic *t, uint32_t topics, struct assign_member *m, uint32_t members,
                   struct floe_arena *a);
 
+/* ---- regular expressions (regex.c) --------------------------------------------------------------------- */
+
+#define REGEX_WHY 128
+/* Is it one? Else why not. */
+bool regex_check(struct floe_kstr e, char why[REGEX_WHY]);
+bool regex_matches(struct floe_kstr e, struct floe_kstr name);
+/* Names of the topics that match it, in order; borrowed from the catalog, the array is in the arena. */
+struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, uint32_t *n,
+                               struct floe_arena *a);
+
 /* ---- state --------------------------------------------------------------------------------------------- */
 
 #define CONSUMER_EPOCH_JOIN 0
 #define CONSUMER_EPOCH_LEAVE (-1)
 #define CONSUMER_EPOCH_STATIC_LEAVE (-2)
 #define CONSUMER_REFRESH_US 1000000u /* how often a group looks whether its topics changed, at most */
+#define CONSUMER_REGEX_US 5000000u   /* the same where all names of topics are matched for it */
 
 /* As Kafka's records number them. */
 enum consumer_member_state { MEMBER_STABLE = 0, MEMBER_UNREVOKED = 1, MEMBER_UNRELEASED = 2 };
@@ -157,6 +169,8 @@ struct consumer_subject {
 uint64_t consumer_topics_hash(const struct consumer *c, struct floe_catalog *topics,
                               const struct consumer_subject *subject, struct floe_arena *a);
 bool consumer_wants_range(const struct consumer *c, struct floe_arena *a);
+/* Does somebody subscribe by regular expression? */
+bool consumer_has_regex(const struct consumer *c);
 /* A target of all members for the epoch: records, and the subject's. */
 void consumer_compute_target(struct change *x, const struct consumer *c, struct consumer_subject *subject,
                              int32_t epoch);

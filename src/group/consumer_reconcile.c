@@ -11,6 +11,8 @@ struct line {                        /* a member of the new target */
     struct floe_kstr id;
     const member_meta *meta;
     const struct parts *prior;
+    const struct floe_kstr *names; /* what it subscribes to: by name, and what its expression matches */
+    uint32_t name_count;
 };
 
 static bool same(struct floe_kstr a, struct floe_kstr b)
@@ -24,7 +26,7 @@ static struct line *list_members(const struct consumer *c, const struct consumer
     struct line *out = consumer_alloc(a, (c ? c->count : 0) + 1ul, sizeof *out);
     *n = 0;
     if (subject && subject->meta)
-        out[(*n)++] = (struct line){NULL, subject->id, subject->meta, &subject->target};
+        out[(*n)++] = (struct line){.id = subject->id, .meta = subject->meta, .prior = &subject->target};
     if (!c)
         return out;
     FLOE_LIST_EACH(it, &c->members)
@@ -32,7 +34,7 @@ static struct line *list_members(const struct consumer *c, const struct consumer
         const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
         struct floe_kstr id = floe_kstr(m->id);
         if (!subject || (!same(subject->id, id) && !same(subject->replaces, id)))
-            out[(*n)++] = (struct line){m, id, m->meta, &m->target};
+            out[(*n)++] = (struct line){.m = m, .id = id, .meta = m->meta, .prior = &m->target};
     }
     return out;
 }
@@ -44,18 +46,47 @@ static int by_name(const void *x, const void *y)
     return d ? d : (a->n > b->n) - (a->n < b->n);
 }
 
+/* Finds out what each line subscribes to. Members of one expression share what it matches. */
+static void subscribe(struct line *lines, uint32_t n, struct floe_catalog *topics, struct floe_arena *a)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const member_meta *v = lines[i].meta;
+        uint32_t named = (uint32_t)FLOE_MAX(v->SubscribedTopicNames_n, 0), matched, first = 0;
+        lines[i].names = v->SubscribedTopicNames;
+        lines[i].name_count = named;
+        if (v->SubscribedTopicRegex.n <= 0)
+            continue;
+        while (first < i && (named || lines[first].meta->SubscribedTopicNames_n > 0 ||
+                             !same(lines[first].meta->SubscribedTopicRegex, v->SubscribedTopicRegex)))
+            first++;
+        if (first < i) {
+            lines[i].names = lines[first].names;
+            lines[i].name_count = lines[first].name_count;
+            continue;
+        }
+        const struct floe_kstr *found = regex_topics(v->SubscribedTopicRegex, topics, &matched, a);
+        struct floe_kstr *both = consumer_alloc(a, (size_t)named + matched, sizeof *both);
+        if (named)
+            memcpy(both, v->SubscribedTopicNames, named * sizeof *both);
+        if (matched)
+            memcpy(both + named, found, matched * sizeof *both);
+        lines[i].names = both; /* one that is named and matched is twice there: later steps mind */
+        lines[i].name_count = named + matched;
+    }
+}
+
 /* Every name that somebody subscribes to, once. */
 static struct floe_kstr *list_names(const struct line *lines, uint32_t n, uint32_t *count,
                                     struct floe_arena *a)
 {
     size_t all = 0, kept = 0;
     for (uint32_t i = 0; i < n; i++)
-        all += (size_t)lines[i].meta->SubscribedTopicNames_n;
+        all += lines[i].name_count;
     struct floe_kstr *out = consumer_alloc(a, all, sizeof *out);
     all = 0;
     for (uint32_t i = 0; i < n; i++)
-        for (int32_t k = 0; k < lines[i].meta->SubscribedTopicNames_n; k++)
-            out[all++] = lines[i].meta->SubscribedTopicNames[k];
+        for (uint32_t k = 0; k < lines[i].name_count; k++)
+            out[all++] = lines[i].names[k];
     if (all > 1)
         qsort(out, all, sizeof *out, by_name);
     for (size_t i = 0; i < all; i++)
@@ -76,6 +107,7 @@ uint64_t consumer_topics_hash(const struct consumer *c, struct floe_catalog *top
     uint32_t n, names;
     uint64_t hash = 0;
     struct line *lines = list_members(c, subject, &n, a);
+    subscribe(lines, n, topics, a);
     struct floe_kstr *name = list_names(lines, n, &names, a);
     for (uint32_t i = 0; i < names; i++) {
         const struct floe_topic *t = topic_of(topics, name[i]);
@@ -140,11 +172,10 @@ static struct named_topic *list_topics(struct floe_catalog *topics, const struct
 static void fill_topics(struct assign_member *to, const struct line *l, const struct named_topic *topics,
                         uint32_t n, struct floe_arena *a)
 {
-    const member_meta *meta = l->meta;
-    uint32_t *at = consumer_alloc(a, (size_t)meta->SubscribedTopicNames_n, sizeof *at);
+    uint32_t *at = consumer_alloc(a, l->name_count, sizeof *at);
     uint32_t kept = 0;
-    for (int32_t i = 0; i < meta->SubscribedTopicNames_n; i++) {
-        struct named_topic key = {.name = meta->SubscribedTopicNames[i]};
+    for (uint32_t i = 0; i < l->name_count; i++) {
+        struct named_topic key = {.name = l->names[i]};
         const struct named_topic *t = n > 0 ? bsearch(&key, topics, n, sizeof key, by_topic_name) : NULL;
         if (t)
             at[kept++] = t->at;
@@ -191,6 +222,7 @@ void consumer_compute_target(struct change *x, const struct consumer *c, struct 
     uint32_t n, count;
     struct assign_topic *topics;
     struct line *lines = list_members(c, subject, &n, &x->a);
+    subscribe(lines, n, x->s->g->cfg.catalog, &x->a);
     struct named_topic *named = list_topics(x->s->g->cfg.catalog, lines, n, &count, &topics, &x->a);
     struct assign_member *m = consumer_alloc(&x->a, n, sizeof *m);
     for (uint32_t i = 0; i < n; i++) {

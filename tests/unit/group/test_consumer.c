@@ -35,7 +35,7 @@ static struct api_node *coordinator(struct api_rig *r, const char *group)
 
 struct member {
     struct api_node *n;
-    const char *group, *id, *instance;
+    const char *group, *id, *instance, *regex; /* of topics, in the place of TOPIC */
     int32_t epoch, rebalance_ms;
     int32_t parts[64], count; /* what it was last told */
     bool told;                /* by the last answer */
@@ -61,7 +61,8 @@ static int16_t beat(struct member *m, bool full, int32_t owned, const char *assi
     if (full) {
         rq.RebalanceTimeoutMs = m->rebalance_ms;
         rq.SubscribedTopicNames = &name;
-        rq.SubscribedTopicNames_n = 1;
+        rq.SubscribedTopicNames_n = m->regex ? -1 : 1;
+        rq.SubscribedTopicRegex = floe_kstr(m->regex);
     }
     rq.ServerAssignor = floe_kstr(assignor);
     if (owned >= 0) {
@@ -248,6 +249,66 @@ static void test_refusals(void **state)
     assert_int_equal(a.epoch, 3);
     a.epoch = 1;
     assert_int_equal(beat(&a, false, 3, NULL), FLOE_KERR_FENCED_MEMBER_EPOCH);
+    api_rig_stop(&r);
+}
+
+static void test_regex(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct member a, b;
+    (void)state;
+    start(&r, 110, 1, &n);
+    static const char *const bad[] = {"(", "t[", "*", "(?=t)t", "(t)\\1", "t++"};
+    member_init(&a, n, "a", NULL);
+    for (size_t i = 0; i < FLOE_COUNTOF(bad); i++) {
+        a.regex = bad[i];
+        assert_int_equal(join(&a), FLOE_KERR_INVALID_REGULAR_EXPRESSION);
+    }
+    assert_int_equal(api_make_topic(n, "other", 3, NULL, NULL), 0);
+    a.regex = "t|new-[0-9]+";
+    assert_int_equal(join(&a), 0);
+    int32_t all = a.count;
+    assert_true(all > 0);
+    struct floe_kafka_ConsumerGroupDescribeRequest rq;
+    struct floe_kstr group = floe_kstr("g");
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupDescribeRequest_desc, &rq);
+    rq.GroupIds = &group;
+    rq.GroupIds_n = 1;
+    struct floe_kafka_ConsumerGroupDescribeResponse *rs = api_do(n, DESCRIBE, 1, &rq);
+    assert_true(floe_kstr_is(rs->Groups[0].Members[0].SubscribedTopicRegex, a.regex));
+    /* A topic that comes and matches; one that does not. */
+    assert_int_equal(api_make_topic(n, "new-12", 2, NULL, NULL), 0);
+    assert_int_equal(api_make_topic(n, "new-x", 2, NULL, NULL), 0);
+    api_rig_run(&r, 5100);
+    assert_int_equal(beat(&a, false, -1, NULL), 0);
+    assert_int_equal(a.count, all + 2);
+    /* Another expression takes away what it does not match. */
+    member_init(&b, n, "b", NULL);
+    b.regex = "nothing.*";
+    assert_int_equal(join(&b), 0);
+    assert_int_equal(b.count, 0);
+    a.regex = "new-.*";
+    assert_int_equal(beat(&a, true, 0, NULL), 0);
+    assert_int_equal(a.count, 4);
+    /* Back to names. */
+    a.regex = "";
+    beat_request names;
+    struct floe_kstr name = floe_kstr("other");
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &names);
+    names.GroupId = group;
+    names.MemberId = floe_kstr("a");
+    names.MemberEpoch = a.epoch;
+    names.SubscribedTopicRegex = floe_kstr("");
+    names.SubscribedTopicNames = &name;
+    names.SubscribedTopicNames_n = 1;
+    struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions none;
+    names.TopicPartitions = &none;
+    names.TopicPartitions_n = 0;
+    beat_response *back = api_do(n, HEARTBEAT, 1, &names);
+    assert_int_equal(back->ErrorCode, 0);
+    assert_int_equal(back->Assignment->TopicPartitions_n, 1);
+    assert_int_equal(back->Assignment->TopicPartitions[0].Partitions_n, 3);
     api_rig_stop(&r);
 }
 
@@ -459,7 +520,7 @@ int main(void)
         cmocka_unit_test(test_incremental),    cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_static),         cmocka_unit_test(test_timeouts),
         cmocka_unit_test(test_other_protocol), cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_topic_not_read),
+        cmocka_unit_test(test_topic_not_read), cmocka_unit_test(test_regex),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -287,6 +287,31 @@ public final class Matrix {
         a.end();
     }
 
+    /** The broker matches the expression (KIP-848); the class is there since 4.0. */
+    static void regex() throws Exception {
+        Class<?> pattern;
+        try {
+            pattern = Class.forName("org.apache.kafka.clients.consumer.SubscriptionPattern");
+        } catch (ClassNotFoundException e) {
+            return;
+        }
+        String topic = prefix + "re-1";
+        Object matching = pattern.getConstructor(String.class).newInstance(prefix + "re-\\d");
+        create(topic);
+        create(prefix + "re-x");
+        Member m = new Member(c -> {
+            try {
+                KafkaConsumer.class.getMethod("subscribe", pattern).invoke(c, matching);
+            } catch (ReflectiveOperationException e) {
+                throw new AssertionError(e);
+            }
+        }, "group.id", prefix + "re", "group.protocol", "consumer");
+        until("what matches is assigned", () -> split(topic, m));
+        create(prefix + "re-2");
+        until("a topic that came later, too", () -> m.has.size() == 2 * PARTITIONS);
+        m.end();
+    }
+
     static void offsets(String protocol) throws Exception {
         String topic = prefix + "o-" + protocol;
         create(topic);
@@ -371,6 +396,7 @@ public final class Matrix {
             "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
         all.put("kip848", () -> {
             groups("g-848", "group.protocol", "consumer");
+            regex();
             offsets("consumer");
         });
         boolean ok = true;

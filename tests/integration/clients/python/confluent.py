@@ -105,15 +105,16 @@ def consume(address, prefix):
 
 
 class Member(threading.Thread):
-    def __init__(self, address, topic, **config):
+    def __init__(self, address, topic, pattern=None, **config):
         super().__init__(daemon=True)
+        self.pattern = pattern  # which the broker matches
         self.args, self.has, self.ending = (address, topic, config), set(), False
         self.start()
 
     def run(self):
         address, topic, config = self.args
         c = consumer(address, topic, **config)
-        c.subscribe([topic])
+        c.subscribe([self.pattern or topic])
         while not self.ending:
             c.poll(0.1)
             self.has = {p.partition for p in c.assignment()}
@@ -170,6 +171,10 @@ def offsets(address, prefix, name="o", **config):
 def kip848(address, prefix):
     groups(address, prefix, "g8", **{"group.protocol": "consumer"})
     offsets(address, prefix, "o8", **{"group.protocol": "consumer"})
+    create(address, prefix + "re-1")
+    m = Member(address, prefix + "re", "^" + prefix + "re-[0-9]", **{"group.protocol": "consumer"})
+    until("what matches is assigned", lambda: split(m))
+    m.end()
 
 
 classic = {"session.timeout.ms": 10000, "heartbeat.interval.ms": 500}
