@@ -27,7 +27,7 @@ add_test(NAME sim.seeds COMMAND floe-sim --seeds 1..120 --seconds 60 --jobs 2)
 add_test(NAME sim.groups COMMAND floe-sim --seeds 1..60 --groups --seconds 40 --jobs 2)
 add_test(NAME sim.failed COMMAND floe-sim --file ${CMAKE_CURRENT_LIST_DIR}/failed-seeds.txt --jobs 2)
 add_test(NAME sim.replay COMMAND floe-sim --seeds 1..5 --twice)
-add_test(NAME sim.mutants COMMAND floe-sim-mutants --check ${CMAKE_CURRENT_LIST_DIR}/mutants.txt --jobs 2 --seconds 60)
+add_test(NAME sim.mutants COMMAND floe-sim-mutants --check ${CMAKE_CURRENT_LIST_DIR}/mutants.txt --jobs 2 --seconds 120)
 add_test(NAME sim.mutants.rare COMMAND floe-sim-mutants --check ${CMAKE_CURRENT_LIST_DIR}/mutants.txt --rare --jobs 2)
 # Promises of the store that nothing survives when they are broken: the checker must see it. (LIST and DELETE decide
 # nothing alone: a cluster survives a store that is wrong about them, and must.)
