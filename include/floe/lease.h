@@ -135,8 +135,10 @@ struct floe_lease_config {
     uint32_t addr_count;
     const char *peer_addr; /* what other brokers call */
     const char *rack;
+    int32_t newest_format; /* of table and bucket that is read; 0: floe_format_newest */
     struct floe_lease_hooks hooks;
 };
+extern const int32_t floe_format_newest;
 
 struct floe_lease;
 enum floe_err floe_lease_create(struct floe_lease **out, const struct floe_lease_config *cfg,
@@ -161,6 +163,9 @@ bool floe_lease_alive(struct floe_lease *l);
 /* Null before the first session. */
 const struct floe_session_name *floe_lease_session(struct floe_lease *l);
 int32_t floe_lease_node_id(struct floe_lease *l);
+/* The newest format of table and bucket that every broker reads, as far as this one knows: nothing newer is
+ * written. */
+int32_t floe_lease_format(const struct floe_lease *l);
 
 /* Answer to `adopt`: the log serves the partition (err FLOE_OK) or could not rebuild it (retried with
  * back-off; other partitions go on). */

@@ -211,11 +211,13 @@ void api_broker_status(struct floe_request *rq)
     struct floe_api *api = api_of(rq);
     struct floe_kafka_BrokerStatusResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
     struct floe_api_status s = {.state = "serving", .scarcest = ""};
+    struct floe_lease_stats moves;
     if (!rs) {
         api_give_up(rq);
         return;
     }
     floe_kafka_defaults(&floe_kafka_BrokerStatusResponse_desc, rs);
+    floe_lease_get_stats(api->cfg.lease, &moves);
     if (api->cfg.status)
         api->cfg.status(api->cfg.status_user, &s);
     rs->NodeId = floe_lease_node_id(api->cfg.lease);
@@ -225,6 +227,8 @@ void api_broker_status(struct floe_request *rq)
     rs->ViewLagMs = s.view_lag_ms;
     rs->IdleMicroDollars = (int64_t)(s.idle_usd_month * 1e6);
     rs->Version = floe_kstr(FLOE_VERSION);
+    rs->Format = floe_lease_format(api->cfg.lease);
+    rs->Draining = moves.draining != 0;
     rq->response = rs;
     floe_request_complete(rq);
 }

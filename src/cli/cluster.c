@@ -60,6 +60,8 @@ struct status {
     char state[32], scarcest[32], version[32];
     double utilisation, idle_usd;
     int64_t view_lag_ms;
+    int32_t format; /* 0: it does not tell */
+    bool draining;
 };
 
 static void copy(char out[32], struct floe_kstr s)
@@ -90,6 +92,8 @@ static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponse
         out->utilisation = r->UtilisationPpm / 1e6;
         out->idle_usd = (double)r->IdleMicroDollars / 1e6;
         out->view_lag_ms = r->ViewLagMs;
+        out->format = r->Format;
+        out->draining = r->Draining;
     }
     floe_client_close(&c);
 }
@@ -98,6 +102,15 @@ static int by_id(const void *x, const void *y)
 {
     const struct floe_kafka_MetadataResponse_MetadataResponseBroker *a = x, *b = y;
     return (a->NodeId > b->NodeId) - (a->NodeId < b->NodeId);
+}
+
+/* The newest that any of them writes; 0: none tells. */
+static int32_t cluster_format(const struct floe_kafka_MetadataResponse *m, const struct status *status)
+{
+    int32_t format = 0;
+    for (int32_t i = 0; i < m->Brokers_n; i++)
+        format = FLOE_MAX(format, status[i].format);
+    return format;
 }
 
 static void print_json(const struct floe_kafka_MetadataResponse *m, const struct counts *n,
@@ -112,16 +125,19 @@ static void print_json(const struct floe_kafka_MetadataResponse *m, const struct
         const struct status *s = &status[i];
         if (s->known)
             (void)json_object_update_new(
-                row, json_pack("{ss sf ss sI sf ss}", "state", s->state, "utilisation", s->utilisation,
+                row, json_pack("{ss sf ss sI sf ss si sb}", "state", s->state, "utilisation", s->utilisation,
                                "scarcest", s->scarcest, "view_lag_ms", (json_int_t)s->view_lag_ms,
-                               "idle_dollars_month", s->idle_usd, "version", s->version));
+                               "idle_dollars_month", s->idle_usd, "version", s->version, "format", s->format,
+                               "draining", s->draining));
         else
             (void)json_object_set_new(row, "state", json_null());
         (void)json_array_append_new(brokers, row);
     }
     json_t *id = m->ClusterId.n < 0 ? json_null() : json_stringn(m->ClusterId.p, (size_t)m->ClusterId.n);
-    floe_cli_print_json(json_pack("{so so si sI sI}", "cluster", id, "brokers", brokers, "topics",
-                                  m->Topics_n, "partitions", (json_int_t)n->partitions,
+    int32_t format = cluster_format(m, status);
+    floe_cli_print_json(json_pack("{so so so si sI sI}", "cluster", id, "format",
+                                  format > 0 ? json_integer(format) : json_null(), "brokers", brokers,
+                                  "topics", m->Topics_n, "partitions", (json_int_t)n->partitions,
                                   "partitions_without_leader", (json_int_t)n->leaderless));
 }
 
@@ -129,6 +145,8 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
                        const struct status *status)
 {
     printf("cluster %.*s\n", (int)FLOE_MAX(m->ClusterId.n, 0), m->ClusterId.p != NULL ? m->ClusterId.p : "");
+    if (cluster_format(m, status) > 0)
+        printf("format %d\n", (int)cluster_format(m, status));
     printf("brokers %d\n", m->Brokers_n);
     for (int32_t i = 0; i < m->Brokers_n; i++) {
         const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b = &m->Brokers[i];
@@ -145,6 +163,8 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
                    status[i].idle_usd);
         else
             printf("  state=no-answer");
+        if (status[i].draining)
+            printf("  draining");
         printf("\n");
     }
     printf("topics %d\n", m->Topics_n);

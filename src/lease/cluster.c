@@ -156,8 +156,8 @@ static void on_object(struct floe_store_req *r)
     }
     if (r->err.code == FLOE_OK) {
         struct floe_error err = {0};
-        o->has_object = lease_cluster_decode(OBJECT_KEY, (const char *)r->data->data, r->data->n, &o->object,
-                                             &err) == FLOE_OK;
+        o->has_object = lease_cluster_decode(OBJECT_KEY, (const char *)r->data->data, r->data->n,
+                                             floe_format_newest, &o->object, &err) == FLOE_OK;
         if (!o->has_object)
             fail(o, &err, "store");
     } else if (r->err.code != FLOE_ENOTFOUND) {
@@ -187,7 +187,8 @@ static void on_record(struct floe_table_req *r)
     struct open *o = r->user;
     if (r->err.code == FLOE_OK) {
         struct floe_error err = {0};
-        o->has_record = lease_cluster_decode(OBJECT_KEY, r->got, r->got_n, &o->record, &err) == FLOE_OK;
+        o->has_record = lease_cluster_decode(OBJECT_KEY, r->got, r->got_n, floe_format_newest, &o->record,
+                                             &err) == FLOE_OK;
         if (o->has_record && o->record.shards == 0) {
             o->has_record = false;
             floe_error_set(&err, FLOE_ECORRUPT, "table record \"cluster\": \"shards\" is missing");
@@ -284,7 +285,7 @@ static void on_object_put(struct floe_store_req *r)
 
 static void put_object(struct open *o)
 {
-    struct lease_cluster_record c = {.format = LEASE_FORMAT};
+    struct lease_cluster_record c = {.format = floe_format_newest};
     floe_rng_uuid(&o->store->loop->rng, &c.id);
     o->text = lease_cluster_encode(&c);
     if (o->text == NULL) {
@@ -326,7 +327,7 @@ static void on_record_put(struct floe_table_req *r)
 static void put_record(struct open *o)
 {
     struct lease_cluster_record c = {
-        .id = o->object.id, .shards = FLOE_LEASE_SHARDS_DEFAULT, .format = LEASE_FORMAT};
+        .id = o->object.id, .shards = FLOE_LEASE_SHARDS_DEFAULT, .format = floe_format_newest};
     o->text = lease_cluster_encode(&c);
     if (o->text == NULL) {
         floe_error_set(&o->err, FLOE_ENOMEM, "out of memory");

@@ -187,7 +187,10 @@ void lease_doc_encode(const struct lease_doc *d, struct floe_writer *w)
 {
     struct sessions t = {0};
     char hex[FLOE_UUID_HEX], name[FLOE_SESSION_NAME_MAX];
-    put(w, "{\"topics\":{");
+    put(w, "{");
+    if (d->format > LEASE_FORMAT_FIRST)
+        put(w, "\"format\":%d,", (int)d->format);
+    put(w, "\"topics\":{");
     for (uint32_t i = 0; i < d->n; i++) {
         const struct floe_tp *tp = &d->entries[i].e.tp;
         if (i == 0 || !floe_uuid_eq(&d->entries[i - 1].e.tp.topic, &tp->topic)) {
@@ -372,15 +375,23 @@ static uint32_t count_entries(json_t *topics)
     return n > LEASE_DOC_ENTRIES_MAX ? LEASE_DOC_ENTRIES_MAX + 1 : (uint32_t)n;
 }
 
-enum floe_err lease_doc_decode(const char *key, const char *json, size_t n, struct lease_doc *out,
-                               struct floe_error *err)
+enum floe_err lease_doc_decode(const char *key, const char *json, size_t n, int32_t newest,
+                               struct lease_doc *out, struct floe_error *err)
 {
     struct decoder x = {.j = {.key = key, .err = err}};
+    enum floe_err code = FLOE_ECORRUPT;
     floe_arena_init(&x.doc.arena, LEASE_DOC_MEMORY_MAX);
     json_t *root = lease_json_load(&x.j, json, n);
     if (root == NULL)
         goto out;
     json_t *topics = json_object_get(root, "topics");
+    x.doc.format =
+        (int32_t)lease_json_int_or(&x.j, root, "format", LEASE_FORMAT_FIRST, INT32_MAX, LEASE_FORMAT_FIRST);
+    if (!x.j.bad && (code = lease_format_check(key, x.doc.format, newest, err)) != FLOE_OK) {
+        x.j.bad = true;
+        goto out;
+    }
+    code = FLOE_ECORRUPT;
     decode_sessions(&x, root);
     if (!json_is_object(topics)) {
         lease_json_fail(&x.j, "topics", "is not an object");
@@ -405,7 +416,7 @@ out:
     json_decref(root);
     if (x.j.bad) {
         lease_doc_fini(&x.doc);
-        return FLOE_ECORRUPT;
+        return code;
     }
     *out = x.doc;
     return FLOE_OK;

@@ -103,9 +103,9 @@ static void on_kick(struct floe_task *t)
 {
     struct floe_lease *l = t->user;
     static void (*const steps[])(struct floe_lease *) = {
-        lease_own_tell,      lease_own_step,   lease_observe,     lease_seals_tick,   lease_placed_step,
-        lease_reconcile,     lease_moves_step, lease_shards_step, lease_catalog_step, lease_ending_step,
-        lease_groups_answer, lease_peers_tick, check_start,
+        lease_own_tell,    lease_own_step,      lease_observe,     lease_seals_tick,   lease_placed_step,
+        lease_reconcile,   lease_moves_step,    lease_shards_step, lease_catalog_step, lease_format_step,
+        lease_ending_step, lease_groups_answer, lease_peers_tick,  check_start,
     };
     l->kicked = false;
     for (size_t i = 0; i < FLOE_COUNTOF(steps) && active(l); i++)
@@ -182,6 +182,7 @@ enum floe_err floe_lease_create(struct floe_lease **out, const struct floe_lease
     floe_map_init(&l->forgotten);
     lease_shards_init(l);
     lease_placed_init(l);
+    lease_format_init(l);
     lease_own_init(l);
     *out = l;
     return FLOE_OK;

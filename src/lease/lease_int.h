@@ -130,6 +130,7 @@ struct lease_node {
     struct lease_node_record rec;
     uint64_t seen_us;   /* when this version was first seen */
     uint64_t read_us;   /* the last successful read */
+    uint64_t asked_us;  /* when the last read that answered was begun */
     uint64_t fenced_us; /* when it was first seen fenced */
     uint64_t rose_us;   /* when its committed keys were last seen to rise */
     uint64_t next_read_us, write_after_us;
@@ -338,6 +339,33 @@ void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
 /* A hash of what placement depends on. */
 uint64_t lease_view(struct floe_lease *l);
 
+/* ---- format.c: the newest format that every broker reads ---------------------------------------------- */
+
+enum lease_format_step {
+    FORMAT_IDLE,
+    FORMAT_JOIN, /* the first read after the own node record was written */
+    FORMAT_LOOK,
+    FORMAT_ANNOUNCE,
+    FORMAT_SCAN, /* which nodes are there? */
+    FORMAT_CHECK,
+    FORMAT_RAISE
+};
+struct lease_format {
+    int32_t newest, known; /* that this broker reads; that it has seen in the table */
+    int32_t next, wanted;
+    enum lease_format_step step;
+    bool joined;
+    struct lease_op *op;
+    struct lease_cluster_record rec, put; /* as read; as last put */
+    char version[FLOE_TABLE_VERSION_MAX];
+    uint64_t check_us, ask_us,
+        retry_us; /* when it was announced; when nodes are asked again; the next look */
+};
+void lease_format_init(struct floe_lease *l);
+void lease_format_join(struct floe_lease *l); /* the own node record was written */
+void lease_format_step(struct floe_lease *l);
+void lease_format_saw(struct floe_lease *l, int32_t format); /* in a record */
+
 /* ---- version.c: the catalog's version record --------------------------------------------------------- */
 
 struct lease_catalog {
@@ -398,6 +426,7 @@ struct floe_lease {
     struct floe_lease_entry *adopt;
     uint32_t adopt_count, adopt_cap;
 
+    struct lease_format format;
     struct lease_catalog catalog;
     void (*on_catalog)(void *user);
     void *on_catalog_user;

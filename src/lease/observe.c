@@ -117,6 +117,8 @@ static void on_read(struct lease_op *op)
     struct floe_error err = r->err;
     bool changed = false;
     n->read = NULL;
+    if (err.code == FLOE_OK || err.code == FLOE_ENOTFOUND)
+        n->asked_us = op->started_us;
     if (err.code == FLOE_OK && lease_node_decode(r->key, r->got, r->got_n, &rec, &err) == FLOE_OK) {
         lease_table_ok(l);
         changed = !n->present || strcmp(n->version, r->version) != 0;

@@ -248,10 +248,21 @@ char *lease_cluster_encode(const struct lease_cluster_record *r)
     if (r->shards != 0)
         bad |= json_object_set_new(o, "shards", json_integer(r->shards));
     bad |= json_object_set_new(o, "format", json_integer(r->format));
+    if (r->next != 0)
+        bad |= json_object_set_new(o, "next", json_integer(r->next));
     return dump(o, bad);
 }
 
-enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n,
+enum floe_err lease_format_check(const char *key, int32_t format, int32_t newest, struct floe_error *err)
+{
+    if (format <= newest)
+        return FLOE_OK;
+    return floe_error_set(err, FLOE_EUNSUPPORTED,
+                          "\"%s\": format %d was written by a newer Floe, this one reads up to %d", key,
+                          (int)format, (int)newest);
+}
+
+enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n, int32_t newest,
                                    struct lease_cluster_record *out, struct floe_error *err)
 {
     struct lease_json j = {.key = key, .err = err};
@@ -261,6 +272,7 @@ enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n,
     if (o == NULL)
         return FLOE_ECORRUPT;
     r.format = (int32_t)lease_json_int(&j, o, "format", 1, INT32_MAX);
+    r.next = (int32_t)lease_json_int_or(&j, o, "next", 1, INT32_MAX, 0);
     r.shards = (uint32_t)lease_json_int_or(&j, o, "shards", 1, LEASE_SHARD_MAX, 0);
     lease_json_str(&j, o, "id", id, sizeof id, false);
     if (!j.bad && !floe_uuid_parse(&r.id, id))
@@ -268,10 +280,9 @@ enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n,
     json_decref(o);
     if (j.bad)
         return FLOE_ECORRUPT;
-    if (r.format > LEASE_FORMAT)
-        return floe_error_set(err, FLOE_EUNSUPPORTED,
-                              "\"%s\": format %d was written by a newer Floe, this one reads up to %d", key,
-                              (int)r.format, LEASE_FORMAT);
+    enum floe_err code = lease_format_check(key, FLOE_MAX(r.format, r.next), newest, err);
+    if (code != FLOE_OK)
+        return code;
     *out = r;
     return FLOE_OK;
 }

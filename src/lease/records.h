@@ -10,7 +10,7 @@
 
 #include <floe/lease.h>
 
-#define LEASE_FORMAT 1 /* newest format of table and bucket that this broker reads and writes */
+#define LEASE_FORMAT_FIRST 1 /* of table and bucket; every Floe reads it */
 #define LEASE_VERSION_MAX 32
 
 /* node/<id> */
@@ -54,9 +54,13 @@ struct lease_cluster_record {
     struct floe_uuid id;
     uint32_t shards;
     int32_t format;
+    int32_t next; /* announced, and not raised to yet; 0: none */
 };
 char *lease_cluster_encode(const struct lease_cluster_record *r);
-enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n,
+/* FLOE_EUNSUPPORTED for a format above `newest`. */
+enum floe_err lease_format_check(const char *key, int32_t format, int32_t newest,
+                                 struct floe_error *err) FLOE_MUST_USE;
+enum floe_err lease_cluster_decode(const char *key, const char *json, size_t n, int32_t newest,
                                    struct lease_cluster_record *out, struct floe_error *err) FLOE_MUST_USE;
 
 /* verdict/<hash> */
@@ -77,6 +81,7 @@ struct lease_doc {
     struct floe_arena arena;
     struct lease_entry *entries; /* by topic id, then index */
     uint32_t n, cap;
+    int32_t format;
 };
 #define LEASE_SHARD_MAX 4096       /* shards of a cluster */
 #define LEASE_DOC_ENTRIES_MAX 8192 /* what 256 KiB can hold is less */
@@ -87,8 +92,8 @@ uint32_t lease_shard_of(const struct floe_tp *tp, uint32_t shards);
 void lease_shard_key(char out[FLOE_TABLE_KEY_MAX], uint32_t shard);
 bool lease_shard_key_parse(const char *key, uint32_t *shard);
 void lease_doc_fini(struct lease_doc *d);
-enum floe_err lease_doc_decode(const char *key, const char *json, size_t n, struct lease_doc *out,
-                               struct floe_error *err) FLOE_MUST_USE;
+enum floe_err lease_doc_decode(const char *key, const char *json, size_t n, int32_t newest,
+                               struct lease_doc *out, struct floe_error *err) FLOE_MUST_USE;
 /* Appends the JSON to `w`, whose maximum bounds it: look at w->bad. */
 void lease_doc_encode(const struct lease_doc *d, struct floe_writer *w);
 /* A copy to edit, with room for `extra` more entries. FLOE_ENOMEM. */

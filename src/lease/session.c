@@ -70,7 +70,7 @@ static struct lease_marks own_marks(struct floe_lease *l)
 
 static char *own_record(struct floe_lease *l, const struct floe_session_name *name, uint64_t beat)
 {
-    struct lease_node_record r = {.beat = beat, .format = LEASE_FORMAT};
+    struct lease_node_record r = {.beat = beat, .format = l->format.newest};
     r.info.session = *name;
     r.info.state = FLOE_NODE_LIVE;
     r.info.lease_ms = l->cfg.lease_ms;
@@ -360,7 +360,7 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     /* The cache's view of the own record: what nodes and placement see. */
     struct lease_node *node = lease_node_make(l, o->name.node);
     lease_node_drop(node);
-    struct lease_node_record rec = {.beat = 1, .format = LEASE_FORMAT};
+    struct lease_node_record rec = {.beat = 1, .format = l->format.newest};
     rec.info.session = o->name;
     rec.info.lease_ms = l->cfg.lease_ms;
     rec.info.addr_count = l->cfg.addr_count;
@@ -370,6 +370,7 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     lease_node_set(l, node, &rec, version);
     lease_reconcile_all(l);
     floe_lease_bump_catalog(l);
+    lease_format_join(l);
 }
 
 static void on_claim_read(struct lease_op *op)

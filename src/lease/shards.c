@@ -245,10 +245,12 @@ static void on_get(struct lease_op *op)
     if (err.code == FLOE_OK && s->loaded && !s->bad && strcmp(s->version, r->version) == 0) {
         s->fails = 0;
     } else if (err.code == FLOE_OK) {
-        if (lease_doc_decode(r->key, r->got, r->got_n, &doc, &err) == FLOE_OK)
+        if (lease_doc_decode(r->key, r->got, r->got_n, l->format.newest, &doc, &err) == FLOE_OK) {
+            lease_format_saw(l, doc.format);
             publish(l, s, &doc, r->version);
-        else
+        } else {
             unreadable(l, s, &err);
+        }
     } else if (err.code == FLOE_ENOTFOUND && s->version[0] == '\0') {
         err = ok;
         publish(l, s, &doc, "");
@@ -321,6 +323,7 @@ static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_write
     }
     lease_doc_fini(&s->next);
     FLOE_ASSERT(lease_doc_clone(&s->doc, creates, &s->next) == FLOE_OK);
+    s->next.format = floe_lease_format(l);
     FLOE_LIST_EACH(it, &s->flight)
     {
         struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);

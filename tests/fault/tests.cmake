@@ -4,6 +4,11 @@ if(RDKAFKA_FOUND)
   add_executable(fault_load ${CMAKE_CURRENT_LIST_DIR}/load.c)
   target_link_libraries(fault_load PRIVATE PkgConfig::RDKAFKA Threads::Threads)
 endif()
+# A Floe that reads, and once all do writes, a format that the present one refuses.
+add_executable(floe-next ${CMAKE_SOURCE_DIR}/src/broker/main.c ${CMAKE_SOURCE_DIR}/src/lease/newest.c)
+target_include_directories(floe-next PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(floe-next PRIVATE FLOE_FORMAT_NEWEST=2)
+target_link_libraries(floe-next PRIVATE floe_lib)
 add_executable(fault_check ${CMAKE_CURRENT_LIST_DIR}/check.c)
 add_test(NAME fault.kill COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/kill.py)

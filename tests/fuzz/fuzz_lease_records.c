@@ -13,7 +13,7 @@ static void doc(const char *json, size_t n)
     struct lease_doc a, b;
     struct floe_error err = {0};
     struct floe_writer w;
-    if (lease_doc_decode("lease/0000", json, n, &a, &err) != FLOE_OK) {
+    if (lease_doc_decode("lease/0000", json, n, 2, &a, &err) != FLOE_OK) {
         FLOE_ASSERT(err.msg[0] != '\0');
         return;
     }
@@ -21,7 +21,7 @@ static void doc(const char *json, size_t n)
     lease_doc_encode(&a, &w);
     FLOE_ASSERT(!w.bad);
     if (w.n <= FLOE_TABLE_VALUE_MAX) { /* a short spelling may become a longer one */
-        FLOE_ASSERT(lease_doc_decode("lease/0000", (const char *)w.p, w.n, &b, &err) == FLOE_OK);
+        FLOE_ASSERT(lease_doc_decode("lease/0000", (const char *)w.p, w.n, 2, &b, &err) == FLOE_OK);
         FLOE_ASSERT(a.n == b.n);
         for (uint32_t i = 0; i < a.n; i++)
             FLOE_ASSERT(floe_tp_eq(&a.entries[i].e.tp, &b.entries[i].e.tp) &&
@@ -75,7 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         ignored = lease_catalog_decode("catalog", json, n - 1, &version, &err);
         break;
     case 4:
-        ignored = lease_cluster_decode("cluster", json, n - 1, &cluster, &err);
+        ignored = lease_cluster_decode("cluster", json, n - 1, 2, &cluster, &err);
         break;
     case 6:
         ignored = lease_floor_decode("floor/x", json, n - 1, &version, &err);

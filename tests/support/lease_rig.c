@@ -270,6 +270,7 @@ void lrig_boot(struct lrig *r, int i)
                                     .addr_count = 1,
                                     .peer_addr = b->addr,
                                     .rack = "r",
+                                    .newest_format = b->newest,
                                     .hooks = {.user = b,
                                               .session_open = on_open,
                                               .session_alive = on_alive,

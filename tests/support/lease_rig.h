@@ -47,6 +47,7 @@ struct lrig_broker {
     uint64_t ckpt_us;
     uint32_t resumed;
     bool hold_stop, drained; /* hold_stop: a flush that does not end */
+    int32_t newest;          /* format that it reads, when it starts the next time; 0: the program's */
 };
 struct lrig {
     struct floe_sim *sim;

@@ -105,7 +105,7 @@ static void check_shard(struct lrig *r, const struct floe_sim_object *o)
     uint32_t shard;
     assert_true(lease_shard_key_parse(o->key + strlen("table/"), &shard));
     char *text = value_of(o);
-    if (lease_doc_decode(o->key + strlen("table/"), text, strlen(text), &doc, &err) != FLOE_OK)
+    if (lease_doc_decode(o->key + strlen("table/"), text, strlen(text), 2, &doc, &err) != FLOE_OK)
         fail_msg("%s", err.msg);
     free(text);
     struct lease_doc *was = &r->watch->doc[shard];

@@ -174,6 +174,8 @@ static void test_broker_status(void **state)
     assert_int_equal(rs->UtilisationPpm, 250000);
     assert_int_equal(rs->IdleMicroDollars, 5930000);
     assert_int_equal(rs->ViewLagMs, 17);
+    assert_int_equal(rs->Format, 1);
+    assert_false(rs->Draining);
     api_rig_stop(&r);
 }
 
