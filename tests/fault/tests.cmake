@@ -20,7 +20,11 @@ set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 600
   ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_ROUNDS=24")
 add_test(NAME fault.moves COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/moves.py)
-set_tests_properties(fault.moves PROPERTIES LABELS fault-moves TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+set_tests_properties(fault.moves PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+add_test(NAME fault.upgrade COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/upgrade.py)
+set_tests_properties(fault.upgrade PROPERTIES LABELS fault TIMEOUT 300
+  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_NEXT=$<TARGET_FILE:floe-next>")
 add_test(NAME fault.reads COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/reads.py)
 set_tests_properties(fault.reads PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

@@ -21,6 +21,7 @@ class Broker:
         self.env = dict(os.environ, **(env or {}))
         self.log = log or data_dir.rstrip("/") + ".log"
         self.prefix = list(prefix) # of the command
+        self.program = FLOE
         self.proc = None
         self.addr = None
 
@@ -32,7 +33,7 @@ class Broker:
         self.log_from = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as out:
             self.proc = subprocess.Popen(
-                [*self.prefix, FLOE, "broker", "--data-dir", self.data_dir, "--listen", self.listen, *self.args],
+                [*self.prefix, self.program, "broker", "--data-dir", self.data_dir, "--listen", self.listen, *self.args],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.env)
 
     def output(self):
