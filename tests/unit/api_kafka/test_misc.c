@@ -38,6 +38,9 @@ static void test_api_versions(void **state)
         bool produce = false;
         for (int32_t i = 0; i < rs->ApiKeys_n; i++) {
             assert_true(rs->ApiKeys[i].ApiKey < 20000);
+            /* Transactions: AddPartitionsToTxn to TxnOffsetCommit, and what describes and lists them. */
+            assert_false((rs->ApiKeys[i].ApiKey >= 24 && rs->ApiKeys[i].ApiKey <= 28) ||
+                         rs->ApiKeys[i].ApiKey == 65 || rs->ApiKeys[i].ApiKey == 66);
             if (rs->ApiKeys[i].ApiKey == 0)
                 produce = rs->ApiKeys[i].MinVersion == 0 && rs->ApiKeys[i].MaxVersion == 13;
         }
