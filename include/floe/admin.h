@@ -91,6 +91,7 @@ struct floe_sample {
     double table_get, table_put, table_delete, table_scan, table_conflicts, table_unclear;
     double partitions, views, view_lag_s;
     double sessions, lapses, adopted_new, adopted_taken, dropped;
+    double moves_done, moves_kept, moving, move_stop_max_s, draining;
     double brokers, idle_usd;
     struct floe_hist put_latency;
     struct floe_api_count apis[FLOE_ADMIN_APIS_MAX];

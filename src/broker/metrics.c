@@ -127,6 +127,7 @@ static void from_core(struct broker *b, struct floe_sample *s)
     struct floe_lease *lease = floe_core_lease(b->core);
     const struct floe_core_stats *c = floe_core_stats(b->core);
     struct floe_api_stats api;
+    struct floe_lease_stats moves;
     bool alive = floe_lease_alive(lease);
     floe_api_get_stats(b->api, &api);
     s->fetched_bytes = (double)api.fetched_bytes;
@@ -138,6 +139,12 @@ static void from_core(struct broker *b, struct floe_sample *s)
     s->adopted_new = (double)c->adopted_new;
     s->adopted_taken = (double)c->adopted_taken;
     s->dropped = (double)c->dropped;
+    floe_lease_get_stats(lease, &moves);
+    s->moves_done = (double)moves.moved;
+    s->moves_kept = (double)moves.kept;
+    s->moving = moves.moving;
+    s->move_stop_max_s = (double)moves.stop_us_max / 1e6;
+    s->draining = moves.draining;
     s->node = floe_lease_node_id(lease);
     s->alive = alive;
     if (alive)
