@@ -2,6 +2,7 @@
 #include "cli/cli_int.h"
 
 #include <floe/base/assert.h>
+#include <floe/base/str.h>
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -149,6 +150,24 @@ static int take_flag(struct floe_cli_args *a, int argc, char **argv, int *i)
     return FLOE_CLI_OK;
 }
 
+/* Each of the addresses that --bootstrap names has the form of one. */
+static int check_bootstrap(const struct floe_cli_args *a)
+{
+    const char *text = floe_cli_value(a, "bootstrap", 0);
+    while (text != NULL) {
+        char one[512];
+        struct floe_str_addr addr;
+        struct floe_error err = {0};
+        int n = (int)strcspn(text, ",");
+        if (snprintf(one, sizeof one, "%.*s", n, text) >= (int)sizeof one)
+            return floe_cli_usage(a, "--bootstrap: \"%.64s...\" is too long for an address", one);
+        if (floe_str_parse_addr(one, &addr, &err) != FLOE_OK)
+            return floe_cli_usage(a, "--bootstrap: %s", err.msg);
+        text = text[n] == ',' ? text + n + 1 : NULL;
+    }
+    return FLOE_CLI_OK;
+}
+
 static int run_command(const struct floe_cli_command *c, int argc, char **argv)
 {
     if (c->raw != NULL)
@@ -174,7 +193,8 @@ static int run_command(const struct floe_cli_command *c, int argc, char **argv)
     }
     if (a.positional_count < c->min)
         return floe_cli_usage(&a, "%s is missing", c->positional);
-    return c->run(&a);
+    int rc = check_bootstrap(&a);
+    return rc != FLOE_CLI_OK ? rc : c->run(&a);
 }
 
 /* The first command of `group`, or the one with that verb. */

@@ -161,7 +161,7 @@ static void on_object(struct floe_store_req *r)
         if (!o->has_object)
             fail(o, &err, "store");
     } else if (r->err.code != FLOE_ENOTFOUND) {
-        fail(o, &r->err, "the store cannot be read:");
+        fail(o, &r->err, "cannot read the store");
     }
     floe_store_req_fini(r);
     o->waiting--;
@@ -196,7 +196,7 @@ static void on_record(struct floe_table_req *r)
         if (!o->has_record)
             fail(o, &err, "table of");
     } else if (r->err.code != FLOE_ENOTFOUND) {
-        fail(o, &r->err, "the table cannot be read:");
+        fail(o, &r->err, "cannot read the table of");
     }
     floe_table_req_fini(r);
     o->waiting--;
@@ -223,7 +223,7 @@ static void on_verdict(struct floe_table_req *r)
         snprintf(o->verdict_version, sizeof o->verdict_version, "%s", r->version);
         o->trusted = lease_verdict_decode(r->key, r->got, r->got_n, &v, &ignored) == FLOE_OK && v.ok;
     } else if (r->err.code != FLOE_ENOTFOUND) {
-        fail(o, &r->err, "the table cannot be read:");
+        fail(o, &r->err, "cannot read the table of");
     }
     floe_table_req_fini(r);
     o->waiting--;

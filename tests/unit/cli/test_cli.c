@@ -450,10 +450,10 @@ static void bad_peers_are_named(void **state)
     assert_int_equal(RUN("topic", "list", "--bootstrap", several), FLOE_CLI_OK);
     assert_int_equal(RUN("topic", "list", "--bootstrap", "127.0.0.1:1,127.0.0.1:2"), FLOE_CLI_FAILED);
     assert_non_null(strstr(err_text, "nothing listens on 127.0.0.1:2"));
-    assert_int_equal(RUN("topic", "list", "--bootstrap", "nowhere"), FLOE_CLI_FAILED);
+    assert_int_equal(RUN("topic", "list", "--bootstrap", "nowhere"), FLOE_CLI_USAGE);
     assert_string_equal(err_text,
                         "floe: topic list: --bootstrap: \"nowhere\" has no port: write HOST:PORT, for "
-                        "example localhost:9092\n");
+                        "example localhost:9092\nusage: see `floe topic list --help`\n");
 }
 
 int main(void)
