@@ -42,8 +42,8 @@ struct floe_group_settings {
     uint32_t consumer_session_ms;            /* group.consumer.session.timeout.ms */
     uint32_t consumer_heartbeat_ms;          /* group.consumer.heartbeat.interval.ms */
     uint32_t consumer_size_max;              /* group.consumer.max.size */
-    uint32_t
-        gather_us; /* offset commits wait so long for company: at most 1 s / gather_us flushes a second */
+    uint32_t gather_us; /* offset commits wait so long for company: 1 s / gather_us flushes a second, with a
+                           burst of 50 after a pause */
 };
 void floe_group_settings_default(struct floe_group_settings *s);
 

@@ -24,6 +24,7 @@
 #define GROUP_SNAPSHOT_MIN (1u << 20)     /* a journal shorter than this is not rewritten */
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
 #define GROUP_UNSENT_MAX (1u << 20)       /* what the log puts off, before offset commits are refused */
+#define GROUP_BURST 50u                   /* flushes of gathered records that a pause allows at once */
 #define GROUP_RETRY_US 50000u             /* an append that the log put off; a load that failed */
 
 enum group_record_type {
@@ -131,7 +132,7 @@ struct floe_groups {
     struct floe_map shards; /* by partition */
     struct floe_list list;
     struct floe_timer gather, sweep;
-    uint64_t flushed_us;       /* when gathered records were last appended */
+    uint64_t paid_us;          /* flushes of gathered records are paid for up to then: gather_us each */
     bool closing;              /* being destroyed: nobody is answered, the log is gone */
     struct floe_list answered; /* floe_group_call */
     struct floe_timer answer;

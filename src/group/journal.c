@@ -234,7 +234,7 @@ void journal_flush(struct group_shard *s)
 /* All shards' gathered records leave together: they ride in one segment. */
 void journal_gather_due(struct floe_groups *g)
 {
-    g->flushed_us = group_now_us(g);
+    g->paid_us = FLOE_MAX(g->paid_us, group_now_us(g)) + g->cfg.set.gather_us;
     FLOE_LIST_EACH(it, &g->list)
     {
         struct group_shard *s = FLOE_LIST_ENTRY(it, struct group_shard, link);
@@ -279,6 +279,13 @@ bool journal_op_large(const struct group_shard *s)
     return s->open.records.n - s->op_bytes >= GROUP_BATCH_BYTES;
 }
 
+/* So far ahead of what is paid for a flush may go: a lone client that commits record by record is not slowed
+ * down, many that do are gathered. */
+static uint64_t credit(const struct floe_groups *g)
+{
+    return (uint64_t)GROUP_BURST * g->cfg.set.gather_us;
+}
+
 bool journal_end(struct group_shard *s, bool urgent)
 {
     FLOE_ASSERT(s->op);
@@ -302,7 +309,7 @@ bool journal_end(struct group_shard *s, bool urgent)
     if (urgent || s->open.records.n >= GROUP_BATCH_BYTES) {
         journal_flush(s);
     } else if (!s->gathering) {
-        uint64_t now = group_now_us(s->g), due = s->g->flushed_us + s->g->cfg.set.gather_us;
+        uint64_t now = group_now_us(s->g), due = s->g->paid_us - FLOE_MIN(s->g->paid_us, credit(s->g));
         s->gathering = true;
         if (!floe_timer_armed(&s->g->gather))
             floe_timer_start(s->g->cfg.loop, &s->g->gather, due > now ? due - now : 0);

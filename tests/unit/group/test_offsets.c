@@ -28,6 +28,34 @@ static void test_versions(void **state)
     api_rig_stop(&r);
 }
 
+/* One that commits record by record does not wait for company; many in a row cost five flushes a second. */
+static void test_gathered(void **state)
+{
+    struct api_rig r;
+    struct floe_group_stats before, after;
+    (void)state;
+    api_rig_start(&r, 16, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 8, "g", "t", 0, 0, ""), 0);
+    api_rig_run(&r, 15000);
+    uint64_t from = floe_sim_now_us(r.sim);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(commit(n, 8, "g", "t", 0, i, ""), 0);
+    assert_in_range(floe_sim_now_us(r.sim) - from, 1, 40 * 100000);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(commit(n, 8, "g", "t", 0, i, ""), 0);
+    floe_groups_get_stats(floe_core_groups(n->core), &before);
+    from = floe_sim_now_us(r.sim);
+    for (int i = 0; i < 50; i++)
+        assert_int_equal(commit(n, 8, "g", "t", 0, i, ""), 0);
+    floe_groups_get_stats(floe_core_groups(n->core), &after);
+    uint64_t took = floe_sim_now_us(r.sim) - from;
+    assert_in_range(after.batches - before.batches, 1, took / 200000 + 2);
+    api_rig_stop(&r);
+}
+
 /* What was answered is there after the coordinator's death; what another broker is asked for is refused
  * there. */
 static void test_failover(void **state)
@@ -319,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_partition_of),
         cmocka_unit_test(test_commit_under_load),
         cmocka_unit_test(test_commits_without_store),
+        cmocka_unit_test(test_gathered),
         cmocka_unit_test(test_snapshot_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
