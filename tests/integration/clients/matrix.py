@@ -6,6 +6,7 @@ groups (a member joins and leaves), offsets (commit, resume, reset), and more wh
   matrix.py FLOE --all        everything; what cannot be made ready is a failure
   matrix.py FLOE --cluster    only groups and offsets, on three brokers over the S3 server of tests/support/s3server
   matrix.py FLOE --only A,B   only these
+  matrix.py FLOE --python X   runs X of this folder with the Python that has the clients of PyPI
 
 A client's program gets an address, a prefix for its names and the features wanted; it prints "ok FEATURE" or
 "failed FEATURE: why". Versions are pinned beside the programs (pom files, go.sum, lock files, requirements.txt); what is
@@ -186,6 +187,9 @@ def plain_c(kit):
     yield {"run": ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", kit.source("matrix.c"), "-o", kit.cache("matrix"), *flags]}
 
 
+PYTHON = Kit("python", "/usr/bin/python3", "python", venv)
+
+
 def rows():
     """Those that take longest to make ready come last."""
     yield Row("kcat (Debian)", Kit("kcat", "kcat", "kcat", lambda kit: []), lambda kit: ["/usr/bin/python3", "-B", kit.source("matrix.py")], BASIC)
@@ -199,7 +203,7 @@ def rows():
     for client, version, more in (("franz", "franz-go 1.22.3", ["cooperative", "kip848"]), ("sarama", "sarama 1.61.1", []),
                                   ("kafka-go", "kafka-go 0.4.51", [])):
         yield Row(version, kit, lambda kit, client=client: [kit.cache("clients"), client], BASIC + more)
-    kit = Kit("python", "/usr/bin/python3", "python", venv)
+    kit = PYTHON
     yield Row("confluent-kafka 2.12.1", kit, python("confluent.py"), [*BASIC, "cooperative", "kip848"])
     yield Row("kafka-python 2.2.15", kit, python("kafkapython.py"), BASIC)
     yield Row("aiokafka 0.12.0", kit, python("aio.py"), BASIC)
@@ -250,6 +254,13 @@ def main():
     binary, flags = sys.argv[1], sys.argv[2:]
     full, cluster = "--all" in flags or os.environ.get("FLOE_CLIENTS") == "all", "--cluster" in flags
     only = flags[flags.index("--only") + 1].split(",") if "--only" in flags else None
+    if "--python" in flags:
+        make_ready([PYTHON], full)
+        if PYTHON.why:
+            print(f"not run: {PYTHON.why}\n{PYTHON.log[-4000:]}")
+            sys.exit(1 if full else 0)
+        program = PYTHON.cache("venv", "bin", "python")
+        os.execv(program, [program, "-B", os.path.join(HERE, flags[flags.index("--python") + 1]), binary])
     columns = CLUSTER_FEATURES if cluster else FEATURES
     wanted = [r for r in rows() if (only is None or r.name in only) and any(f in columns for f in r.features)]
     if not wanted:
