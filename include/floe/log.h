@@ -189,6 +189,8 @@ int64_t floe_partition_next_offset(const struct floe_partition *p);
  * (acks=1), or has read them elsewhere before the holder heard of their commit, has not read another history.
  */
 int32_t floe_partition_epoch_end(const struct floe_partition *p, int32_t epoch, int64_t *end);
+/* Bytes of its batches in the store, also of those below the log start. */
+int64_t floe_partition_bytes(const struct floe_partition *p);
 /* The idempotent producers that it remembers (DescribeProducers). Returns how many there are; fills at most
  * `max`. */
 struct floe_producer_info {

@@ -49,10 +49,11 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_offset_commit, api_offset_fetch, api_offset_delete, api_join_group, api_sync_group,
     api_group_heartbeat, api_leave_group, api_describe_groups, api_list_groups, api_delete_groups,
     api_consumer_heartbeat, api_consumer_describe, api_offset_for_leader_epoch, api_describe_configs,
-    api_delete_records, api_describe_client_quotas, api_alter_client_quotas, api_elect_leaders,
-    api_alter_reassignments, api_list_reassignments, api_describe_producers, api_describe_quorum,
-    api_update_features, api_list_config_resources, api_peer_heartbeat, api_peer_lease_changed,
-    api_broker_status, api_peer_topic_deleted, api_peer_topic_changed, api_peer_chain, api_peer_read;
+    api_delete_records, api_describe_log_dirs, api_describe_client_quotas, api_alter_client_quotas,
+    api_elect_leaders, api_alter_reassignments, api_list_reassignments, api_describe_producers,
+    api_describe_quorum, api_update_features, api_list_config_resources, api_peer_heartbeat,
+    api_peer_lease_changed, api_broker_status, api_peer_topic_deleted, api_peer_topic_changed, api_peer_chain,
+    api_peer_read;
 bool api_produce_prepare(struct floe_request *rq);
 void api_produce_fini(struct floe_api *api);
 

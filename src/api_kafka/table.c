@@ -26,6 +26,7 @@
     X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
     X(32, 1, 4, false, api_describe_configs)                                                                 \
     X(33, 0, 2, false, api_alter_configs)                                                                    \
+    X(35, 1, 5, false, api_describe_log_dirs)                                                                \
     X(37, 0, 3, false, api_create_partitions)                                                                \
     X(42, 0, 2, false, api_delete_groups)                                                                    \
     X(43, 0, 2, false, api_elect_leaders)                                                                    \

@@ -152,8 +152,9 @@ static void finish(struct floe_quotas_op *op)
     floe_list_remove(&op->link);
     free(op->text);
     op->text = NULL;
+    struct floe_quotas quotas = op->quotas; /* the operation may be gone after this */
     op->done(op);
-    floe_quotas_free(&op->quotas);
+    floe_quotas_free(&quotas);
 }
 
 static void read_record(struct floe_quotas_op *op)

@@ -1,7 +1,14 @@
 /* Checkpoints: a partition's state as bytes (docs/formats/checkpoint.md), and when one is wanted. */
 #include "log_int.h"
 
-enum { VERSION = 1, SECTION_STATE = 1, SECTION_EPOCHS = 2, SECTION_PRODUCERS = 3, SECTION_INDEX = 4 };
+enum {
+    VERSION = 1,
+    SECTION_STATE = 1,
+    SECTION_EPOCHS = 2,
+    SECTION_PRODUCERS = 3,
+    SECTION_INDEX = 4,
+    SECTION_SIZE = 5
+};
 enum { CRITICAL = 1, STATE_BYTES = 64, EPOCH_BYTES = 12, PRODUCER_BYTES = 16, BATCH_BYTES = 24 };
 
 /* ---- wanted --------------------------------------------------------------------------------------- */
@@ -107,7 +114,7 @@ enum floe_err floe_checkpoint_encode(const struct floe_partition *p, const struc
                                      uint64_t seq, struct floe_writer *w)
 {
     floe_write_le32(w, VERSION);
-    floe_write_le32(w, 4);
+    floe_write_le32(w, 5);
     size_t at = begin_section(w, SECTION_STATE, CRITICAL);
     floe_write(w, p->tp.topic.b, 16);
     floe_write_le32(w, (uint32_t)p->tp.index);
@@ -134,6 +141,9 @@ enum floe_err floe_checkpoint_encode(const struct floe_partition *p, const struc
     encode_producers(p, w);
     at = begin_section(w, SECTION_INDEX, CRITICAL);
     enum floe_err rc = floe_index_encode(p->index, w);
+    end_section(w, at);
+    at = begin_section(w, SECTION_SIZE, 0);
+    floe_write_le64(w, floe_index_bytes(p->index));
     end_section(w, at);
     return rc != FLOE_OK ? rc : w->bad ? FLOE_ENOMEM : FLOE_OK;
 }
@@ -250,6 +260,12 @@ static enum floe_err decode_section(struct floe_partition *p, uint16_t type, uin
             floe_error_prefix(err, "checkpoint in %s", key);
         return rc;
     }
+    case SECTION_SIZE: {
+        struct floe_reader r = floe_reader(in);
+        floe_index_set_bytes(p->index, floe_read_le64(&r));
+        return r.bad || floe_reader_left(&r) ? corrupt(err, key, "its size section has a wrong length")
+                                             : FLOE_OK;
+    }
     default:
         if (flags & CRITICAL)
             return floe_error_set(err, FLOE_EUNSUPPORTED,
@@ -274,7 +290,7 @@ enum floe_err floe_checkpoint_decode(struct floe_partition *p, struct floe_slice
         const uint8_t *bytes = floe_reader_take(&r, n);
         if (r.bad)
             return corrupt(err, key, "a section is cut short");
-        if (type >= SECTION_STATE && type <= SECTION_INDEX) {
+        if (type >= SECTION_STATE && type <= SECTION_SIZE) {
             if (seen & (1u << type))
                 return corrupt(err, key, "a section is there twice");
             seen |= 1u << type;
@@ -283,7 +299,7 @@ enum floe_err floe_checkpoint_decode(struct floe_partition *p, struct floe_slice
         if (rc != FLOE_OK)
             return rc;
     }
-    if (floe_reader_left(&r) || seen != 0x1e)
+    if (floe_reader_left(&r) || (seen & 0x1e) != 0x1e)
         return corrupt(err, key, "sections are missing, or bytes follow the last one");
     if (floe_index_end(p->index) > p->next_offset)
         return corrupt(err, key, "its index goes past its end");

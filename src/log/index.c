@@ -83,7 +83,20 @@ enum floe_err floe_index_append(struct floe_index *ix, const struct floe_index_e
 {
     if (e->base_offset < floe_index_end(ix) || e->end_offset <= e->base_offset || e->length == 0)
         return FLOE_ECORRUPT;
-    return index_level_push(ix, 0, e);
+    enum floe_err rc = index_level_push(ix, 0, e);
+    if (rc == FLOE_OK)
+        ix->bytes += e->length;
+    return rc;
+}
+
+uint64_t floe_index_bytes(const struct floe_index *ix)
+{
+    return ix->bytes;
+}
+
+void floe_index_set_bytes(struct floe_index *ix, uint64_t bytes)
+{
+    ix->bytes = bytes;
 }
 
 static bool level_due(const struct index_level *l)

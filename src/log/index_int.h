@@ -15,6 +15,7 @@ struct index_level {
 };
 struct floe_index {
     uint32_t levels; /* in use */
+    uint64_t bytes;  /* of all blocks that were ever appended */
     struct index_level level[FLOE_INDEX_LEVELS_MAX];
 };
 

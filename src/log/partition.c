@@ -245,6 +245,11 @@ int64_t floe_partition_log_start(const struct floe_partition *p)
     return p->log_start;
 }
 
+int64_t floe_partition_bytes(const struct floe_partition *p)
+{
+    return (int64_t)floe_index_bytes(p->index);
+}
+
 int64_t floe_partition_next_offset(const struct floe_partition *p)
 {
     return p->next_offset;

@@ -22,7 +22,7 @@ static void started(void *user, const struct floe_error *err)
     n->started = true;
 }
 
-static void abandon(struct api_node *n, struct api_call *c)
+void api_abandon(struct api_node *n, struct api_call *c)
 {
     c->abandoned = true;
     floe_list_push_back(&n->abandoned, &c->link);
@@ -48,7 +48,7 @@ static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_sli
     if (c->done)
         api_call_free(c);
     else
-        abandon(n, c);
+        api_abandon(n, c);
     floe_arena_fini(&arena);
     return ok;
 }

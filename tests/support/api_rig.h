@@ -66,6 +66,8 @@ struct api_call *api_send(struct api_node *n, struct floe_client *client, int16_
 /* Runs the world until the call is done, at most `ms`; the response or null. */
 void *api_wait(struct api_node *n, struct api_call *c, uint64_t ms);
 void api_call_free(struct api_call *c);
+/* Nobody waits for it any more: freed when it is done, or with the node. */
+void api_abandon(struct api_node *n, struct api_call *c);
 /* Both, within 60 s of virtual time. The call is freed with the next api_call (or the rig). */
 void *api_do(struct api_node *n, int16_t key, int16_t version, const void *body);
 struct api_call *api_last(void);

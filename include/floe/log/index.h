@@ -52,6 +52,10 @@ enum floe_err floe_index_append(struct floe_index *ix, const struct floe_index_e
 /* Start of the first entry, end of the last; both 0 when there is none. */
 int64_t floe_index_start(const struct floe_index *ix);
 int64_t floe_index_end(const struct floe_index *ix);
+/* Bytes of all blocks that were appended. They are not part of the encoded index: a checkpoint keeps them
+ * beside it. */
+uint64_t floe_index_bytes(const struct floe_index *ix);
+void floe_index_set_bytes(struct floe_index *ix, uint64_t bytes);
 size_t floe_index_memory(const struct floe_index *ix); /* bytes that it takes */
 
 /* An index block under way. */

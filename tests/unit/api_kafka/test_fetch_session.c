@@ -36,7 +36,7 @@ static void fetch_init(struct fetch *f, int32_t n)
     f->forgotten.Partitions = f->forget;
     for (int32_t i = 0; i < PARTS; i++) {
         floe_kafka_struct_defaults(&floe_kafka_FetchRequest_FetchPartition_desc, &f->part[i]);
-        f->part[i].Partition = i;
+        f->part[i].Partition = f->forget[i] = i;
         f->part[i].PartitionMaxBytes = 1 << 20;
     }
 }
@@ -216,11 +216,12 @@ static void test_overtaken(void **state)
     produce(n, 3);
     assert_string_equal(told(api_wait(n, first, 200)), "3 ");
     api_call_free(first);
-    id = begin(n, PARTS);
-    f.rq.SessionId = id;
+    f.rq.SessionId = begin(n, 2); /* both are empty */
     f.rq.SessionEpoch = 1;
     first = api_send(n, &one, 1, 11, &f.rq);
     api_rig_run(&r, 10);
+    assert_false(first->done);
+    api_abandon(n, first);
     api_rig_stop(&r); /* with a fetch that waits */
 }
 

@@ -239,12 +239,69 @@ static void test_resources(void **state)
     api_rig_stop(&r);
 }
 
+/* Bytes of a partition as the broker tells; -1: it does not have it. */
+static int64_t size_of(struct api_node *n, int16_t version, const char *topic, int32_t index, bool all)
+{
+    struct floe_kafka_DescribeLogDirsRequest rq;
+    struct floe_kafka_DescribeLogDirsRequest_DescribableLogDirTopic t;
+    floe_kafka_defaults(&floe_kafka_DescribeLogDirsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_DescribeLogDirsRequest_DescribableLogDirTopic_desc, &t);
+    t.Topic = floe_kstr(topic);
+    t.Partitions = &index;
+    t.Partitions_n = 1;
+    rq.Topics = &t;
+    rq.Topics_n = all ? -1 : 1;
+    struct floe_kafka_DescribeLogDirsResponse *rs = api_do(n, 35, version, &rq);
+    assert_non_null(rs);
+    assert_int_equal(rs->ErrorCode, 0);
+    assert_int_equal(rs->Results_n, 1);
+    for (int32_t i = 0; i < rs->Results[0].Topics_n; i++)
+        for (int32_t k = 0; k < rs->Results[0].Topics[i].Partitions_n; k++)
+            if (floe_kstr_is(rs->Results[0].Topics[i].Name, topic) &&
+                rs->Results[0].Topics[i].Partitions[k].PartitionIndex == index)
+                return rs->Results[0].Topics[i].Partitions[k].PartitionSize;
+    return -1;
+}
+
+static void test_log_dirs(void **state)
+{
+    struct api_rig r;
+    struct floe_arena a;
+    int64_t base;
+    (void)state;
+    api_rig_start(&r, 9, 2);
+    assert_int_equal(api_make_topic(&r.nodes[0], "t", 1, NULL, NULL), 0);
+    struct api_node *leader = api_leader_of(&r, "t", 0);
+    struct api_node *other = leader == &r.nodes[0] ? &r.nodes[1] : &r.nodes[0];
+    floe_arena_init(&a, 1 << 20);
+    assert_int_equal(size_of(leader, 1, "t", 0, true), 0);
+    struct floe_krecords k = api_batch(&a, 0, 100, false, 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(api_produce_one(leader, "t", 0, -1, k, &base), 0);
+    for (int16_t v = 1; v <= 5; v++) {
+        assert_int_equal(size_of(leader, v, "t", 0, v % 2), 3 * k.n);
+        assert_int_equal(size_of(other, v, "t", 0, v % 2), -1);
+        assert_int_equal(size_of(leader, v, "t", 1, false), -1);
+        assert_int_equal(size_of(leader, v, "none", 0, false), -1);
+    }
+    /* Whoever takes it over knows, from a checkpoint and what came after it. */
+    api_rig_run(&r, 15000);
+    assert_int_equal(api_produce_one(leader, "t", 0, -1, k, &base), 0);
+    api_rig_kill(leader);
+    for (int i = 0; i < 600 && !api_leader_of(&r, "t", 0); i++)
+        api_rig_run(&r, 100);
+    assert_int_equal(size_of(other, 5, "t", 0, true), 4 * k.n);
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elections), cmocka_unit_test(test_reassignments),
         cmocka_unit_test(test_producers), cmocka_unit_test(test_quorum),
         cmocka_unit_test(test_features),  cmocka_unit_test(test_resources),
+        cmocka_unit_test(test_log_dirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

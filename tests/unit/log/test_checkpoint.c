@@ -8,7 +8,8 @@
 
 #include "log/log_int.h"
 
-#define GOLDEN FLOE_TEST_GOLDEN "/checkpoint-v1.bin"
+#define GOLDEN FLOE_TEST_GOLDEN "/checkpoint-v1-size.bin"
+#define GOLDEN_BEFORE FLOE_TEST_GOLDEN "/checkpoint-v1.bin" /* without the size */
 
 static const struct floe_session_name SESSION = {3, 4, 0x1122334455667788};
 static const struct floe_checkpoint_ref REF = {{3, 4, 0x1122334455667788}, 9, true};
@@ -105,6 +106,7 @@ static void what_is_written_comes_back(void **state)
     assert_int_equal(pr->ring[0].base_offset, 6);
     assert_int_equal(pr->ring[0].last_sequence, 0x7fffffff - 7 + 7);
     assert_int_equal(floe_index_end(q->index), 16);
+    assert_int_equal(floe_partition_bytes(q), 1000);
     struct floe_writer again;
     q->started_end = q->next_offset;
     q->epoch = 7;
@@ -139,6 +141,24 @@ static void the_bytes_are_those_of_version_1(void **state)
     assert_memory_equal(golden, w.p, n);
     floe_writer_fini(&w);
     floe_partition_destroy(p, FLOE_ENOTHOLDER);
+    close_bench(&b);
+}
+
+static void one_without_a_size_is_read(void **state)
+{
+    (void)state;
+    struct bench b = open_bench();
+    struct floe_partition *q;
+    struct floe_error err;
+    uint8_t golden[2048];
+    FILE *f = fopen(GOLDEN_BEFORE, "rb");
+    assert_non_null(f);
+    size_t n = fread(golden, 1, sizeof golden, f);
+    fclose(f);
+    assert_int_equal(decode(&b, floe_slice(golden, n), &q, &err), FLOE_OK);
+    assert_int_equal(q->next_offset, 16);
+    assert_int_equal(floe_partition_bytes(q), 0);
+    floe_partition_destroy(q, FLOE_ENOTHOLDER);
     close_bench(&b);
 }
 
@@ -184,7 +204,7 @@ static void unknown_sections_are_skipped_unless_critical(void **state)
         floe_write_le16(&w, critical);
         floe_write_le32(&w, 3);
         floe_write(&w, "new", 3);
-        floe_put_le32(w.p + 4, 5);
+        floe_put_le32(w.p + 4, 6);
         assert_int_equal(decode(&b, floe_slice(w.p, w.n), &q, &err), critical ? FLOE_EUNSUPPORTED : FLOE_OK);
         floe_partition_destroy(q, FLOE_ENOTHOLDER);
         floe_writer_fini(&w);
@@ -198,6 +218,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_comes_back),
         cmocka_unit_test(the_bytes_are_those_of_version_1),
+        cmocka_unit_test(one_without_a_size_is_read),
         cmocka_unit_test(truncations_are_refused_and_flips_do_no_harm),
         cmocka_unit_test(unknown_sections_are_skipped_unless_critical),
     };

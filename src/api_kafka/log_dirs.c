@@ -1,0 +1,125 @@
+/* DescribeLogDirs 1-5: one log directory, the store, with the partitions that this broker leads, so that the
+ * sum over all brokers counts each byte once. The store has no size of its own: total and usable bytes are
+ * unknown (-1). */
+#include "api_kafka/api_int.h"
+
+typedef struct floe_kafka_DescribeLogDirsResponse_DescribeLogDirsTopic dir_topic;
+
+struct dirs {
+    struct floe_catalog_wait wait;
+    struct floe_kafka_DescribeLogDirsResponse *rs;
+    struct api_want *wants;
+    const struct floe_kafka_DescribeLogDirsRequest_DescribableLogDirTopic *asked; /* null: all */
+    uint32_t n;
+};
+
+static void put_partition(struct floe_request *rq, const struct floe_topic *t, int32_t index, dir_topic *out)
+{
+    struct floe_tp tp = {t->id, index};
+    struct floe_partition *p;
+    enum api_place place = api_place(api_of(rq), t, &tp, &p);
+    if (place != API_SERVING && place != API_HANDING)
+        return;
+    out->Partitions[out->Partitions_n].PartitionIndex = index;
+    out->Partitions[out->Partitions_n++].PartitionSize = floe_partition_bytes(p);
+}
+
+static bool put_topic(struct floe_request *rq, const struct dirs *d, uint32_t at, dir_topic *out)
+{
+    const struct floe_topic *t = api_topic(api_of(rq), &d->wants[at]);
+    int32_t n = !t ? 0 : d->asked ? FLOE_MAX(d->asked[at].Partitions_n, 0) : t->partitions;
+    out->Name = d->wants[at].name;
+    out->Partitions =
+        floe_kafka_array(&floe_kafka_DescribeLogDirsResponse_DescribeLogDirsPartition_desc, n, &rq->arena);
+    if (!out->Partitions)
+        return false;
+    for (int32_t i = 0; i < n; i++)
+        put_partition(rq, t, d->asked ? d->asked[at].Partitions[i] : i, out);
+    return true;
+}
+
+static void answer(struct floe_request *rq)
+{
+    struct dirs *d = rq->state;
+    struct floe_kafka_DescribeLogDirsResponse_DescribeLogDirsResult *r =
+        floe_kafka_array(&floe_kafka_DescribeLogDirsResponse_DescribeLogDirsResult_desc, 1, &rq->arena);
+    bool ok = r != NULL;
+    if (ok) {
+        r->LogDir = floe_kstr("store");
+        r->Topics = floe_kafka_array(&floe_kafka_DescribeLogDirsResponse_DescribeLogDirsTopic_desc,
+                                     (int32_t)d->n, &rq->arena);
+        ok = r->Topics != NULL;
+    }
+    for (uint32_t i = 0; ok && i < d->n; i++) {
+        ok = put_topic(rq, d, i, &r->Topics[r->Topics_n]);
+        r->Topics_n +=
+            ok && r->Topics[r->Topics_n].Partitions_n > 0; /* none of it is here: left out, as in Kafka */
+    }
+    if (!ok) {
+        api_give_up(rq);
+        return;
+    }
+    d->rs->Results = r;
+    d->rs->Results_n = 1;
+    rq->response = d->rs;
+    floe_request_complete(rq);
+}
+
+static void all_topics(struct floe_request *rq)
+{
+    struct dirs *d = rq->state;
+    struct floe_catalog *catalog = api_of(rq)->cfg.catalog;
+    uint32_t n = floe_catalog_list(catalog, NULL, 0);
+    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
+    d->wants = floe_arena_calloc(&rq->arena, n, sizeof *d->wants);
+    if (!list || !d->wants) {
+        api_give_up(rq);
+        return;
+    }
+    d->n = n > 0 ? FLOE_MIN(floe_catalog_list(catalog, list, n), n) : 0;
+    for (uint32_t i = 0; i < d->n; i++)
+        d->wants[i].name = api_copy(rq, list[i]->name);
+    answer(rq);
+}
+
+static void topics_read(struct floe_catalog_wait *w)
+{
+    struct floe_request *rq = w->user;
+    struct dirs *d = rq->state;
+    if (!w->err.code) {
+        all_topics(rq);
+        return;
+    }
+    d->rs->ErrorCode = FLOE_KERR_REQUEST_TIMED_OUT;
+    rq->response = d->rs;
+    floe_request_complete(rq);
+}
+
+void api_describe_log_dirs(struct floe_request *rq)
+{
+    const struct floe_kafka_DescribeLogDirsRequest *in = rq->body;
+    struct dirs *d = floe_arena_alloc(&rq->arena, sizeof *d);
+    struct floe_kafka_DescribeLogDirsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (!d || !rs) {
+        api_give_up(rq);
+        return;
+    }
+    floe_kafka_defaults(&floe_kafka_DescribeLogDirsResponse_desc, rs);
+    *d = (struct dirs){.rs = rs, .wait = {.all = true, .done = topics_read, .user = rq}};
+    rq->state = d;
+    if (in->Topics_n < 0 && floe_catalog_loaded(api_of(rq)->cfg.catalog)) {
+        all_topics(rq);
+    } else if (in->Topics_n < 0) {
+        floe_catalog_resolve(api_of(rq)->cfg.catalog, &d->wait);
+    } else {
+        d->asked = in->Topics;
+        d->n = (uint32_t)in->Topics_n;
+        d->wants = floe_arena_calloc(&rq->arena, d->n, sizeof *d->wants);
+        for (uint32_t i = 0; d->wants && i < d->n; i++)
+            d->wants[i].name = in->Topics[i].Topic;
+        if (d->wants)
+            api_topics_ready(rq, d->wants, d->n, answer);
+        else
+            api_give_up(rq);
+    }
+}
