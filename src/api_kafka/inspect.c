@@ -106,6 +106,16 @@ void api_describe_producers(struct floe_request *rq)
 /* The brokers vote on nothing, but each can do what a controller does, by the table alone: all are shown as
  * voters that have caught up with the table's catalog version, and the broker that answers as the leader, as
  * in Metadata. */
+/* In upper case: Kafka's tools take no other. */
+static struct floe_kstr listener_name(struct floe_request *rq)
+{
+    char name[32];
+    memcpy(name, api_of(rq)->cfg.listeners[rq->client->listener], sizeof name);
+    for (char *p = name; *p; p++)
+        *p = *p >= 'a' && *p <= 'z' ? (char)(*p - 'a' + 'A') : *p;
+    return api_copy(rq, name);
+}
+
 static bool put_quorum(struct floe_request *rq, struct floe_kafka_DescribeQuorumResponse *rs, quorum *out)
 {
     struct floe_lease *lease = api_of(rq)->cfg.lease;
@@ -134,7 +144,7 @@ static bool put_quorum(struct floe_request *rq, struct floe_kafka_DescribeQuorum
         if (!rs->Nodes[i].Listeners)
             return false;
         rs->Nodes[i].Listeners_n = 1;
-        rs->Nodes[i].Listeners[0].Name = floe_kstr(api_of(rq)->cfg.listeners[rq->client->listener]);
+        rs->Nodes[i].Listeners[0].Name = listener_name(rq);
         rs->Nodes[i].Listeners[0].Host = e[i].host;
         rs->Nodes[i].Listeners[0].Port = (uint16_t)e[i].port;
     }

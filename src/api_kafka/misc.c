@@ -89,9 +89,11 @@ void api_init_producer_id(struct floe_request *rq)
     }
     rs->ProducerEpoch = -1;
     rs->ErrorCode = in->TransactionalId.n == 0 ? FLOE_KERR_INVALID_REQUEST : FLOE_KERR_UNSUPPORTED_VERSION;
-    if (in->TransactionalId.n > 0)
+    if (in->TransactionalId.n > 0 && !rq->client->warned) { /* clients ask twice a second */
+        rq->client->warned = true;
         floe_log_warn("api", "%s asks for transactional id '%.*s': transactions are not served",
                       rq->client->addr, (int)FLOE_MIN(in->TransactionalId.n, 100), in->TransactionalId.p);
+    }
     rq->response = rs;
     floe_request_complete(rq);
 }

@@ -177,8 +177,9 @@ static int frame_begin(struct floe_conn *c)
     struct floe_server *s = c->t->s;
     uint32_t n = floe_be32(c->head);
     if (n == 0 || n > s->cfg.frame_max) {
-        char reason[96];
-        snprintf(reason, sizeof reason, "a frame of %u bytes is outside 1 to %u", n, s->cfg.frame_max);
+        char reason[128];
+        snprintf(reason, sizeof reason, "a frame of %u bytes is outside 1 to %u%s", n, s->cfg.frame_max,
+                 n >> 16 == 0x1603 ? ": it looks like TLS, which is not spoken here" : "");
         floe_conn_complain(c, "", reason);
         return -1;
     }

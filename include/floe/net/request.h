@@ -25,6 +25,7 @@ struct floe_client {
     uint32_t listener;      /* index of the listener it came by */
     struct floe_list queue; /* requests in order of arrival; the core's */
     bool gone;              /* the connection is closed: answers go nowhere */
+    bool warned;            /* what it asks for again and again was logged once */
     bool held;              /* the first request of the queue runs and lets no other start */
 };
 
