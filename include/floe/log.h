@@ -245,9 +245,10 @@ enum floe_err floe_log_append(struct floe_log *log, struct floe_log_append *a) F
 void floe_log_wait_room(struct floe_log *log, size_t bytes, struct floe_log_waiter *w);
 
 /* A batch of an idempotent producer was answered with an error. Until it comes again, for half a minute at
- * most, later ones are refused as out of order where the partition does not know the producer: Kafka's check
- * takes any first sequence then (KIP-360), and what was on its way behind the refused batch would be stored
- * in its place; the batch itself would then count as a duplicate. A topic of zeros stands for any. */
+ * most, later ones that do not follow are refused too, as retriable, also where the partition does not know
+ * the producer: Kafka's check takes any first sequence then (KIP-360), and what was on its way behind the
+ * refused batch would be stored in its place; the batch itself would then count as a duplicate. A topic of
+ * zeros stands for any. */
 void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const struct floe_batch *b);
 
 /* Reads of one partition: whole batches from the one containing `offset`, below the high watermark. From

@@ -207,7 +207,7 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
     if (!pr) { /* KIP-360: no state, any first sequence is taken */
         if (!behind_refused(p, b))
             return FLOE_PRODUCER_NEW;
-        *kafka_error = FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        *kafka_error = FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
         return FLOE_PRODUCER_REFUSED;
     }
     if (b->producer_epoch < pr->epoch) {
@@ -233,8 +233,13 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
     if (in_sequence(pr->ring[pr->count - 1].last_sequence, b->base_sequence) ||
         FLOE_MUTANT(SEQUENCE_UNCHECKED))
         return FLOE_PRODUCER_NEW;
-    *kafka_error = before(last, pr->ring[from].first_sequence) ? FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER
-                                                               : FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    /* Behind one that was refused and comes again, this one comes again as well. "Out of order" would end a
+     * client that does not know what became of the earlier one. */
+    if (before(last, pr->ring[from].first_sequence))
+        *kafka_error = FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER;
+    else
+        *kafka_error =
+            behind_refused(p, b) ? FLOE_KERR_NOT_LEADER_OR_FOLLOWER : FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     return FLOE_PRODUCER_REFUSED;
 }
 

@@ -385,7 +385,7 @@ static void test_nothing_overtakes_a_refused_batch(void **state)
     api_call_free(first);
     floe_sim_bucket_heal(r.bucket);
     assert_int_equal(api_produce_one(n, "t", 0, -1, of_producer(&a, 4000, 1), NULL),
-                     FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+                     FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     for (int32_t i = 0; i < 3; i++) {
         assert_int_equal(api_produce_one(n, "t", 0, -1, of_producer(&a, 4000, i), &base), 0);
         assert_int_equal(base, i);

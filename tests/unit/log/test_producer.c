@@ -116,8 +116,8 @@ static void nothing_overtakes_a_refused_batch(void **state)
     floe_log_refused(r->log, &tp, &b);
     b.base_sequence = 2; /* the next one of the same connection */
     floe_log_refused(r->log, &tp, &b);
-    assert_int_equal(sent(r, tp, 7, 0, 3), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
-    assert_int_equal(sent(r, tp, 7, 0, 1), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 7, 0, 3), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    assert_int_equal(sent(r, tp, 7, 0, 1), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(sent(r, tp, 8, 0, 3), 0);    /* another producer */
     assert_int_equal(sent(r, other, 7, 0, 3), 0); /* another partition */
     assert_int_equal(sent(r, tp, 7, 0, 0), 0);
@@ -127,14 +127,14 @@ static void nothing_overtakes_a_refused_batch(void **state)
     /* of a topic that was not known then */
     b = (struct floe_batch){.producer_id = 9, .base_sequence = 5, .length = 100};
     floe_log_refused(r->log, &any, &b);
-    assert_int_equal(sent(r, tp, 9, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 9, 0, 6), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     assert_int_equal(sent(r, tp, 9, 1, 6), 0); /* it has begun anew */
     /* by a client that gave it up; and one that was never parsed */
     b.producer_id = 10;
     floe_log_refused(r->log, &tp, &b);
     floe_log_refused(r->log, &tp, &(struct floe_batch){0});
     assert_int_equal(sent(r, tp, 0, 0, 4), 0);
-    assert_int_equal(sent(r, tp, 10, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, 10, 0, 6), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     rig_run(w, FLOE_LOG_REFUSED_US);
     assert_int_equal(sent(r, tp, 10, 0, 6), 0);
     /* more of them than are remembered */
@@ -143,7 +143,7 @@ static void nothing_overtakes_a_refused_batch(void **state)
         floe_log_refused(r->log, &tp, &b);
     }
     assert_int_equal(sent(r, tp, 100, 0, 6), 0);
-    assert_int_equal(sent(r, tp, b.producer_id, 0, 6), FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(sent(r, tp, b.producer_id, 0, 6), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     rig_free(&r);
     rig_world_destroy(&w);
 }
