@@ -80,6 +80,8 @@ static inline int16_t api_unknown(const struct floe_request *rq, const struct ap
  * of each as well; false when memory is out. */
 bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_t n, bool first_too,
                   bool *repeated);
+/* A want for each topic of the catalog, in the request's arena; null when memory is out. */
+struct api_want *api_all_topics(struct floe_request *rq, uint32_t *n);
 const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *w);
 
 /* Leader and epoch that a partition's lease names; false when none is known. */

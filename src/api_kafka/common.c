@@ -238,6 +238,20 @@ static bool all_known(struct floe_api *api, const struct api_want *wants, uint32
     return true;
 }
 
+struct api_want *api_all_topics(struct floe_request *rq, uint32_t *n)
+{
+    struct floe_catalog *catalog = api_of(rq)->cfg.catalog;
+    uint32_t room = floe_catalog_list(catalog, NULL, 0);
+    const struct floe_topic **list = floe_arena_calloc(&rq->arena, room, sizeof(void *));
+    struct api_want *wants = floe_arena_calloc(&rq->arena, room, sizeof *wants);
+    if (!list || !wants)
+        return NULL;
+    *n = FLOE_MIN(floe_catalog_list(catalog, list, room), room);
+    for (uint32_t i = 0; i < *n; i++)
+        wants[i].name = api_copy(rq, list[i]->name);
+    return wants;
+}
+
 void api_topics_ready(struct floe_request *rq, const struct api_want *wants, uint32_t n,
                       void (*then)(struct floe_request *rq))
 {

@@ -124,21 +124,15 @@ static void all_read(struct floe_catalog_wait *w)
 {
     struct floe_request *rq = w->user;
     struct listing *l = rq->state;
-    struct floe_catalog *c = api_of(rq)->cfg.catalog;
     if (w->err.code) { /* an answer would say that there are no topics; clients ask another broker */
         floe_request_close(rq, "the topics cannot be read: %s", w->err.msg);
         return;
     }
-    uint32_t n = floe_catalog_list(c, NULL, 0);
-    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
-    l->wants = floe_arena_calloc(&rq->arena, n, sizeof *l->wants);
-    if (!list || !l->wants) {
+    l->wants = api_all_topics(rq, &l->n);
+    if (!l->wants) {
         api_give_up(rq);
         return;
     }
-    l->n = FLOE_MIN(floe_catalog_list(c, list, n), n);
-    for (uint32_t i = 0; i < l->n; i++)
-        l->wants[i].name = api_copy(rq, list[i]->name);
     api_topics_ready(rq, l->wants, l->n, ready);
 }
 

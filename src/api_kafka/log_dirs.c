@@ -68,17 +68,11 @@ static void answer(struct floe_request *rq)
 static void all_topics(struct floe_request *rq)
 {
     struct dirs *d = rq->state;
-    struct floe_catalog *catalog = api_of(rq)->cfg.catalog;
-    uint32_t n = floe_catalog_list(catalog, NULL, 0);
-    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
-    d->wants = floe_arena_calloc(&rq->arena, n, sizeof *d->wants);
-    if (!list || !d->wants) {
+    d->wants = api_all_topics(rq, &d->n);
+    if (!d->wants) {
         api_give_up(rq);
         return;
     }
-    d->n = n > 0 ? FLOE_MIN(floe_catalog_list(catalog, list, n), n) : 0;
-    for (uint32_t i = 0; i < d->n; i++)
-        d->wants[i].name = api_copy(rq, list[i]->name);
     answer(rq);
 }
 

@@ -207,20 +207,6 @@ static void metadata_known(struct floe_request *rq)
         floe_timer_start(v->api->cfg.loop, &v->timer, CREATE_US);
 }
 
-static bool want_all(struct view *v)
-{
-    struct floe_request *rq = v->rq;
-    uint32_t n = floe_catalog_list(v->api->cfg.catalog, NULL, 0);
-    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
-    v->wants = floe_arena_calloc(&rq->arena, n, sizeof *v->wants);
-    if (!list || !v->wants)
-        return false;
-    v->n = FLOE_MIN(floe_catalog_list(v->api->cfg.catalog, list, n), n);
-    for (uint32_t i = 0; i < v->n; i++)
-        v->wants[i].name = api_copy(rq, list[i]->name);
-    return true;
-}
-
 /* What is asked for, each once. */
 static bool want_named(struct view *v, const struct floe_kafka_MetadataRequest *in)
 {
@@ -252,7 +238,7 @@ static void all_read(struct floe_catalog_wait *w)
     struct view *v = rq->state;
     if (w->err.code) /* an answer would say that there are no topics; clients ask another broker */
         floe_request_close(rq, "the topics cannot be read: %s", w->err.msg);
-    else if (want_all(v))
+    else if ((v->wants = api_all_topics(rq, &v->n)))
         api_topics_ready(rq, v->wants, v->n, metadata_known);
     else
         api_give_up(rq);
