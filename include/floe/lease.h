@@ -55,6 +55,7 @@ struct floe_checkpoint_ref {
     struct floe_session_name session;
     uint64_t seq;
     bool present;
+    int64_t log_start; /* what it says of it; 0 also where an entry of format 1 does not tell */
 };
 /* One lease entry as cached. Borrowed: valid until the next turn of the loop. */
 struct floe_lease_entry {

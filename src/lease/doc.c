@@ -166,14 +166,20 @@ static FLOE_PRINTF(2, 3) void put(struct floe_writer *w, const char *fmt, ...)
     floe_write(w, text, (size_t)n);
 }
 
-static void encode_entry(struct floe_writer *w, struct sessions *t, const struct lease_entry *at)
+static void encode_entry(struct floe_writer *w, struct sessions *t, const struct lease_entry *at,
+                         int32_t format)
 {
     const struct floe_lease_entry *e = &at->e;
+    bool start = format >= LEASE_FORMAT_STARTS && e->checkpoint.log_start > 0;
     put(w, "\"%d\":{\"h\":%u,\"e\":%d,\"n\":\"%016llx\"", (int)e->tp.index, session_ref(t, &e->holder),
         (int)e->epoch, (unsigned long long)at->nonce);
-    if (e->checkpoint.present)
-        put(w, ",\"c\":[%u,%llu]", session_ref(t, &e->checkpoint.session),
+    if (e->checkpoint.present) {
+        put(w, ",\"c\":[%u,%llu", session_ref(t, &e->checkpoint.session),
             (unsigned long long)e->checkpoint.seq);
+        if (start)
+            put(w, ",%lld", (long long)e->checkpoint.log_start);
+        put(w, "]");
+    }
     put(w, ",\"s\":[");
     for (uint32_t i = 0; i < e->span_count; i++) {
         const struct floe_span *s = &e->spans[i];
@@ -199,7 +205,7 @@ void lease_doc_encode(const struct lease_doc *d, struct floe_writer *w)
         } else {
             put(w, ",");
         }
-        encode_entry(w, &t, &d->entries[i]);
+        encode_entry(w, &t, &d->entries[i], d->format);
     }
     put(w, "%s},\"sessions\":[", d->n > 0 ? "}" : "");
     for (uint32_t i = 0; i < t.n; i++) {
@@ -296,8 +302,12 @@ static void decode_entry(struct decoder *x, const struct floe_tp *tp, const json
     e->epoch = (int32_t)lease_json_int(&x->j, v, "e", 0, INT32_MAX - 1);
     at->nonce = lease_json_hex64(&x->j, v, "n");
     if (c != NULL) {
-        if (!json_is_array(c) || json_array_size(c) != 2)
-            lease_json_fail(&x->j, "c", "is not [session, key]");
+        size_t n = json_array_size(c);
+        if (n != 2 && (n != 3 || x->doc.format < LEASE_FORMAT_STARTS))
+            lease_json_fail(&x->j, "c",
+                            "is not [session, key] or, from format 2 on, [session, key, log start]");
+        if (n == 3)
+            e->checkpoint.log_start = lease_json_int_value(&x->j, json_array_get(c, 2), "c", 0, INT64_MAX);
         e->checkpoint.session = session_at(x, json_array_get(c, 0), "c");
         e->checkpoint.seq =
             (uint64_t)lease_json_int_value(&x->j, json_array_get(c, 1), "c", 0, INT64_MAX - 1);

@@ -149,8 +149,11 @@ static void checkpoint(struct floe_lease *l, struct lease_edit *e, struct lease_
         refuse(e, FLOE_ENOMEM, "out of memory");
         return;
     }
+    int64_t was = c->log_start, start = doc->format < LEASE_FORMAT_STARTS ? 0 : e->ref.log_start;
     at->e.checkpoint = e->ref;
     at->e.checkpoint.present = true;
+    at->e.checkpoint.log_start = FLOE_MAX(was, start);
+    e->raises_start = start > was;
     at->nonce = e->nonce;
     e->changed = true;
 }

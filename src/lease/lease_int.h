@@ -214,6 +214,7 @@ struct lease_edit {
     struct floe_checkpoint_ref ref;   /* move: at least that one */
     struct lease_group *group;        /* create, remove */
     bool changed, refused_size;
+    bool raises_start;        /* checkpoint: readers elsewhere have to know */
     bool unclear, cancelled;  /* move: a copy of it may still be applied; it is not wanted any more */
     struct floe_error result; /* of the last try */
 };

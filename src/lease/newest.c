@@ -3,7 +3,7 @@
 #include <floe/lease.h>
 
 #ifndef FLOE_FORMAT_NEWEST
-#define FLOE_FORMAT_NEWEST 1
+#define FLOE_FORMAT_NEWEST 2
 #endif
 
 const int32_t floe_format_newest = FLOE_FORMAT_NEWEST;

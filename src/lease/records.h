@@ -10,7 +10,8 @@
 
 #include <floe/lease.h>
 
-#define LEASE_FORMAT_FIRST 1 /* of table and bucket; every Floe reads it */
+#define LEASE_FORMAT_FIRST 1  /* of table and bucket; every Floe reads it */
+#define LEASE_FORMAT_STARTS 2 /* lease entries tell the log start of their checkpoint */
 #define LEASE_VERSION_MAX 32
 
 /* node/<id> */

@@ -289,7 +289,7 @@ static void on_put(struct lease_op *op)
         FLOE_LIST_EACH(it, &s->flight)
         {
             const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
-            s->tell |= e->changed && e->kind != EDIT_CHECKPOINT;
+            s->tell |= e->changed && (e->kind != EDIT_CHECKPOINT || e->raises_start);
         }
         publish(l, s, &s->next, r->version);
         lease_moves_written(l, s);

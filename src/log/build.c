@@ -119,7 +119,8 @@ static enum floe_err add_checkpoints(struct floe_log_segment *seg)
         floe_list_remove(&p->dirty_link);
         p->span_from = seg->put.seq;
         p->ckpt_built = true;
-        seg->publish[seg->publish_count++] = (struct floe_log_publish){p->tp, p->epoch};
+        seg->publish[seg->publish_count++] =
+            (struct floe_log_publish){p->tp, p->epoch, FLOE_MAX(p->log_start, p->wanted_start)};
         if (FLOE_MUTANT(CHECKPOINT_NAMED_EARLY))
             floe_chain_publish(log, seg);
     }

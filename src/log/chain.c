@@ -39,10 +39,11 @@ void floe_chain_lost(struct floe_log *log, bool fatal, const struct floe_error *
 
 void floe_chain_publish(struct floe_log *log, const struct floe_log_segment *seg)
 {
-    struct floe_checkpoint_ref ref = {.session = log->chain.session, .seq = seg->put.seq, .present = true};
     for (uint32_t i = 0; i < seg->publish_count; i++) {
         const struct floe_log_publish *pub = &seg->publish[i];
         struct floe_partition *p = floe_partition_get(log, &pub->tp);
+        struct floe_checkpoint_ref ref = {
+            .session = log->chain.session, .seq = seg->put.seq, .present = true, .log_start = pub->log_start};
         if (p && p->epoch == pub->epoch)
             log->cfg.hooks.checkpointed(log->cfg.hooks.user, &pub->tp, pub->epoch, &ref);
     }

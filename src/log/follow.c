@@ -200,7 +200,9 @@ void floe_follow_rebuilt(struct floe_feed *f)
         if (v->next != f)
             return; /* it failed */
     }
-    if (old && (p->high_watermark < old->high_watermark || p->log_start < old->log_start)) {
+    if (old)
+        p->log_start = FLOE_MAX(p->log_start, old->log_start);
+    if (old && p->high_watermark < old->high_watermark) {
         floe_error_set(&err, FLOE_ECORRUPT, "it ends at %" PRId64 " now, and ended at %" PRId64 " before",
                        p->high_watermark, old->high_watermark);
         build_failed(v, &err);
@@ -330,6 +332,15 @@ static bool fits(const struct floe_feed *f, const struct floe_lease_entry *e)
     return last_is_open(e) ? f->chain && f->epoch == e->spans[e->span_count - 1].epoch : true;
 }
 
+/* A view's log start follows the lease's checkpoint: what DeleteRecords took is not served again. */
+static void raise_start(struct floe_feed *f, int64_t log_start)
+{
+    if (f && f->ready && log_start > f->p->log_start) {
+        f->p->log_start = FLOE_MIN(log_start, f->p->high_watermark);
+        floe_partition_wake_data(f->p);
+    }
+}
+
 /* False when the view is gone, with its lease. */
 static bool look(struct floe_view *v)
 {
@@ -341,6 +352,7 @@ static bool look(struct floe_view *v)
     }
     if (log->chain.open && floe_session_name_eq(&e.holder, &log->chain.session))
         return true; /* the log serves it itself */
+    raise_start(v->cur, e.checkpoint.log_start);
     if (v->next && !fits(v->next, &e))
         feed_free(&v->next);
     if (!fits(v->cur, &e))

@@ -216,6 +216,7 @@ void floe_put_fini(struct floe_put *put);  /* cancels what is under way */
 struct floe_log_publish { /* a checkpoint that rides in the segment */
     struct floe_tp tp;
     int32_t epoch;
+    int64_t log_start;
 };
 struct floe_log_index_ride {
     struct floe_tp tp;

@@ -6,15 +6,15 @@ import json, math, os, re, sys, time
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import Broker, check, floe, main, need
+from floe_broker import FLOE, Broker, check, floe, main, need
 from harness import Load, need_load
 
 PARTITIONS = 60
 
 
 class Cluster:
-    def __init__(self, folder, n, lease_ms=2000):
-        self.folder, self.brokers = folder, {}
+    def __init__(self, folder, n, lease_ms=2000, program=FLOE):
+        self.folder, self.brokers, self.program = folder, {}, program
         self.args = ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(folder)}", "--s3-endpoint",
                      os.environ["FLOE_S3_ENDPOINT"], "--lease-ms", str(lease_ms), "--memory", "192MiB"]
         for i in range(n):
@@ -24,6 +24,7 @@ class Cluster:
         """Starts it: a new one, or again at its address."""
         if i not in self.brokers:
             self.brokers[i] = Broker(os.path.join(self.folder, f"b{i}"), self.args)
+            self.brokers[i].program = self.program
         else:
             self.brokers[i].listen = self.brokers[i].addr
         return self.brokers[i].start()

@@ -4,11 +4,11 @@ if(RDKAFKA_FOUND)
   add_executable(fault_load ${CMAKE_CURRENT_LIST_DIR}/load.c)
   target_link_libraries(fault_load PRIVATE PkgConfig::RDKAFKA Threads::Threads)
 endif()
-# A Floe that reads, and once all do writes, a format that the present one refuses.
-add_executable(floe-next ${CMAKE_SOURCE_DIR}/src/broker/main.c ${CMAKE_SOURCE_DIR}/src/lease/newest.c)
-target_include_directories(floe-next PRIVATE ${CMAKE_SOURCE_DIR}/src)
-target_compile_definitions(floe-next PRIVATE FLOE_FORMAT_NEWEST=2)
-target_link_libraries(floe-next PRIVATE floe_lib)
+# A Floe that knows the first format only.
+add_executable(floe-old ${CMAKE_SOURCE_DIR}/src/broker/main.c ${CMAKE_SOURCE_DIR}/src/lease/newest.c)
+target_include_directories(floe-old PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(floe-old PRIVATE FLOE_FORMAT_NEWEST=1)
+target_link_libraries(floe-old PRIVATE floe_lib)
 add_executable(fault_check ${CMAKE_CURRENT_LIST_DIR}/check.c)
 add_test(NAME fault.kill COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/kill.py)
@@ -28,7 +28,7 @@ set_tests_properties(fault.moves PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT
 add_test(NAME fault.upgrade COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/upgrade.py)
 set_tests_properties(fault.upgrade PROPERTIES LABELS fault TIMEOUT 300
-  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_NEXT=$<TARGET_FILE:floe-next>")
+  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_OLD=$<TARGET_FILE:floe-old>")
 add_test(NAME fault.reads COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/reads.py)
 set_tests_properties(fault.reads PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""A rolling upgrade under load of stock clients: three brokers are replaced one after another by a program that reads a newer
-format (floe-next). The cluster writes the old format until the last old broker is gone, then the new one; no producer sees an
+"""A rolling upgrade under load of stock clients: three brokers that know the first format only (floe-old) are replaced one
+after another by the present program. The cluster writes the old format until the last old broker is gone, then the new one; no producer sees an
 error, nothing is lost, doubled or reordered; afterwards the old program is refused.
 """
 import json, os, sys, time
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import Broker, check, floe, main, need
+from floe_broker import FLOE, Broker, check, floe, main, need
 from harness import Load, need_load
 from moves import Cluster
 
-NEXT = os.environ.get("FLOE_TEST_NEXT", os.path.join(os.path.dirname(__file__), "..", "..", "build", "tests", "floe-next"))
+OLD = os.environ.get("FLOE_TEST_OLD", os.path.join(os.path.dirname(__file__), "..", "..", "build", "tests", "floe-old"))
 LEASE_MS, PARTITIONS = 2000, 30
 
 
@@ -24,7 +24,7 @@ def formats(cluster):
 
 
 def a_rolling_upgrade(folder):
-    cluster = Cluster(folder, 3, lease_ms=LEASE_MS)
+    cluster = Cluster(folder, 3, lease_ms=LEASE_MS, program=OLD)
     try:
         floe("topic", "create", "t", "--partitions", str(PARTITIONS), "--bootstrap", cluster.brokers[0].addr)
         load = Load(cluster.bootstrap(), os.path.join(folder, "load"), partitions=PARTITIONS, rate=2000)
@@ -32,7 +32,7 @@ def a_rolling_upgrade(folder):
         for i in range(3):
             check(formats(cluster) == [1, 1, 1], f"before b{i}: {status(cluster)}")
             cluster.end(i)
-            cluster.brokers[i].program = NEXT
+            cluster.brokers[i].program = FLOE
             cluster.add(i)
             load.progress(20, f"b{i} is new")
             if i < 2: # some looks long: with an old one there, nobody raises it
@@ -47,6 +47,7 @@ def a_rolling_upgrade(folder):
         cluster.add(0)
         load.progress(20, "moves in the new format")
         old = Broker(os.path.join(folder, "old"), cluster.args)
+        old.program = OLD
         old.launch()
         check(old.proc.wait(20) == 1, f"an old broker did not end with 1:\n{old.output()}")
         check("format 2 was written by a newer Floe, this one reads up to 1" in old.output(), old.output())

@@ -7,7 +7,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct floe_checkpoint_ref REF = {{3, 4, 0x1122334455667788}, 9, true};
+static const struct floe_checkpoint_ref REF = {{3, 4, 0x1122334455667788}, 9, true, 0};
 
 static struct floe_partition *read_one(struct rig *r, struct floe_slice in)
 {

@@ -3,6 +3,8 @@
 #include <floe/base/assert.h>
 #include <floe/kafka/codec.h>
 
+#include "lease/records.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -562,4 +564,13 @@ bool lrig_fault_hit(struct lrig *r)
 void lrig_count_reset(struct lrig *r)
 {
     r->lease_puts = r->table_puts = r->table_gets = r->lists = r->requests = 0;
+}
+
+void lrig_put_cluster(struct lrig *r, int32_t format, int32_t next)
+{
+    struct lease_cluster_record c = {.id = r->cluster, .shards = 128, .format = format, .next = next};
+    char *value = lease_cluster_encode(&c), text[400];
+    int n = snprintf(text, sizeof text, "{\"nonce\":\"%032d\",\"value\":%s}", 7, value);
+    floe_sim_bucket_put(r->bucket, "table/cluster", text, (size_t)n, "x");
+    free(value);
 }

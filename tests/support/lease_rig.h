@@ -65,6 +65,8 @@ struct lrig {
 
 void lrig_init(struct lrig *r, uint64_t seed, uint32_t lease_ms);
 void lrig_fini(struct lrig *r);
+/* The record `cluster`, which is there before the first broker opens its leases. */
+void lrig_put_cluster(struct lrig *r, int32_t format, int32_t next);
 /* A broker's process starts: a new node over the same disk and address. */
 void lrig_boot(struct lrig *r, int i);
 void lrig_boot_wait(struct lrig *r, int i); /* and it has started */

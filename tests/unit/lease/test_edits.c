@@ -81,6 +81,41 @@ static void creation_is_idempotent_and_placed(void **state)
     lrig_fini(&r);
 }
 
+/* From format 2 on the entry tells the log start of its checkpoint. Who reads elsewhere has to know when it
+ * rises. */
+static void a_log_start_is_told(void **state)
+{
+    (void)state;
+    for (int32_t format = 1; format <= 2; format++) {
+        struct lrig r;
+        lrig_init(&r, 2, LEASE_MS);
+        r.b[0].newest = format;
+        lrig_put_cluster(&r, format, 0);
+        lrig_boot_wait(&r, 0);
+        lrig_run_ms(&r, 500);
+        assert_int_equal(lrig_create(&r, 0, TOPIC, 1), FLOE_OK);
+        lrig_run_ms(&r, 300);
+        struct floe_tp tp = lrig_tp(TOPIC, 0);
+        int64_t told = 0;
+        for (uint64_t i = 0; i < 4; i++) {
+            struct floe_checkpoint_ref ref = {
+                .session = r.b[0].session, .seq = i, .log_start = i < 2 ? 0 : 5};
+            uint64_t version = floe_lease_catalog_version(r.b[0].lease);
+            lrig_write(&r, 0);
+            floe_lease_checkpointed(r.b[0].lease, &tp, 0, &ref);
+            lrig_run_ms(&r, 500);
+            struct floe_lease_entry e = lookup(&r, 0, 0);
+            assert_int_equal(e.checkpoint.seq, i);
+            int64_t want = format == 1 ? 0 : ref.log_start;
+            assert_int_equal(e.checkpoint.log_start, want);
+            assert_int_equal(floe_lease_catalog_version(r.b[0].lease) > version, want > told);
+            told = want;
+        }
+        lrig_check(&r);
+        lrig_fini(&r);
+    }
+}
+
 static void a_checkpoint_drops_spans(void **state)
 {
     (void)state;
@@ -319,6 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(creation_is_idempotent_and_placed),
         cmocka_unit_test(a_checkpoint_drops_spans),
+        cmocka_unit_test(a_log_start_is_told),
         cmocka_unit_test(deletion_names_epochs),
         cmocka_unit_test(a_full_shard_refuses_new_entries),
         cmocka_unit_test(a_corrupt_shard_stops_only_itself),

@@ -9,15 +9,6 @@
 
 enum { LEASE_MS = 3000, TOPIC = 1 };
 
-static void put_record(struct lrig *r, int32_t format, int32_t next)
-{
-    struct lease_cluster_record c = {.id = r->cluster, .shards = 128, .format = format, .next = next};
-    char *value = lease_cluster_encode(&c), text[400];
-    int n = snprintf(text, sizeof text, "{\"nonce\":\"%032d\",\"value\":%s}", 7, value);
-    floe_sim_bucket_put(r->bucket, "table/cluster", text, (size_t)n, "x");
-    free(value);
-}
-
 static struct lease_cluster_record record(struct lrig *r)
 {
     struct lease_cluster_record c = {0};
@@ -68,7 +59,7 @@ static void raised_when_the_last_old_one_is_gone(void **state)
     (void)state;
     struct lrig r;
     lrig_init(&r, 1, LEASE_MS);
-    put_record(&r, 1, 0);
+    lrig_put_cluster(&r, 1, 0);
     for (int i = 0; i < 3; i++)
         boot(&r, i, 1);
     assert_int_equal(lrig_create(&r, 0, TOPIC, 100), FLOE_OK);
@@ -106,7 +97,7 @@ static void an_old_one_comes_in_between(void **state)
     for (uint64_t seed = 0; seed < 150; seed++) {
         struct lrig r;
         lrig_init(&r, seed + 1, LEASE_MS);
-        put_record(&r, 1, 0);
+        lrig_put_cluster(&r, 1, 0);
         boot(&r, 0, 2);
         boot(&r, 1, 2);
         r.b[2].newest = 1;
@@ -140,9 +131,9 @@ static void an_announcement_that_is_left(void **state)
     (void)state;
     struct lrig r;
     lrig_init(&r, 1, LEASE_MS);
-    put_record(&r, 1, 0);
+    lrig_put_cluster(&r, 1, 0);
     boot(&r, 0, 1);
-    put_record(&r, 1, 2);
+    lrig_put_cluster(&r, 1, 2);
     r.b[2].newest = 1;
     refused(&r, 2); /* it could not tell whether somebody has looked at the nodes already */
     boot(&r, 1, 2);

@@ -161,7 +161,8 @@ static struct lease_doc sample_doc(uint32_t n)
         struct floe_span spans[] = {{A, 0, 13, 4}, {i % 2 ? A : B, 14, FLOE_SPAN_OPEN, 5}};
         assert_true(lease_doc_set_spans(&d, at, spans, 2));
         if (i % 3 == 0)
-            at->e.checkpoint = (struct floe_checkpoint_ref){.session = B, .seq = i, .present = true};
+            at->e.checkpoint = (struct floe_checkpoint_ref){
+                .session = B, .seq = i, .present = true, .log_start = i % 2 ? 1000 + i : 0};
     }
     return d;
 }
@@ -169,16 +170,19 @@ static struct lease_doc sample_doc(uint32_t n)
 static void doc_both_ways(void **state)
 {
     (void)state;
-    for (uint32_t n = 0; n <= 300; n += 100) {
-        struct lease_doc d = sample_doc(n), back;
+    for (uint32_t n = 0; n <= 700; n += 100) {
+        int32_t format = n < 400 ? 1 : 2;
+        struct lease_doc d = sample_doc(n % 400), back;
+        d.format = format;
         struct floe_writer w;
         struct floe_error err = {0};
         floe_writer_init(&w, FLOE_TABLE_VALUE_MAX);
         lease_doc_encode(&d, &w);
         assert_false(w.bad);
-        assert_int_equal(lease_doc_decode("lease/0001", (const char *)w.p, w.n, 1, &back, &err), FLOE_OK);
-        assert_int_equal(back.n, n);
-        for (uint32_t i = 0; i < n; i++) {
+        assert_int_equal(lease_doc_decode("lease/0001", (const char *)w.p, w.n, format, &back, &err),
+                         FLOE_OK);
+        assert_int_equal(back.n, d.n);
+        for (uint32_t i = 0; i < d.n; i++) {
             const struct lease_entry *a = &d.entries[i], *b = lease_doc_find(&back, &a->e.tp);
             assert_non_null(b);
             assert_true(floe_session_name_eq(&a->e.holder, &b->e.holder));
@@ -186,6 +190,7 @@ static void doc_both_ways(void **state)
             assert_int_equal(a->nonce, b->nonce);
             assert_int_equal(a->e.checkpoint.present, b->e.checkpoint.present);
             assert_int_equal(a->e.checkpoint.seq, b->e.checkpoint.seq);
+            assert_int_equal(b->e.checkpoint.log_start, format == 1 ? 0 : a->e.checkpoint.log_start);
             assert_int_equal(b->e.span_count, 2);
             for (uint32_t k = 0; k < 2; k++) {
                 assert_true(floe_session_name_eq(&a->e.spans[k].session, &b->e.spans[k].session));

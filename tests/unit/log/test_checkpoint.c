@@ -12,7 +12,7 @@
 #define GOLDEN_BEFORE FLOE_TEST_GOLDEN "/checkpoint-v1.bin" /* without the size */
 
 static const struct floe_session_name SESSION = {3, 4, 0x1122334455667788};
-static const struct floe_checkpoint_ref REF = {{3, 4, 0x1122334455667788}, 9, true};
+static const struct floe_checkpoint_ref REF = {{3, 4, 0x1122334455667788}, 9, true, 0};
 
 struct bench {
     struct rig_world *w;

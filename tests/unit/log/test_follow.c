@@ -283,6 +283,44 @@ static void test_disuse(void **state)
     end(&x);
 }
 
+static int64_t view_start(struct world *x, struct floe_tp tp)
+{
+    struct floe_partition *p;
+    assert_int_equal(floe_log_view(x->b->log, &tp, &p), FLOE_VIEW_SERVING);
+    return floe_partition_log_start(p);
+}
+
+/* What DeleteRecords took is not served by a view that was there before: its log start is the one that the
+ * lease tells of, and a state that is built anew keeps it. */
+static void test_log_start(void **state)
+{
+    (void)state;
+    struct world x = start(11);
+    struct floe_tp tp = rig_tp(1, 0);
+    rig_new(x.a, tp);
+    fill(x.a, tp, "v", 0, 20);
+    assert_true(rig_view_reaches(x.b, tp, 20, 5000000));
+    assert_int_equal(view_start(&x, tp), 0);
+    uint32_t published = x.a->published;
+    floe_log_want_start(x.a->log, &tp, 12);
+    rig_run(x.w, 1000000);
+    assert_int_equal(x.a->published, published + 1);
+    assert_int_equal(view_start(&x, tp), 12);
+    expect(x.b, tp, 12, "v12");
+    struct floe_log_read rd = {.tp = tp, .view = true, .offset = 11, .max_bytes = 1000};
+    assert_true(floe_log_read(x.b->log, &rd));
+    assert_int_equal(rd.err.code, FLOE_EINVAL);
+    struct rig *c = rig_create(x.w, NULL);
+    rig_open(c);
+    move(x.a, c, tp);
+    rig_await_serving(c, tp);
+    put(c, tp, "w", 0);
+    assert_true(rig_view_reaches(x.b, tp, 21, 5000000));
+    assert_int_equal(view_start(&x, tp), 12);
+    rig_free(&c);
+    end(&x);
+}
+
 /* Without a lease there is no view; one that goes takes the view along. */
 static void test_no_lease(void **state)
 {
@@ -354,17 +392,12 @@ static void test_store_trouble(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_follows),
-        cmocka_unit_test(test_starts_from_record),
-        cmocka_unit_test(test_waits),
-        cmocka_unit_test(test_hole_below_span),
-        cmocka_unit_test(test_seal_ends),
-        cmocka_unit_test(test_takeover),
-        cmocka_unit_test(test_led_between),
-        cmocka_unit_test(test_disuse),
-        cmocka_unit_test(test_no_lease),
-        cmocka_unit_test(test_store_trouble),
-        cmocka_unit_test(test_gone_below_checkpoint),
+        cmocka_unit_test(test_follows),       cmocka_unit_test(test_starts_from_record),
+        cmocka_unit_test(test_waits),         cmocka_unit_test(test_hole_below_span),
+        cmocka_unit_test(test_seal_ends),     cmocka_unit_test(test_takeover),
+        cmocka_unit_test(test_led_between),   cmocka_unit_test(test_disuse),
+        cmocka_unit_test(test_log_start),     cmocka_unit_test(test_no_lease),
+        cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_gone_below_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
