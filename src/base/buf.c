@@ -2,7 +2,8 @@
  * again in page faults. Sizes are rounded up to eight steps a doubling, so at most an eighth is slack, and a
  * free block serves every request of its step. From 3 MiB on a step is 2 MiB, the size of a huge page: with
  * those a fresh block costs little where the kernel gives them. Where its own step has none, a request takes
- * a block of up to half more; what it does not need of that counts as held meanwhile. */
+ * a block of up to half more; what it does not need of that counts as held meanwhile. While few blocks are in
+ * use more free ones are kept: sizes change, and those of the step that is asked for are else often gone. */
 #include <floe/base/assert.h>
 #include <floe/base/buf.h>
 
@@ -42,6 +43,8 @@ static struct {
     pthread_mutex_t lock;
     struct block *free[CLASSES], *oldest[CLASSES]; /* both ends of each list */
     size_t held, limit; /* bytes on all lists and what larger blocks than needed have over; their maximum */
+    size_t used;        /* bytes of blocks in use, without what they have over */
+    size_t together;    /* up to which `used` and `held` let `held` pass its maximum */
     uint64_t frees;
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_DEFAULT};
 
@@ -162,6 +165,13 @@ static struct block *take_oldest(size_t most)
     return chain;
 }
 
+/* Under the lock: how much may be held. */
+static size_t allowed(void)
+{
+    size_t rest = cache.together > cache.used ? cache.together - cache.used : 0;
+    return FLOE_MAX(cache.limit, rest);
+}
+
 static void free_chain(struct block *b)
 {
     while (b != NULL) {
@@ -201,8 +211,17 @@ static void *data_alloc(size_t cap, size_t *room)
         *room = class_size(up);
         cache.held += *room - size;
     }
+    cache.used += size;
+    struct block *out = take_oldest(allowed());
     pthread_mutex_unlock(&cache.lock);
-    return b != NULL ? (void *)b : block_new(size);
+    free_chain(out);
+    void *p = b != NULL ? (void *)b : block_new(size);
+    if (p == NULL) {
+        pthread_mutex_lock(&cache.lock);
+        cache.used -= size;
+        pthread_mutex_unlock(&cache.lock);
+    }
+    return p;
 }
 
 static void data_free(void *p, size_t cap, size_t room)
@@ -215,10 +234,12 @@ static void data_free(void *p, size_t cap, size_t room)
     struct block *out = NULL;
     pthread_mutex_lock(&cache.lock);
     cache.held -= room - size;
-    bool kept = room <= cache.limit;
+    cache.used -= size;
+    size_t most = allowed();
+    bool kept = room <= most;
     if (kept) {
-        out = take_oldest(cache.limit - room);
-        kept = cache.held <= cache.limit - room;
+        out = take_oldest(most - room);
+        kept = cache.held <= most - room;
     }
     if (kept)
         block_put(p, step_of(room, &size));
@@ -232,7 +253,16 @@ void floe_buf_cache_limit(size_t limit)
 {
     pthread_mutex_lock(&cache.lock);
     cache.limit = limit;
-    struct block *out = take_oldest(limit);
+    struct block *out = take_oldest(allowed());
+    pthread_mutex_unlock(&cache.lock);
+    free_chain(out);
+}
+
+void floe_buf_cache_together(size_t together)
+{
+    pthread_mutex_lock(&cache.lock);
+    cache.together = together;
+    struct block *out = take_oldest(allowed());
     pthread_mutex_unlock(&cache.lock);
     free_chain(out);
 }

@@ -302,6 +302,7 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
     floe_budget_init(&b->pending, mem.pending);
     floe_budget_init(&b->cache, mem.cache);
     floe_buf_cache_limit(mem.recycle);
+    floe_buf_cache_together(mem.pending + mem.recycle); /* the room of recent batches, while there are few */
     enum floe_err rc = make_data_dir(cfg->data_dir, err);
     if (!rc)
         rc = floe_loop_uv_create(&b->uv, err);

@@ -45,6 +45,9 @@ void floe_buf_unref(struct floe_buf *b); /* null is fine */
 /* Bytes of large buffers that may be kept for reuse after their last reference, outside any budget (64 MiB
  * unless told). Shrinks what is held. Any thread. */
 void floe_buf_cache_limit(size_t limit);
+/* More than the limit may be kept while it and the large buffers in use are at most so many bytes together (0
+ * unless told): what nobody uses at present. */
+void floe_buf_cache_together(size_t together);
 size_t floe_buf_cache_held(void);
 
 /* An owned slice: bytes and the reference that keeps them. `buf` null: the bytes are static or owned

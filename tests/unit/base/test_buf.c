@@ -169,6 +169,34 @@ static void larger_blocks_serve_smaller_requests(void **state)
     floe_buf_cache_limit(64 << 20);
 }
 
+static void more_is_kept_while_little_is_in_use(void **state)
+{
+    (void)state;
+    struct floe_buf *b[8];
+    floe_buf_cache_limit(2 << 20);
+    floe_buf_cache_together(8 << 20);
+    for (size_t i = 0; i < 8; i++)
+        assert_non_null(b[i] = floe_buf_create(1 << 20, NULL));
+    for (size_t i = 0; i < 6; i++) {
+        floe_buf_unref(b[i]); /* the rest are in use */
+        assert_int_equal(floe_buf_cache_held(), (i + 1) << 20);
+    }
+    struct floe_buf *large = floe_buf_create(3 << 20, NULL); /* fresh: it takes 4 MiB of what may be held */
+    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    struct floe_buf *other =
+        floe_buf_create(4 << 20, NULL); /* now they are too many; the limit itself stays */
+    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    floe_buf_unref(b[6]);
+    floe_buf_unref(b[7]);
+    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    floe_buf_unref(large);
+    floe_buf_unref(other);
+    assert_in_range(floe_buf_cache_held(), 4 << 20, 8 << 20);
+    floe_buf_cache_together(0);
+    assert_in_range(floe_buf_cache_held(), 0, 2 << 20);
+    floe_buf_cache_limit(64 << 20);
+}
+
 static struct floe_budget shared_budget;
 static void *churn(void *arg)
 {
@@ -208,6 +236,7 @@ int main(void)
         cmocka_unit_test(sizes_that_nobody_asks_for_give_way),
         cmocka_unit_test(all_sizes_hold_their_bytes),
         cmocka_unit_test(larger_blocks_serve_smaller_requests),
+        cmocka_unit_test(more_is_kept_while_little_is_in_use),
         cmocka_unit_test(threads_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
