@@ -4,7 +4,7 @@
 #include <floe/base/crc32c.h>
 
 enum { POLY = (int)0x82f63b78 };
-enum { STREAM_LONG = 4096, STREAM_SHORT = 256 }; /* bytes of each of the three streams */
+enum { STREAM_LONG = 16384, STREAM_SHORT = 256 }; /* bytes of each of the three streams */
 
 static uint32_t slice[8][256];
 
@@ -71,12 +71,26 @@ static uint32_t shift(uint32_t table[4][256], uint32_t c)
     return table[0][c & 255] ^ table[1][c >> 8 & 255] ^ table[2][c >> 16 & 255] ^ table[3][c >> 24];
 }
 
-/* The instruction takes three cycles and starts one a cycle: three independent streams keep it busy. */
+enum { LINE = 64, AHEAD = 2048 }; /* bytes */
+
+/* For a hint: it may lie behind the buffer, where it has no effect. */
+static void fetch_ahead(const uint8_t *p)
+{
+    __builtin_prefetch((const void *)((uintptr_t)p + AHEAD));
+}
+
+/* The instruction takes three cycles and starts one a cycle: three independent streams keep it busy. What is
+ * not in the cache is asked for early: three streams at once are more than the processor looks ahead for. */
 __attribute__((target("sse4.2"))) static uint32_t three(uint32_t crc, const uint8_t *p, size_t stream,
                                                         uint32_t table[4][256])
 {
     uint64_t a = crc, b = 0, c = 0;
     for (size_t i = 0; i < stream; i += 8) {
+        if (i % LINE == 0) {
+            fetch_ahead(p + i);
+            fetch_ahead(p + stream + i);
+            fetch_ahead(p + 2 * stream + i);
+        }
         a = _mm_crc32_u64(a, floe_le64(p + i));
         b = _mm_crc32_u64(b, floe_le64(p + stream + i));
         c = _mm_crc32_u64(c, floe_le64(p + 2 * stream + i));

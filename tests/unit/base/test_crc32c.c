@@ -40,13 +40,13 @@ static uint32_t by_bit(const uint8_t *p, size_t n)
 static void all_ways_agree(void **state)
 {
     (void)state;
-    enum { MAX = 3 * 4096 * 2 + 3 * 256 * 2 + 64 };
+    enum { MAX = 3 * 16384 * 2 + 3 * 256 * 2 + 64 };
     uint8_t *b = malloc(MAX + 8);
     assert_non_null(b);
     struct floe_rng rng;
     floe_rng_init(&rng, 1);
     floe_rng_bytes(&rng, b, MAX + 8);
-    const size_t borders[] = {0, 8, 3 * 256, 6 * 256, 3 * 4096, 3 * 4096 + 3 * 256, 6 * 4096 + 6 * 256};
+    const size_t borders[] = {0, 8, 3 * 256, 6 * 256, 3 * 16384, 3 * 16384 + 3 * 256, 6 * 16384 + 6 * 256};
     for (size_t i = 0; i < sizeof borders / sizeof *borders; i++) {
         for (size_t d = 0; d < 20; d++) {
             size_t n = borders[i] + d >= 9 ? borders[i] + d - 9 : d, off = d % 8;
