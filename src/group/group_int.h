@@ -25,7 +25,8 @@
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
 #define GROUP_UNSENT_MAX (1u << 20)       /* what the log puts off, before offset commits are refused */
 #define GROUP_BURST 50u                   /* flushes of gathered records that a pause allows at once */
-#define GROUP_RETRY_US 50000u             /* an append that the log put off; a load that failed */
+#define GROUP_RETRY_US 50000u /* an append that the log put off; a load that failed, doubled up to */
+#define GROUP_LOAD_RETRY_MAX_US 3000000u
 
 enum group_record_type {
     GROUP_REC_OFFSET_OLD = 0,
@@ -114,6 +115,7 @@ struct group_shard {
     bool gathering;              /* the open batch waits for the gather timer */
     /* load and snapshots */
     struct group_load *load;
+    uint32_t load_fails;              /* one after another */
     uint64_t loaded_us;               /* what it found then was of topics that were there */
     uint64_t journal_bytes;           /* since the last snapshot began */
     uint64_t snapshot_bytes;          /* of the last one */

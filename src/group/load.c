@@ -102,14 +102,16 @@ void load_stop(struct group_shard *s)
 
 static void again(struct group_shard *s)
 {
+    uint64_t wait = (uint64_t)GROUP_RETRY_US << FLOE_MIN(s->load_fails++, 8u);
     load_free(s);
-    floe_timer_start(s->g->cfg.loop, &s->retry, GROUP_RETRY_US);
+    floe_timer_start(s->g->cfg.loop, &s->retry, FLOE_MIN(wait, (uint64_t)GROUP_LOAD_RETRY_MAX_US));
 }
 
 static void loaded(struct group_shard *s)
 {
     load_free(s);
     s->state = SHARD_ACTIVE;
+    s->load_fails = 0;
     s->loaded_us = group_now_us(s->g);
     s->g->stats.loads++;
     FLOE_LIST_EACH_SAFE(it, &s->order)
@@ -187,7 +189,8 @@ static void on_record(struct floe_table_req *q)
         return;
     }
     enum floe_partition_state st = floe_log_find(s->g->cfg.log, &s->tp, &p);
-    if (st == FLOE_PARTITION_HANDING) { /* it leaves, or stays after all */
+    if (st == FLOE_PARTITION_HANDING) { /* it leaves, or stays after all: soon */
+        s->load_fails = 0;
         again(s);
         return;
     }
