@@ -30,6 +30,14 @@
 
 #define FLOE_OFFSETS_TOPIC "__consumer_offsets"
 
+/* Which groups may be converted while they have members. */
+enum floe_group_migration {
+    FLOE_GROUP_MIGRATION_DISABLED = 0,
+    FLOE_GROUP_MIGRATION_DOWNGRADE = 1, /* to the classic protocol */
+    FLOE_GROUP_MIGRATION_UPGRADE = 2,   /* to the consumer protocol */
+    FLOE_GROUP_MIGRATION_BIDIRECTIONAL = 3,
+};
+
 /* Kafka's broker settings of the same names. */
 struct floe_group_settings {
     int32_t partitions;                      /* offsets.topic.num.partitions */
@@ -42,6 +50,7 @@ struct floe_group_settings {
     uint32_t consumer_session_ms;            /* group.consumer.session.timeout.ms */
     uint32_t consumer_heartbeat_ms;          /* group.consumer.heartbeat.interval.ms */
     uint32_t consumer_size_max;              /* group.consumer.max.size */
+    int migration;                           /* group.consumer.migration.policy: enum floe_group_migration */
     uint32_t gather_us; /* offset commits wait so long for company: 1 s / gather_us flushes a second, with a
                            burst of 50 after a pause */
 };
@@ -99,6 +108,10 @@ void floe_group_offset_fetch(struct floe_groups *g, struct floe_group_call *c);
 void floe_group_offset_delete(struct floe_groups *g, struct floe_group_call *c);
 /* Classic groups: JoinGroup 0-9, SyncGroup 0-5, Heartbeat 0-4, LeaveGroup 0-5. */
 void floe_group_join(struct floe_groups *g, struct floe_group_call *c);
+/* Topics that a JoinGroup of protocol type "consumer" subscribes to or owns; none where that cannot be read.
+ */
+const struct floe_kstr *floe_group_join_topics(const struct floe_kafka_JoinGroupRequest *in, uint32_t *n,
+                                               struct floe_arena *arena);
 void floe_group_sync(struct floe_groups *g, struct floe_group_call *c);
 void floe_group_heartbeat(struct floe_groups *g, struct floe_group_call *c);
 void floe_group_leave(struct floe_groups *g, struct floe_group_call *c);

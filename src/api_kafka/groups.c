@@ -105,7 +105,12 @@ void api_offset_delete(struct floe_request *rq)
 
 void api_join_group(struct floe_request *rq)
 {
-    begin(rq, floe_group_join, NULL, 0);
+    uint32_t n = 0;
+    const struct floe_kstr *names = floe_group_join_topics(rq->body, &n, &rq->arena);
+    struct api_want *wants = floe_arena_calloc(&rq->arena, n, sizeof *wants);
+    for (uint32_t i = 0; wants && i < n; i++)
+        wants[i].name = names[i];
+    begin(rq, floe_group_join, wants, n);
 }
 
 void api_sync_group(struct floe_request *rq)

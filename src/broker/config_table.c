@@ -340,6 +340,13 @@ const struct floe_config_setting floe_config_settings[] = {
      .min = 1,
      .max = INT32_MAX,
      .help = "members of a group of the consumer protocol"},
+    {.name = "group.consumer.migration.policy",
+     .form = FLOE_CONFIG_FORM_CHOICE,
+     AT(group_migration),
+     .choices = "disabled|downgrade|upgrade|bidirectional", /* as enum floe_group_migration counts */
+     .def = "bidirectional",
+     .help = "whether groups are converted between the classic and the consumer protocol while they have "
+             "members"},
     {.name = "commit-gather-ms",
      .form = FLOE_CONFIG_FORM_MS,
      AT(commit_gather_ms),

@@ -86,6 +86,7 @@ struct classic_member *classic_member_add(struct classic *c, struct floe_kstr id
     struct classic_member *m = calloc(1, sizeof *m);
     FLOE_ASSERT(m && floe_map_insert(&c->by_id, &m->node, id_hash(id)));
     m->c = c;
+    m->former = -1;
     classic_set_text(&m->id, id);
     classic_set_text(&m->instance, instance);
     floe_timer_init(&m->session, on_session, m);
@@ -174,6 +175,26 @@ void classic_free(struct group *g)
 bool classic_has_members(const struct group *g)
 {
     return g->classic && (g->classic->count > 0 || g->classic->pending_count > 0);
+}
+
+uint32_t classic_member_count(const struct group *g)
+{
+    return g->classic ? g->classic->count : 0;
+}
+
+bool classic_generation_ok(const struct classic_member *m, int32_t generation)
+{
+    return generation == m->c->generation || (generation >= 0 && generation == m->former);
+}
+
+void classic_answer_all(struct classic *c, int16_t error)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        classic_answer_join(m, error);
+        classic_answer_sync(m, error);
+    }
 }
 
 /* ---- protocols ---------------------------------------------------------------------------------------- */
@@ -456,6 +477,7 @@ static void complete_join(struct classic *c)
     }
     c->state = CLASSIC_COMPLETING;
     c->generation++;
+    c->divided_us = group_now_us(c->g->shard->g);
     classic_set_text(&c->protocol, floe_kstr(classic_select(c)));
     FLOE_LIST_EACH(it, &c->members)
     {
@@ -464,6 +486,7 @@ static void complete_join(struct classic *c)
         m->assignment = NULL;
         m->assignment_n = 0;
         m->is_new = false;
+        m->former = -1;
         classic_answer_join(m, 0);
         classic_member_touch(m);
     }
@@ -521,6 +544,7 @@ bool classic_stable(struct classic *c)
         c->state = before;
         return false;
     }
+    c->divided_us = group_now_us(c->g->shard->g);
     floe_timer_stop(&c->rebalance);
     return true;
 }

@@ -16,7 +16,6 @@
 #include "group_int.h"
 
 #define CLASSIC_NEW_MEMBER_US 300000000ull /* a new member's JoinGroup waits so long at most, as in Kafka */
-#define CLASSIC_VALUE_VERSION 3
 
 enum classic_state { CLASSIC_EMPTY, CLASSIC_PREPARING, CLASSIC_COMPLETING, CLASSIC_STABLE };
 
@@ -38,6 +37,7 @@ struct classic_member {
     int32_t assignment_n;
     struct floe_group_call *joining, *syncing; /* JoinGroup, SyncGroup that wait for the group */
     bool is_new;                               /* has not been through a rebalance */
+    int32_t former; /* the generation that it knows, where the group was converted since; -1: the group's */
     struct floe_timer session;
 };
 /* A member id that was handed out and has not come back yet (MEMBER_ID_REQUIRED, KIP-394). */
@@ -53,6 +53,7 @@ struct classic {
     bool initial;      /* PREPARING after EMPTY: more members are waited for */
     bool joined_since; /* a member came while they are */
     int32_t generation;
+    uint64_t divided_us;                     /* when members told, or were told, last what they have */
     int64_t state_ms;                        /* wall clock of the last change that was recorded */
     char *protocol_type, *protocol, *leader; /* null: none */
     struct floe_map by_id;
@@ -88,7 +89,15 @@ void classic_prepare(struct classic *c);      /* a rebalance begins, where the s
 void classic_check_joined(struct classic *c); /* and goes on once everybody is there */
 bool classic_stable(struct classic *c);       /* assignments are set: records them; false: too large */
 
+/* Is it the group's, or the one that this member may still speak of? */
+bool classic_generation_ok(const struct classic_member *m, int32_t generation);
+/* Calls that wait are answered, and members go on. */
+void classic_answer_all(struct classic *c, int16_t error);
+
 /* classic_join.c */
+void classic_join_error(struct floe_group_call *call, int16_t error, struct floe_kstr member);
+/* "client-uuid", as Kafka makes them; null: the arena is full. */
+struct floe_kstr classic_new_id(struct floe_groups *g, struct floe_group_call *call, struct floe_kstr prefix);
 void classic_answer_join(struct classic_member *m, int16_t error); /* the waiting JoinGroup */
 /* classic_sync.c */
 void classic_answer_sync(struct classic_member *m,

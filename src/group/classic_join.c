@@ -9,7 +9,7 @@ typedef struct floe_kafka_JoinGroupResponse join_response;
 
 /* ---- answers ------------------------------------------------------------------------------------------ */
 
-static void answer_error(struct floe_group_call *call, int16_t error, struct floe_kstr member)
+void classic_join_error(struct floe_group_call *call, int16_t error, struct floe_kstr member)
 {
     join_response *rs = group_response(call, &floe_kafka_JoinGroupResponse_desc);
     if (rs) {
@@ -71,7 +71,7 @@ void classic_answer_join(struct classic_member *m, int16_t error)
     m->joining = NULL;
     m->c->joining_count--;
     if (error)
-        answer_error(call, error, group_arena_str(call->arena, m->id));
+        classic_join_error(call, error, group_arena_str(call->arena, m->id));
     else
         answer_generation(m, call, NULL, classic_is_leader(m->c, m), false);
 }
@@ -114,7 +114,7 @@ static void add(struct classic *c, struct floe_group_call *call, struct floe_kst
     struct classic_member *m = classic_member_add(c, id, in->GroupInstanceId);
     if (!update(m, call)) {
         classic_member_remove(m, 0);
-        answer_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, in->MemberId);
+        classic_join_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, in->MemberId);
         return;
     }
     m->is_new = true;
@@ -130,7 +130,7 @@ static void update_and_rebalance(struct classic_member *m, struct floe_group_cal
 {
     classic_keep(m->c);
     if (!update(m, call)) {
-        answer_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, floe_kstr(m->id));
+        classic_join_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, floe_kstr(m->id));
         return;
     }
     wait_for_group(m, call);
@@ -139,8 +139,7 @@ static void update_and_rebalance(struct classic_member *m, struct floe_group_cal
     rebalance(m->c);
 }
 
-/* "client-uuid", as Kafka makes them. */
-static struct floe_kstr new_id(struct floe_groups *g, struct floe_group_call *call, struct floe_kstr prefix)
+struct floe_kstr classic_new_id(struct floe_groups *g, struct floe_group_call *call, struct floe_kstr prefix)
 {
     struct floe_uuid u;
     char hex[FLOE_UUID_HEX];
@@ -171,7 +170,7 @@ static void replace_static(struct classic_member *m, struct floe_group_call *cal
     if (led)
         classic_set_text(&c->leader, id);
     if (!update(m, call)) {
-        answer_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, id);
+        classic_join_error(call, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, id);
         return;
     }
     const char *select = classic_select(c);
@@ -206,7 +205,7 @@ static void join_new(struct classic *c, struct floe_group_call *call)
     const join_request *in = call->request;
     struct floe_groups *g = c->g->shard->g;
     bool fixed = in->GroupInstanceId.n >= 0;
-    struct floe_kstr id = new_id(g, call, fixed ? in->GroupInstanceId : call->client_id);
+    struct floe_kstr id = classic_new_id(g, call, fixed ? in->GroupInstanceId : call->client_id);
     struct classic_member *old = fixed ? classic_static_find(c, in->GroupInstanceId) : NULL;
     if (id.n < 0) {
         call->response = NULL;
@@ -215,7 +214,7 @@ static void join_new(struct classic *c, struct floe_group_call *call)
         replace_static(old, call, id);
     } else if (!fixed && call->version >= 4) {
         classic_pending_add(c, id, (uint32_t)in->SessionTimeoutMs);
-        answer_error(call, FLOE_KERR_MEMBER_ID_REQUIRED, id);
+        classic_join_error(call, FLOE_KERR_MEMBER_ID_REQUIRED, id);
     } else {
         add(c, call, id);
     }
@@ -236,7 +235,7 @@ static void join_known(struct classic *c, struct floe_group_call *call)
     if (!error && c->state == CLASSIC_EMPTY)
         error = FLOE_KERR_UNKNOWN_MEMBER_ID;
     if (error)
-        answer_error(call, error, in->MemberId);
+        classic_join_error(call, error, in->MemberId);
     else if (again && c->state == CLASSIC_COMPLETING) /* it did not hear the answer */
         answer_generation(m, call, NULL, classic_is_leader(c, m), false);
     else if (again && c->state == CLASSIC_STABLE && !classic_is_leader(c, m))
@@ -256,7 +255,10 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_INVALID_SESSION_TIMEOUT;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error && group && group->kind == GROUP_CONSUMER) {
-        error = consumer_end(group);
+        if (consumer_has_members(group) && consumer_classic_join(group, call))
+            return;
+        group = group_find(s, in->GroupId);
+        error = group && group->kind == GROUP_CONSUMER ? consumer_end(group) : 0;
         group = error ? NULL : group_find(s, in->GroupId);
     }
     if (!error && (!group || !group->classic) && in->MemberId.n > 0)
@@ -271,7 +273,7 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
     if (!error && !room_for(c, in->MemberId))
         error = FLOE_KERR_GROUP_MAX_SIZE_REACHED;
     if (error)
-        answer_error(call, error, in->MemberId);
+        classic_join_error(call, error, in->MemberId);
     else if (in->MemberId.n <= 0)
         join_new(c, call);
     else

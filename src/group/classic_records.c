@@ -151,10 +151,16 @@ void classic_replay(struct group_shard *s, const struct floe_kafka_GroupMetadata
 
 void classic_loaded(struct group *g)
 {
-    FLOE_LIST_EACH(it, &g->classic->members)
+    struct classic *c = g->classic;
+    FLOE_LIST_EACH(it, &c->members)
     {
         classic_member_touch(FLOE_LIST_ENTRY(it, struct classic_member, link));
     }
+    if (c->leader || c->count == 0)
+        return;
+    classic_keep(
+        c); /* it was one of the other protocol: nobody leads it, so nobody has divided its work yet */
+    classic_prepare(c);
 }
 
 /* ---- subscriptions ------------------------------------------------------------------------------------ */

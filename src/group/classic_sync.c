@@ -31,7 +31,7 @@ static int16_t find(struct floe_groups *g, struct floe_kstr name, struct floe_ks
     if (!group || !group->classic)
         return FLOE_KERR_UNKNOWN_MEMBER_ID;
     error = classic_member_check(group->classic, id, instance, out);
-    if (!error && group->classic->generation != generation)
+    if (!error && !classic_generation_ok(*out, generation))
         error = FLOE_KERR_ILLEGAL_GENERATION;
     return error;
 }
@@ -125,6 +125,11 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
 {
     call->g = g;
     const sync_request *in = call->request;
+    struct group *other = consumer_of_classic(g, in->GroupId);
+    if (other) {
+        consumer_classic_sync(other, call);
+        return;
+    }
     struct classic_member *m = NULL;
     int16_t error = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
     struct classic *c = m ? m->c : NULL;
@@ -158,8 +163,11 @@ void floe_group_heartbeat(struct floe_groups *g, struct floe_group_call *call)
     call->g = g;
     const struct floe_kafka_HeartbeatRequest *in = call->request;
     struct floe_kafka_HeartbeatResponse *rs = group_response(call, &floe_kafka_HeartbeatResponse_desc);
+    struct group *other = consumer_of_classic(g, in->GroupId);
     struct classic_member *m;
-    if (rs) {
+    if (rs && other) {
+        rs->ErrorCode = consumer_classic_heartbeat(other, in);
+    } else if (rs) {
         rs->ErrorCode = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
         if (rs->ErrorCode == 0) {
             classic_member_touch(m);
@@ -196,6 +204,24 @@ static int16_t leave_one(struct classic *c, struct floe_kstr id, struct floe_kst
     return 0;
 }
 
+static int16_t leave_group(struct group_shard *s, struct floe_kstr name, struct floe_kstr id,
+                           struct floe_kstr instance)
+{
+    struct group *group = group_find(s, name); /* the one before may have converted it */
+    if (group && group->kind == GROUP_CONSUMER)
+        return consumer_classic_leave(group, id, instance);
+    if (!group || !group->classic)
+        return FLOE_KERR_UNKNOWN_MEMBER_ID;
+    return leave_one(group->classic, id, instance);
+}
+
+static void leave_failed(struct floe_group_call *call, int16_t error)
+{
+    struct floe_kafka_LeaveGroupResponse *rs = call->response;
+    rs->ErrorCode = error;
+    rs->Members_n = 0;
+}
+
 void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
 {
     call->g = g;
@@ -212,18 +238,27 @@ void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
     }
     rs->ErrorCode = groups_shard(g, in->GroupId, false, &s);
     struct group *group = rs->ErrorCode ? NULL : group_find(s, in->GroupId);
-    if (!rs->ErrorCode && (!group || !group->classic))
-        rs->ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
-    if (!rs->ErrorCode && call->version < 3)
-        rs->ErrorCode = leave_one(group->classic, in->MemberId, floe_kstr(NULL));
-    for (int32_t i = 0; !rs->ErrorCode && i < n; i++) {
-        rs->Members[i].MemberId = in->Members[i].MemberId;
-        rs->Members[i].GroupInstanceId = in->Members[i].GroupInstanceId;
-        rs->Members[i].ErrorCode =
-            leave_one(group->classic, in->Members[i].MemberId, in->Members[i].GroupInstanceId);
-        rs->Members_n = i + 1;
+    bool found = group && (group->classic || group->kind == GROUP_CONSUMER);
+    if (!found) {
+        if (!rs->ErrorCode)
+            rs->ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
+        group_answer(call);
+        return;
     }
-    group_answer(call);
+    bool recorded = group->kind == GROUP_CONSUMER;
+    if (call->version < 3)
+        rs->ErrorCode = leave_group(s, in->GroupId, in->MemberId, floe_kstr(NULL));
+    for (; rs->Members_n < n; rs->Members_n++) {
+        const struct floe_kafka_LeaveGroupRequest_MemberIdentity *who = &in->Members[rs->Members_n];
+        struct floe_kafka_LeaveGroupResponse_MemberResponse *out = &rs->Members[rs->Members_n];
+        out->MemberId = who->MemberId;
+        out->GroupInstanceId = who->GroupInstanceId;
+        out->ErrorCode = leave_group(s, in->GroupId, who->MemberId, who->GroupInstanceId);
+    }
+    if (recorded)
+        group_answer_committed(s, call, leave_failed);
+    else
+        group_answer(call);
 }
 
 /* ---- commits ------------------------------------------------------------------------------------------ */
@@ -240,7 +275,7 @@ int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct
     int16_t error = classic_member_check(c, member, instance, &m);
     if (error)
         return error;
-    if (generation != c->generation)
+    if (!classic_generation_ok(m, generation))
         return FLOE_KERR_ILLEGAL_GENERATION;
     if (c->state == CLASSIC_COMPLETING) /* its share of this generation is not known yet */
         return FLOE_KERR_REBALANCE_IN_PROGRESS;

@@ -107,33 +107,48 @@ void consumer_free(struct group *g)
 void consumer_member_touch(struct consumer_member *m)
 {
     struct floe_groups *g = groups_of(m->c);
-    floe_timer_start(g->cfg.loop, &m->session, g->cfg.set.consumer_session_ms * 1000ull);
+    uint64_t ms = consumer_is_classic(m)
+                      ? (uint32_t)FLOE_MAX(m->meta->ClassicMemberMetadata->SessionTimeoutMs, 1)
+                      : g->cfg.set.consumer_session_ms;
+    floe_timer_start(g->cfg.loop, &m->session, ms * 1000);
+}
+
+void consumer_member_due(struct consumer_member *m, bool restart)
+{
+    if (restart || !floe_timer_armed(&m->revoke))
+        floe_timer_start(groups_of(m->c)->cfg.loop, &m->revoke,
+                         (uint64_t)FLOE_MAX(m->meta->RebalanceTimeoutMs, 1) * 1000);
 }
 
 void consumer_member_watch(struct consumer_member *m, bool restart)
 {
     if (m->now.state != MEMBER_UNREVOKED)
         floe_timer_stop(&m->revoke);
-    else if (restart || !floe_timer_armed(&m->revoke))
-        floe_timer_start(groups_of(m->c)->cfg.loop, &m->revoke,
-                         (uint64_t)FLOE_MAX(m->meta->RebalanceTimeoutMs, 1) * 1000);
+    else
+        consumer_member_due(m, restart);
 }
 
-/* Out of the group, which notices at the next heartbeat of anybody. False: not now. */
+bool consumer_remove(struct consumer *c, struct floe_kstr id)
+{
+    struct floe_catalog *topics = groups_of(c)->cfg.catalog;
+    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = id};
+    struct change x;
+    if (migrate_may_downgrade(c, id) && migrate_downgrade(c, id))
+        return true;
+    change_begin(&x, c->g->shard, floe_kstr(c->g->name));
+    change_remove(&x, id);
+    change_group(&x, c->epoch + 1,
+                 floe_catalog_loaded(topics) ? consumer_topics_hash(c, topics, &none, &x.a) : c->hash);
+    return change_commit(&x);
+}
+
+/* False: not now. */
 static bool expel(struct consumer_member *m)
 {
-    struct consumer *c = m->c;
-    struct change x;
+    const struct consumer *c = m->c;
     if (!floe_lease_alive(groups_of(c)->cfg.lease) || c->g->shard->state != SHARD_ACTIVE)
         return false; /* nobody was answered: that is not the member's fault */
-    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = floe_kstr(m->id)};
-    change_begin(&x, c->g->shard, floe_kstr(c->g->name));
-    change_remove(&x, floe_kstr(m->id));
-    change_group(&x, c->epoch + 1,
-                 floe_catalog_loaded(groups_of(c)->cfg.catalog)
-                     ? consumer_topics_hash(c, groups_of(c)->cfg.catalog, &none, &x.a)
-                     : c->hash);
-    return change_commit(&x);
+    return consumer_remove(m->c, floe_kstr(m->id));
 }
 
 static void on_session(struct floe_timer *t)
@@ -147,7 +162,7 @@ static void on_revoke(struct floe_timer *t)
 {
     struct consumer_member *m = t->user;
     if (!expel(m))
-        consumer_member_watch(m, true);
+        consumer_member_due(m, true);
 }
 
 void consumer_loaded(struct group *g)
@@ -163,17 +178,26 @@ void consumer_loaded(struct group *g)
 /* ---- what others ask ------------------------------------------------------------------------------------
  */
 
+static int16_t check_epoch(const struct consumer_member *m, int32_t epoch)
+{
+    if (epoch == m->now.epoch)
+        return 0;
+    return consumer_is_classic(m) ? FLOE_KERR_ILLEGAL_GENERATION : FLOE_KERR_STALE_MEMBER_EPOCH;
+}
+
 int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, int32_t member_epoch,
                                  int16_t version)
 {
     if (member_epoch < 0 && g->consumer->count == 0)
         return 0; /* a simple consumer, or an administrator: nobody is using the group */
-    const struct consumer_member *m = consumer_member_find(g->consumer, member);
+    struct consumer_member *m = consumer_member_find(g->consumer, member);
     if (!m)
         return FLOE_KERR_UNKNOWN_MEMBER_ID;
-    if (version < 9) /* has no code for an epoch that is not the member's */
+    if (consumer_is_classic(m) && member_epoch == m->now.epoch)
+        consumer_member_touch(m);
+    else if (!consumer_is_classic(m) && version < 9) /* has no code for an epoch that is not the member's */
         return FLOE_KERR_UNSUPPORTED_VERSION;
-    return member_epoch == m->now.epoch ? 0 : FLOE_KERR_STALE_MEMBER_EPOCH;
+    return check_epoch(m, member_epoch);
 }
 
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch)
@@ -181,7 +205,7 @@ int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_
     const struct consumer_member *m = consumer_member_find(g->consumer, member);
     if (!m)
         return FLOE_KERR_UNKNOWN_MEMBER_ID;
-    return member_epoch == m->now.epoch ? 0 : FLOE_KERR_STALE_MEMBER_EPOCH;
+    return check_epoch(m, member_epoch);
 }
 
 bool consumer_has_members(const struct group *g)

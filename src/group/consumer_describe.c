@@ -6,6 +6,7 @@ typedef struct floe_kafka_ConsumerGroupDescribeResponse_DescribedGroup described
 typedef struct floe_kafka_ConsumerGroupDescribeResponse_Member described_member;
 
 #define AUTHORIZED_ALL 0x148 /* read, delete, describe, as bits of Kafka's AclOperation codes 3, 6, 8 */
+#define MEMBER_TYPE_CLASSIC 0
 #define MEMBER_TYPE_CONSUMER 1
 
 /* Answers leave when every group's shard has committed what they tell. */
@@ -81,7 +82,7 @@ static bool tell_member(struct floe_catalog *topics, described_member *out, cons
     out->MemberEpoch = m->now.epoch;
     out->ClientId = copy(a, v->ClientId);
     out->ClientHost = copy(a, v->ClientHost);
-    out->MemberType = MEMBER_TYPE_CONSUMER;
+    out->MemberType = consumer_is_classic(m) ? MEMBER_TYPE_CLASSIC : MEMBER_TYPE_CONSUMER;
     out->SubscribedTopicRegex =
         copy(a, v->SubscribedTopicRegex.n > 0 ? v->SubscribedTopicRegex : floe_kstr(NULL));
     out->SubscribedTopicNames =

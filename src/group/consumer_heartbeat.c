@@ -12,12 +12,7 @@ struct beat {
     struct floe_group_call *call;
     const beat_request *in;
     beat_response *rs;
-    struct floe_kstr id;
-    struct change x;
-    struct consumer *c;          /* null: the group is new */
-    struct consumer_member *m;   /* the member; null: it is new */
-    struct consumer_member *old; /* whom it goes on for (a static member), where that has another id */
-    struct consumer_subject subject;
+    struct consumer_step s;
     struct parts owned;
 };
 
@@ -97,7 +92,7 @@ static int16_t check(const beat_request *in, int16_t version, beat_response *rs,
 /* Of one epoch behind is a member that did not hear the last answer: what it has must still be its. */
 static int16_t check_epoch(const struct beat *b)
 {
-    const struct consumer_current *now = &b->m->now;
+    const struct consumer_current *now = &b->s.m->now;
     int32_t epoch = b->in->MemberEpoch;
     if (epoch == CONSUMER_EPOCH_JOIN || epoch == now->epoch)
         return 0;
@@ -117,10 +112,10 @@ static int16_t check_epoch(const struct beat *b)
 
 static int16_t find_static(struct beat *b)
 {
-    struct consumer_member *m = b->c ? consumer_static_find(b->c, b->in->InstanceId) : NULL;
-    bool own = m && floe_kstr_is(b->id, m->id);
+    struct consumer_member *m = b->s.c ? consumer_static_find(b->s.c, b->in->InstanceId) : NULL;
+    bool own = m && floe_kstr_is(b->s.id, m->id);
     if (own)
-        b->m = m;
+        b->s.m = m;
     if (own || (!m && b->in->MemberEpoch == CONSUMER_EPOCH_JOIN))
         return 0;
     if (!m)
@@ -128,10 +123,10 @@ static int16_t find_static(struct beat *b)
     if (b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
         return refuse(b->rs, FLOE_KERR_FENCED_INSTANCE_ID,
                       "The instance id is used by another member: this one is fenced.");
-    if (m->now.epoch != CONSUMER_EPOCH_STATIC_LEAVE)
+    if (m->now.epoch != CONSUMER_EPOCH_STATIC_LEAVE && !consumer_is_classic(m)) /* these never tell */
         return refuse(b->rs, FLOE_KERR_UNRELEASED_INSTANCE_ID,
                       "The instance id is still used by another member. It must leave first.");
-    b->old = m;
+    b->s.old = m;
     return 0;
 }
 
@@ -141,28 +136,40 @@ static int16_t find_member(struct beat *b)
     int16_t error;
     if (b->in->InstanceId.n >= 0 && (error = find_static(b)) != 0)
         return error;
-    if (!b->m && !b->old && b->c)
-        b->m = consumer_member_find(b->c, b->id);
-    if (!b->m && b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+    if (!b->s.m && !b->s.old && b->s.c)
+        b->s.m = consumer_member_find(b->s.c, b->s.id);
+    if (!b->s.m && b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
         return refuse(b->rs, FLOE_KERR_UNKNOWN_MEMBER_ID, "The member is not a member of the group.");
-    if (!b->m && !b->old && b->c && b->c->count >= g->cfg.set.consumer_size_max)
+    if (!b->s.m && !b->s.old && b->s.c && b->s.c->count >= g->cfg.set.consumer_size_max)
         return refuse(b->rs, FLOE_KERR_GROUP_MAX_SIZE_REACHED,
                       "The consumer group has reached its maximum capacity.");
-    return b->m && b->in->MemberEpoch >= 0 ? check_epoch(b) : 0;
+    return b->s.m && b->in->MemberEpoch >= 0 ? check_epoch(b) : 0;
 }
 
 /* The group's state of the new protocol; null: it has none yet. */
 static int16_t find_group(struct beat *b, struct group_shard *s)
 {
-    struct group *g = group_find(s, b->in->GroupId);
-    if (g && g->kind == GROUP_CLASSIC && b->in->MemberEpoch == CONSUMER_EPOCH_JOIN &&
-        !classic_has_members(g) && strcmp(classic_state(g), "Empty") == 0)
-        change_end_classic(&b->x);
-    else if (g && g->kind == GROUP_CLASSIC)
+    struct floe_groups *groups = b->call->g;
+    const beat_request *in = b->in;
+    struct group *g = group_find(s, in->GroupId);
+    bool joins = in->MemberEpoch == CONSUMER_EPOCH_JOIN;
+    if (joins && consumer_lookup_failed(b->call, groups->cfg.catalog, in->SubscribedTopicNames,
+                                        in->SubscribedTopicNames_n))
+        return refuse(b->rs, FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS, NULL);
+    if (g && g->kind == GROUP_CLASSIC && joins && classic_member_count(g) == 0) {
+        change_end_classic(&b->s.x);
+    } else if (g && g->kind == GROUP_CLASSIC && joins) {
+        const char *why = NULL;
+        int16_t error = migrate_upgrade(s, in->GroupId, in->InstanceId, &why);
+        if (error)
+            return refuse(b->rs, error, why);
+        g = group_find(s, in->GroupId);
+    } else if (g && g->kind == GROUP_CLASSIC) {
         return refuse(b->rs, FLOE_KERR_GROUP_ID_NOT_FOUND, "The group is not a consumer group.");
-    else if (g && g->kind == GROUP_CONSUMER)
-        b->c = g->consumer;
-    if (!b->c && b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+    }
+    if (g && g->kind == GROUP_CONSUMER)
+        b->s.c = g->consumer;
+    if (!b->s.c && !joins)
         return refuse(b->rs, FLOE_KERR_GROUP_ID_NOT_FOUND, "The group is not found.");
     return 0;
 }
@@ -170,39 +177,17 @@ static int16_t find_group(struct beat *b, struct group_shard *s)
 /* ---- what it wants --------------------------------------------------------------------------------------
  */
 
-static int by_name(const void *x, const void *y)
-{
-    const struct floe_kstr *a = x, *b = y;
-    int d = memcmp(a->p, b->p, (size_t)FLOE_MIN(a->n, b->n));
-    return d ? d : (a->n > b->n) - (a->n < b->n);
-}
-
-static void set_names(member_meta *to, const beat_request *in, struct floe_arena *a)
-{
-    struct floe_kstr *names =
-        consumer_alloc(a, (size_t)FLOE_MAX(in->SubscribedTopicNames_n, 0), sizeof *names);
-    int32_t n = 0;
-    for (int32_t i = 0; i < in->SubscribedTopicNames_n; i++)
-        names[i] = in->SubscribedTopicNames[i];
-    if (in->SubscribedTopicNames_n > 1)
-        qsort(names, (size_t)in->SubscribedTopicNames_n, sizeof *names, by_name);
-    for (int32_t i = 0; i < in->SubscribedTopicNames_n; i++)
-        if (n == 0 || !floe_kstr_eq(names[n - 1], names[i]))
-            names[n++] = names[i];
-    to->SubscribedTopicNames = names;
-    to->SubscribedTopicNames_n = n;
-}
-
 /* What the request does not tell stays as it was. */
 static const member_meta *merge(struct beat *b)
 {
-    const struct consumer_member *from = b->m ? b->m : b->old;
+    const struct consumer_member *from = b->s.m ? b->s.m : b->s.old;
     const beat_request *in = b->in;
-    member_meta *v = consumer_alloc(&b->x.a, 1, sizeof *v);
+    member_meta *v = consumer_alloc(&b->s.x.a, 1, sizeof *v);
     floe_kafka_defaults(&floe_kafka_ConsumerGroupMemberMetadataValue_desc, v);
     v->InstanceId = v->RackId = v->SubscribedTopicRegex = v->ServerAssignor = floe_kstr(NULL);
     if (from)
         *v = *from->meta;
+    v->ClassicMemberMetadata = NULL; /* from now on it speaks this protocol */
     if (in->InstanceId.n >= 0)
         v->InstanceId = in->InstanceId;
     if (in->RackId.n >= 0)
@@ -212,97 +197,12 @@ static const member_meta *merge(struct beat *b)
     if (in->ServerAssignor.n >= 0)
         v->ServerAssignor = in->ServerAssignor;
     if (in->SubscribedTopicNames_n >= 0)
-        set_names(v, in, &b->x.a);
+        consumer_set_names(v, in->SubscribedTopicNames, in->SubscribedTopicNames_n, &b->s.x.a);
     if (in->SubscribedTopicRegex.n >= 0) /* an empty one: none from now on */
         v->SubscribedTopicRegex = in->SubscribedTopicRegex.n > 0 ? in->SubscribedTopicRegex : floe_kstr(NULL);
     v->ClientId = b->call->client_id.n >= 0 ? b->call->client_id : floe_kstr("");
     v->ClientHost = floe_kstr(b->call->client_host);
     return v;
-}
-
-static bool same_text(struct floe_kstr a, struct floe_kstr b)
-{
-    return a.n < 0 || b.n < 0 ? a.n == b.n || (a.n < 0 && b.n < 0) : floe_kstr_eq(a, b);
-}
-
-static bool same_work(const member_meta *a, const member_meta *b) /* the target may stay */
-{
-    if (a->SubscribedTopicNames_n != b->SubscribedTopicNames_n ||
-        !same_text(a->ServerAssignor, b->ServerAssignor) ||
-        !same_text(a->SubscribedTopicRegex, b->SubscribedTopicRegex))
-        return false;
-    for (int32_t i = 0; i < a->SubscribedTopicNames_n; i++)
-        if (!floe_kstr_eq(a->SubscribedTopicNames[i], b->SubscribedTopicNames[i]))
-            return false;
-    return true;
-}
-
-static bool same_meta(const member_meta *a, const member_meta *b)
-{
-    return same_work(a, b) && same_text(a->InstanceId, b->InstanceId) && same_text(a->RackId, b->RackId) &&
-           same_text(a->ClientId, b->ClientId) && same_text(a->ClientHost, b->ClientHost) &&
-           a->RebalanceTimeoutMs == b->RebalanceTimeoutMs;
-}
-
-/* ---- the step --------------------------------------------------------------------------------------------
- */
-
-static bool same_current(const struct consumer_current *a, const struct consumer_current *b)
-{
-    return a->epoch == b->epoch && a->previous == b->previous && a->state == b->state &&
-           parts_eq(&a->assigned, &b->assigned) && parts_eq(&a->revoking, &b->revoking);
-}
-
-/* The group's epoch after this, and its record. */
-static int32_t next_epoch(struct beat *b, bool bump)
-{
-    struct floe_groups *g = b->call->g;
-    uint64_t now = group_now_us(g), hash = b->c ? b->c->hash : 0;
-    int32_t epoch = b->c ? b->c->epoch : 0;
-    uint64_t pause = b->c && consumer_has_regex(b->c) ? CONSUMER_REGEX_US : CONSUMER_REFRESH_US;
-    if (bump || b->c->checked_us == 0 || now - b->c->checked_us >= pause) {
-        hash = consumer_topics_hash(b->c, g->cfg.catalog, &b->subject, &b->x.a);
-        if (b->c)
-            b->c->checked_us = now;
-    }
-    if (!bump && hash == b->c->hash)
-        return epoch;
-    change_group(&b->x, epoch + 1, hash);
-    return epoch + 1;
-}
-
-/* Records of all that this heartbeat changes. */
-static struct consumer_current step(struct beat *b)
-{
-    const struct consumer_member *from = b->m ? b->m : b->old;
-    bool fresh = !b->m;
-    struct consumer_current now = {.assigned = {NULL, 0}};
-    b->subject = (struct consumer_subject){
-        .id = b->id, .replaces = b->old ? floe_kstr(b->old->id) : floe_kstr(NULL), .meta = merge(b)};
-    if (from) {
-        b->subject.target = from->target;
-        now = from->now;
-    }
-    if (b->old || now.epoch < 0) /* back after a leave: nobody is asked to give back what it had */
-        now.epoch = now.previous = 0;
-    if (b->old)
-        change_remove(&b->x, floe_kstr(b->old->id));
-    if (fresh || !same_meta(b->subject.meta, b->m->meta))
-        change_member(&b->x, b->id, b->subject.meta);
-    struct parts target = b->subject.target;
-    int32_t epoch = next_epoch(b, !from || !same_work(b->subject.meta, from->meta));
-    int32_t target_epoch = b->c ? b->c->target_epoch : 0;
-    if (epoch > target_epoch) {
-        consumer_compute_target(&b->x, b->c, &b->subject, epoch);
-        target_epoch = epoch;
-    }
-    if (fresh || !parts_eq(&target, &b->subject.target))
-        change_target(&b->x, b->id, &b->subject.target);
-    struct consumer_current next = consumer_reconcile(
-        b->c, &b->subject, &now, target_epoch, b->in->TopicPartitions_n >= 0 ? &b->owned : NULL, &b->x.a);
-    if (fresh || !same_current(&next, &b->m->now))
-        change_current(&b->x, b->id, &next);
-    return next;
 }
 
 static bool tell_assignment(struct beat *b, const struct parts *assigned)
@@ -333,8 +233,8 @@ static void heartbeat(struct beat *b, struct group_shard *s)
 {
     const beat_request *in = b->in;
     struct floe_group_call *call = b->call;
-    struct consumer_current before = b->m ? b->m->now : (struct consumer_current){.epoch = 0};
-    struct consumer_current next = step(b);
+    struct consumer_current before = b->s.m ? b->s.m->now : (struct consumer_current){.epoch = 0};
+    struct consumer_current next = consumer_step(&b->s, merge(b));
     /* Of a member that is behind, or tells everything, nobody knows what it heard last. */
     bool full =
         in->MemberEpoch != before.epoch || in->MemberEpoch == CONSUMER_EPOCH_JOIN ||
@@ -342,23 +242,23 @@ static void heartbeat(struct beat *b, struct group_shard *s)
          (in->SubscribedTopicNames_n >= 0 || in->SubscribedTopicRegex.n >= 0) && in->TopicPartitions_n >= 0);
     bool revoking = next.state == MEMBER_UNREVOKED &&
                     (before.state != MEMBER_UNREVOKED || !parts_eq(&next.revoking, &before.revoking));
-    b->rs->MemberId = b->id;
+    b->rs->MemberId = b->s.id;
     b->rs->MemberEpoch = next.epoch;
     b->rs->HeartbeatIntervalMs = (int32_t)call->g->cfg.set.consumer_heartbeat_ms;
-    if ((full || !b->m || !parts_eq(&next.assigned, &before.assigned)) &&
+    if ((full || !b->s.m || !parts_eq(&next.assigned, &before.assigned)) &&
         !tell_assignment(b, &next.assigned)) {
-        change_drop(&b->x);
+        change_drop(&b->s.x);
         call->response = NULL;
         group_answer(call);
         return;
     }
-    if (!change_commit(&b->x)) {
+    if (!change_commit(&b->s.x)) {
         failed(call, FLOE_KERR_UNKNOWN_SERVER_ERROR);
         group_answer(call);
         return;
     }
     struct group *g = group_find(s, in->GroupId);
-    struct consumer_member *m = consumer_member_find(g->consumer, b->id);
+    struct consumer_member *m = consumer_member_find(g->consumer, b->s.id);
     consumer_member_touch(m);
     consumer_member_watch(m, revoking);
     group_answer_committed(s, call, failed);
@@ -369,22 +269,22 @@ static void heartbeat(struct beat *b, struct group_shard *s)
 static void leave(struct beat *b, struct group_shard *s)
 {
     struct floe_group_call *call = b->call;
-    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = b->id};
-    b->rs->MemberId = b->id;
+    bool ok;
+    b->rs->MemberId = b->s.id;
     b->rs->MemberEpoch = b->in->MemberEpoch;
     if (b->in->MemberEpoch == CONSUMER_EPOCH_STATIC_LEAVE) { /* until its session ends, its share is kept */
-        struct consumer_current gone = b->m->now;
+        struct consumer_current gone = b->s.m->now;
         gone.epoch = CONSUMER_EPOCH_STATIC_LEAVE;
         gone.state = MEMBER_STABLE;
         gone.revoking = (struct parts){NULL, 0};
-        change_current(&b->x, b->id, &gone);
-        floe_timer_stop(&b->m->revoke);
+        change_current(&b->s.x, b->s.id, &gone);
+        floe_timer_stop(&b->s.m->revoke);
+        ok = change_commit(&b->s.x);
     } else {
-        change_remove(&b->x, b->id);
-        change_group(&b->x, b->c->epoch + 1,
-                     consumer_topics_hash(b->c, call->g->cfg.catalog, &none, &b->x.a));
+        change_drop(&b->s.x);
+        ok = consumer_remove(b->s.c, b->s.id);
     }
-    if (!change_commit(&b->x)) {
+    if (!ok) {
         failed(call, FLOE_KERR_UNKNOWN_SERVER_ERROR);
         group_answer(call);
         return;
@@ -409,6 +309,7 @@ static bool read_owned(struct beat *b)
             b->owned.p[b->owned.n++] =
                 (struct part){in->TopicPartitions[i].TopicId, in->TopicPartitions[i].Partitions[k]};
     parts_sort(&b->owned);
+    b->s.owned = in->TopicPartitions_n >= 0 ? &b->owned : NULL;
     return true;
 }
 
@@ -425,28 +326,11 @@ static struct floe_kstr member_id(struct floe_groups *g, struct floe_group_call 
 }
 
 /* Is a topic that this member, or another, subscribes to not known, and may exist all the same? */
-static bool topics_unsure(const struct beat *b, const struct group_shard *s)
+static bool topics_unsure(const struct beat *b)
 {
-    struct floe_groups *g = b->call->g;
-    struct floe_catalog *topics = g->cfg.catalog;
-    bool unknown = false;
-    for (int32_t i = 0; i < b->in->SubscribedTopicNames_n && b->call->topics_unsure; i++) {
-        const struct floe_kstr *name = &b->in->SubscribedTopicNames[i];
-        if (name->n > 0 && floe_catalog_revision(topics, name->p, (size_t)name->n) == 0)
-            return true;
-    }
-    if (!b->c || b->c->topics_known)
-        return false;
-    FLOE_LIST_EACH(it, &b->c->members)
-    {
-        const member_meta *meta = FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta;
-        for (int32_t i = 0; i < meta->SubscribedTopicNames_n && !unknown; i++) {
-            const struct floe_kstr *name = &meta->SubscribedTopicNames[i];
-            unknown = name->n > 0 && floe_catalog_revision(topics, name->p, (size_t)name->n) == 0;
-        }
-    }
-    b->c->topics_known = !unknown || floe_catalog_read_since(topics, s->loaded_us);
-    return !b->c->topics_known;
+    return consumer_lookup_failed(b->call, b->call->g->cfg.catalog, b->in->SubscribedTopicNames,
+                                  b->in->SubscribedTopicNames_n) ||
+           (b->s.c && consumer_topics_unsure(b->s.c));
 }
 
 void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *call)
@@ -464,21 +348,22 @@ void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call
     /* What is not known of topics would look like topics that are gone. */
     if (!rs->ErrorCode && !floe_catalog_loaded(g->cfg.catalog))
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-    b.id = member_id(g, call, in->MemberId);
-    if (rs->ErrorCode || b.id.n < 0 || !read_owned(&b)) {
+    b.s.g = g;
+    b.s.id = member_id(g, call, in->MemberId);
+    if (rs->ErrorCode || b.s.id.n < 0 || !read_owned(&b)) {
         call->response = rs->ErrorCode ? rs : NULL;
         group_answer(call);
         return;
     }
-    change_begin(&b.x, s, in->GroupId);
+    change_begin(&b.s.x, s, in->GroupId);
     if (find_group(&b, s) != 0 || find_member(&b) != 0) {
-        change_drop(&b.x);
+        change_drop(&b.s.x);
         group_answer(call);
-    } else if (in->MemberEpoch >= 0 && topics_unsure(&b, s)) {
+    } else if (in->MemberEpoch >= 0 && topics_unsure(&b)) {
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-        if (b.m)
-            consumer_member_touch(b.m); /* it is there */
-        change_drop(&b.x);
+        if (b.s.m)
+            consumer_member_touch(b.s.m); /* it is there */
+        change_drop(&b.s.x);
         group_answer(call);
     } else if (in->MemberEpoch < 0) {
         leave(&b, s);

@@ -12,8 +12,17 @@
  *   consumer.c            groups and members; what others ask about them
  *   consumer_records.c    the journal's records, and the one place where they change the state
  *   consumer_reconcile.c  the target assignment, and a member's way to it
+ *   consumer_step.c       all that a request of one member changes
  *   consumer_heartbeat.c  ConsumerGroupHeartbeat, sessions
- *   consumer_describe.c   ConsumerGroupDescribe
+ *   consumer_classic.c    members that still speak the classic protocol: JoinGroup, SyncGroup, Heartbeat,
+ * LeaveGroup consumer_describe.c   ConsumerGroupDescribe migrate.c             a classic group becomes one of
+ * these, and one of these a classic group embedded.c            what classic members tell each other:
+ * subscriptions, assignments
+ *
+ * Members of both protocols may be in a group. A classic one hears of a change by REBALANCE_IN_PROGRESS; its
+ * JoinGroup is what a heartbeat is of the others, with what it owns in its subscription, the member epoch in
+ * the place of the generation; its SyncGroup gets what it has. Once only classic ones are left, and the
+ * policy permits it, the group is a classic one again.
  *
  * An operation is a list of records (struct change). Once the journal has taken them they are replayed onto
  * the state, as they are when a journal is loaded: what is in memory is what a successor will read. */
@@ -93,6 +102,8 @@ struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, 
 enum consumer_member_state { MEMBER_STABLE = 0, MEMBER_UNREVOKED = 1, MEMBER_UNRELEASED = 2 };
 
 typedef struct floe_kafka_ConsumerGroupMemberMetadataValue member_meta;
+typedef struct floe_kafka_ConsumerGroupMemberMetadataValue_ClassicMemberMetadata classic_meta;
+typedef struct floe_kafka_ConsumerGroupMemberMetadataValue_ClassicProtocol classic_meta_protocol;
 
 struct consumer_current { /* what a member has */
     int32_t epoch, previous;
@@ -104,10 +115,12 @@ struct consumer_member {
     struct floe_list link;     /* consumer.members, in the order of joining */
     struct consumer *c;
     char *id;
-    member_meta *meta; /* one block of memory with all its texts */
+    member_meta *meta; /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
+                          member speaks the classic protocol */
     struct consumer_current now;
     struct parts target;
-    struct floe_timer session, revoke;
+    struct floe_timer session;
+    struct floe_timer revoke; /* it must give back; of a classic member: must join, or ask for its share */
 };
 struct consumer {
     struct group *g;
@@ -120,6 +133,12 @@ struct consumer {
     uint32_t count;
 };
 
+/* A member that speaks the classic protocol? */
+static inline bool consumer_is_classic(const struct consumer_member *m)
+{
+    return m->meta && m->meta->ClassicMemberMetadata;
+}
+
 /* consumer.c */
 struct consumer *consumer_make(struct group *g);
 struct consumer_member *consumer_member_find(const struct consumer *c, struct floe_kstr id);
@@ -129,6 +148,11 @@ void consumer_member_free(struct consumer_member *m);
 void consumer_member_touch(struct consumer_member *m); /* its session starts again */
 /* The time in which a member must give partitions back runs, or does not. */
 void consumer_member_watch(struct consumer_member *m, bool restart);
+/* Its rebalance time-out runs: by its end it must have done what is due. */
+void consumer_member_due(struct consumer_member *m, bool restart);
+/* Out of the group, which notices at the next heartbeat of anybody, or is a classic one from now on. False:
+ * the journal did not take it. Groups and members are to be looked up again. */
+bool consumer_remove(struct consumer *c, struct floe_kstr id) FLOE_MUST_USE;
 
 /* ---- operations (consumer_records.c) --------------------------------------------------------------------
  */
@@ -155,6 +179,9 @@ void change_target_epoch(struct change *x, int32_t epoch);
 void change_target(struct change *x, struct floe_kstr id, const struct parts *target);
 void change_current(struct change *x, struct floe_kstr id, const struct consumer_current *now);
 void change_remove(struct change *x, struct floe_kstr id);
+/* All that there is of the group is of the other protocol from now on: tombstones, and its classic record. */
+void change_to_classic(struct change *x, const struct consumer *c,
+                       const struct floe_kafka_GroupMetadataValue *v);
 
 /* ---- reconciliation (consumer_reconcile.c) ---------------------------------------------------------------
  */
@@ -178,5 +205,65 @@ void consumer_compute_target(struct change *x, const struct consumer *c, struct 
 struct consumer_current consumer_reconcile(const struct consumer *c, const struct consumer_subject *subject,
                                            const struct consumer_current *now, int32_t target_epoch,
                                            const struct parts *owned, struct floe_arena *a);
+/* Is a partition that it shall have still another member's? */
+bool consumer_waits(const struct consumer_member *m);
+
+/* ---- one member's request (consumer_step.c) --------------------------------------------------------------
+ */
+
+struct consumer_step {
+    struct floe_groups *g;
+    struct change x;
+    struct consumer *c;          /* null: the group is new */
+    struct consumer_member *m;   /* the member; null: it is new */
+    struct consumer_member *old; /* whom it goes on for (a static member), where that has another id */
+    struct floe_kstr id;
+    const struct parts *owned; /* null: it does not say */
+    struct consumer_subject subject;
+};
+/* Records of all that a request changes of a member that is now as `meta` says; where the member goes. */
+struct consumer_current consumer_step(struct consumer_step *b, const member_meta *meta);
+/* Sorted, each once; the names themselves are borrowed. */
+void consumer_set_names(member_meta *to, const struct floe_kstr *names, int32_t n, struct floe_arena *a);
+/* Looks at the topics again, where it is time to: a change makes an epoch. */
+void consumer_refresh(struct consumer *c);
+/* Is a topic not known that may exist all the same: in general, or of those that members subscribe to, since
+ * the group was loaded; or of a request's, for which the table could not be asked? */
+bool consumer_topic_unsure(struct group_shard *s, struct floe_kstr name, uint64_t since_us);
+bool consumer_topics_unsure(struct consumer *c);
+bool consumer_lookup_failed(const struct floe_group_call *call, struct floe_catalog *topics,
+                            const struct floe_kstr *names, int32_t n);
+
+/* ---- what classic members say (embedded.c) ---------------------------------------------------------------
+ */
+
+#define EMBEDDED_PROTOCOL_TYPE "consumer" /* JoinGroup's, of members that speak so */
+typedef struct floe_kafka_ConsumerProtocolSubscription embedded_subscription;
+typedef struct floe_kafka_ConsumerProtocolAssignment embedded_assignment;
+/* The version that it says it has, or the nearest that is known. */
+int16_t embedded_version(struct floe_kbytes in);
+/* Null: malformed, or the arena is full. Texts are borrowed from `in`. */
+const embedded_subscription *embedded_read_subscription(struct floe_kbytes in, struct floe_arena *a);
+const embedded_assignment *embedded_read_assignment(struct floe_kbytes in, struct floe_arena *a);
+/* Partitions that exist, of topics that are known. */
+struct parts embedded_assigned(const embedded_assignment *v, struct floe_catalog *topics,
+                               struct floe_arena *a);
+struct parts embedded_owned(const embedded_subscription *v, struct floe_catalog *topics,
+                            struct floe_arena *a);
+/* A ConsumerProtocolAssignment of that version, without topics that are gone; null: the arena is full. */
+struct floe_kbytes embedded_write_assignment(const struct parts *s, int16_t version,
+                                             struct floe_catalog *topics, struct floe_arena *a);
+
+/* ---- migration (migrate.c) -------------------------------------------------------------------------------
+ */
+
+/* A classic group with members becomes one of the consumer protocol. Else Kafka's code, and why not. Groups
+ * are to be looked up again. */
+int16_t migrate_upgrade(struct group_shard *s, struct floe_kstr name, struct floe_kstr instance,
+                        const char **why);
+/* Without this member (null: as it is), are there only classic ones, and may the group be one of theirs? */
+bool migrate_may_downgrade(const struct consumer *c, struct floe_kstr leaving);
+/* Makes it so. False: the journal did not take it. Groups are to be looked up again. */
+bool migrate_downgrade(struct consumer *c, struct floe_kstr leaving);
 
 #endif

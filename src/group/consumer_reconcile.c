@@ -293,3 +293,14 @@ struct consumer_current consumer_reconcile(const struct consumer *c, const struc
     }
     return next;
 }
+
+bool consumer_waits(const struct consumer_member *m)
+{
+    struct consumer_subject subject = {.id = floe_kstr(m->id), .replaces = floe_kstr(NULL)};
+    struct floe_arena a;
+    floe_arena_init(&a, SIZE_MAX / 2);
+    struct parts missing = parts_filter(&m->target, &m->now.assigned, false, &a);
+    bool waits = released(m->c, &subject, missing, &a).n < missing.n;
+    floe_arena_fini(&a);
+    return waits;
+}

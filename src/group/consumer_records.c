@@ -2,6 +2,8 @@
  * a journal is loaded. */
 #include "consumer_int.h"
 
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #define CHANGE_BYTES_MAX ((size_t)1 << 30) /* never reached: more than a group's state in memory */
@@ -141,6 +143,26 @@ void change_current(struct change *x, struct floe_kstr id, const struct consumer
     add(x, GROUP_REC_CURRENT, k, v);
 }
 
+void change_to_classic(struct change *x, const struct consumer *c,
+                       const struct floe_kafka_GroupMetadataValue *v)
+{
+    struct floe_kafka_GroupMetadataKey *k = consumer_alloc(&x->a, 1, sizeof *k);
+    struct floe_kafka_ConsumerGroupTargetAssignmentMetadataKey *target =
+        consumer_alloc(&x->a, 1, sizeof *target);
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        const char *id = FLOE_LIST_ENTRY(it, struct consumer_member, link)->id;
+        const char *copy = floe_arena_strndup(&x->a, id, strlen(id));
+        FLOE_ASSERT(copy);
+        change_remove(x, floe_kstr(copy));
+    }
+    target->GroupId = x->group;
+    add(x, GROUP_REC_TARGET, target, NULL);
+    add(x, GROUP_REC_CONSUMER, group_key(x), NULL);
+    k->Group = x->group;
+    add(x, GROUP_REC_CLASSIC, k, v);
+}
+
 void change_remove(struct change *x, struct floe_kstr id)
 {
     struct floe_kafka_ConsumerGroupCurrentMemberAssignmentKey *current;
@@ -179,12 +201,44 @@ static size_t text_size(struct floe_kstr s)
     return (size_t)FLOE_MAX(s.n, 0) + 1;
 }
 
+#define ALIGN alignof(max_align_t)
+
+static size_t classic_size(const classic_meta *v)
+{
+    size_t n = (size_t)FLOE_MAX(v->SupportedProtocols_n, 0);
+    size_t size = sizeof *v + n * sizeof *v->SupportedProtocols + 2 * ALIGN;
+    for (size_t i = 0; i < n; i++)
+        size += text_size(v->SupportedProtocols[i].Name) +
+                (size_t)FLOE_MAX(v->SupportedProtocols[i].Metadata.n, 0);
+    return size;
+}
+
+/* Into the room at `at`. */
+static classic_meta *classic_copy(const classic_meta *v, char *at)
+{
+    classic_meta *m = (classic_meta *)(((uintptr_t)at + ALIGN - 1) / ALIGN * ALIGN);
+    *m = *v;
+    m->SupportedProtocols_n = FLOE_MAX(v->SupportedProtocols_n, 0);
+    m->SupportedProtocols = (classic_meta_protocol *)(m + 1);
+    at = (char *)(m->SupportedProtocols + m->SupportedProtocols_n);
+    for (int32_t i = 0; i < m->SupportedProtocols_n; i++) {
+        const classic_meta_protocol *from = &v->SupportedProtocols[i];
+        m->SupportedProtocols[i].Name = pack(&at, from->Name);
+        m->SupportedProtocols[i].Metadata = (struct floe_kbytes){(const uint8_t *)at, from->Metadata.n};
+        if (from->Metadata.n > 0)
+            memcpy(at, from->Metadata.p, (size_t)from->Metadata.n);
+        at += FLOE_MAX(from->Metadata.n, 0);
+    }
+    return m;
+}
+
 static member_meta *meta_copy(const member_meta *v)
 {
     size_t names = (size_t)FLOE_MAX(v->SubscribedTopicNames_n, 0);
     size_t size = sizeof *v + names * sizeof(struct floe_kstr) + text_size(v->InstanceId) +
                   text_size(v->RackId) + text_size(v->ClientId) + text_size(v->ClientHost) +
-                  text_size(v->SubscribedTopicRegex) + text_size(v->ServerAssignor);
+                  text_size(v->SubscribedTopicRegex) + text_size(v->ServerAssignor) +
+                  (v->ClassicMemberMetadata ? classic_size(v->ClassicMemberMetadata) : 0);
     for (size_t i = 0; i < names; i++)
         size += text_size(v->SubscribedTopicNames[i]);
     member_meta *m = malloc(size);
@@ -201,7 +255,7 @@ static member_meta *meta_copy(const member_meta *v)
     m->ServerAssignor = pack(&at, v->ServerAssignor);
     for (size_t i = 0; i < names; i++)
         m->SubscribedTopicNames[i] = pack(&at, v->SubscribedTopicNames[i]);
-    m->ClassicMemberMetadata = NULL; /* members of the classic protocol are in classic groups */
+    m->ClassicMemberMetadata = v->ClassicMemberMetadata ? classic_copy(v->ClassicMemberMetadata, at) : NULL;
     return m;
 }
 

@@ -18,6 +18,7 @@
 #include <floe/group.h>
 #include <floe/kafka/batch.h>
 
+#define CLASSIC_VALUE_VERSION 3           /* of GroupMetadataValue, as it is written */
 #define GROUP_NAME_MAX 32767              /* bytes, as Kafka's strings */
 #define GROUP_BATCH_BYTES (256u << 10)    /* a batch that is longer is appended at once */
 #define GROUP_OP_BYTES_MAX (8u << 20)     /* records of one operation */
@@ -203,8 +204,7 @@ void snapshot_stop(struct group_shard *s);
 /* records.c: replays one record onto the state. FLOE_EUNSUPPORTED: a type of later versions, skipped. */
 enum floe_err records_replay(struct group_shard *s, struct floe_kbytes key, struct floe_kbytes value,
                              struct floe_arena *scratch, struct floe_error *err) FLOE_MUST_USE;
-/* A decoded record of a group (not of an offset): onto the state, and into the open operation, where its
- * value's version is 0. */
+/* A decoded record of a group (not of an offset): onto the state, and into the open operation. */
 void records_apply(struct group_shard *s, int16_t type, const void *key, const void *value);
 void records_put(struct group_shard *s, int16_t type, const void *key, const void *value);
 /* Writes every record that makes the group what it is once more, in operations of its own: any part of them
@@ -244,6 +244,7 @@ struct floe_kstr classic_protocol_type(const struct group *g, struct floe_arena 
 void classic_describe(struct group *g, struct floe_kafka_DescribeGroupsResponse_DescribedGroup *out,
                       struct floe_arena *a);
 bool classic_has_members(const struct group *g);
+uint32_t classic_member_count(const struct group *g); /* without those that were only given an id */
 /* Does a member subscribe to the topic? Offsets of such topics are neither deleted nor expired. True for all
  * topics where that is not known (another protocol type than "consumer"). */
 bool classic_subscribed(const struct group *g, struct floe_kstr topic);
@@ -259,9 +260,17 @@ int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, int32
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch);
 bool consumer_has_members(const struct group *g);
 bool consumer_subscribed(const struct group *g, struct floe_kstr topic);
-/* A classic member comes: a group without members is the new protocol's no longer, and may be gone.
- * INCONSISTENT_GROUP_PROTOCOL: it has members. */
+/* A classic member comes to a group without members: it is the new protocol's no longer, and may be gone. */
 int16_t consumer_end(struct group *g);
+/* Requests of members that speak the classic protocol, in groups of the other one (consumer_classic.c): the
+ * group where it is one of these, after what is due was done (only classic members are left); null: go on as
+ * ever. */
+struct group *consumer_of_classic(struct floe_groups *g, struct floe_kstr name);
+/* False: the group is a classic one from now on: go on as ever. */
+bool consumer_classic_join(struct group *g, struct floe_group_call *call);
+void consumer_classic_sync(struct group *g, struct floe_group_call *call);
+int16_t consumer_classic_heartbeat(struct group *g, const struct floe_kafka_HeartbeatRequest *in);
+int16_t consumer_classic_leave(struct group *g, struct floe_kstr id, struct floe_kstr instance);
 /* State as ListGroups and ConsumerGroupDescribe show it. */
 const char *consumer_state(const struct group *g);
 

@@ -20,6 +20,7 @@ void floe_group_settings_default(struct floe_group_settings *s)
                                       .consumer_session_ms = 45000,
                                       .consumer_heartbeat_ms = 5000,
                                       .consumer_size_max = INT32_MAX,
+                                      .migration = FLOE_GROUP_MIGRATION_BIDIRECTIONAL,
                                       .gather_us = 200000};
 }
 

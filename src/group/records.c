@@ -5,23 +5,25 @@
 struct record_kind {
     int16_t type;
     const struct floe_kafka_msg *key, *value;
+    int16_t version; /* of a value that records_put writes */
 };
 static const struct record_kind kinds[] = {
-    {GROUP_REC_OFFSET_OLD, &floe_kafka_OffsetCommitKey_desc, &floe_kafka_OffsetCommitValue_desc},
-    {GROUP_REC_OFFSET, &floe_kafka_OffsetCommitKey_desc, &floe_kafka_OffsetCommitValue_desc},
-    {GROUP_REC_CLASSIC, &floe_kafka_GroupMetadataKey_desc, &floe_kafka_GroupMetadataValue_desc},
+    {GROUP_REC_OFFSET_OLD, &floe_kafka_OffsetCommitKey_desc, &floe_kafka_OffsetCommitValue_desc, 0},
+    {GROUP_REC_OFFSET, &floe_kafka_OffsetCommitKey_desc, &floe_kafka_OffsetCommitValue_desc, 0},
+    {GROUP_REC_CLASSIC, &floe_kafka_GroupMetadataKey_desc, &floe_kafka_GroupMetadataValue_desc,
+     CLASSIC_VALUE_VERSION},
     {GROUP_REC_CONSUMER, &floe_kafka_ConsumerGroupMetadataKey_desc,
-     &floe_kafka_ConsumerGroupMetadataValue_desc},
+     &floe_kafka_ConsumerGroupMetadataValue_desc, 0},
     {GROUP_REC_MEMBER, &floe_kafka_ConsumerGroupMemberMetadataKey_desc,
-     &floe_kafka_ConsumerGroupMemberMetadataValue_desc},
+     &floe_kafka_ConsumerGroupMemberMetadataValue_desc, 0},
     {GROUP_REC_TARGET, &floe_kafka_ConsumerGroupTargetAssignmentMetadataKey_desc,
-     &floe_kafka_ConsumerGroupTargetAssignmentMetadataValue_desc},
+     &floe_kafka_ConsumerGroupTargetAssignmentMetadataValue_desc, 0},
     {GROUP_REC_TARGET_MEMBER, &floe_kafka_ConsumerGroupTargetAssignmentMemberKey_desc,
-     &floe_kafka_ConsumerGroupTargetAssignmentMemberValue_desc},
+     &floe_kafka_ConsumerGroupTargetAssignmentMemberValue_desc, 0},
     {GROUP_REC_CURRENT, &floe_kafka_ConsumerGroupCurrentMemberAssignmentKey_desc,
-     &floe_kafka_ConsumerGroupCurrentMemberAssignmentValue_desc},
+     &floe_kafka_ConsumerGroupCurrentMemberAssignmentValue_desc, 0},
     {GROUP_REC_REGEX, &floe_kafka_ConsumerGroupRegularExpressionKey_desc,
-     &floe_kafka_ConsumerGroupRegularExpressionValue_desc},
+     &floe_kafka_ConsumerGroupRegularExpressionValue_desc, 0},
 };
 
 static enum floe_err decode_value(const struct floe_kafka_msg *m, struct floe_kbytes value,
@@ -76,7 +78,7 @@ void records_put(struct group_shard *s, int16_t type, const void *key, const voi
     const struct record_kind *k = kinds;
     while (k->type != type)
         k++;
-    journal_put(s, type, k->key, key, k->value, 0, value);
+    journal_put(s, type, k->key, key, k->value, k->version, value);
 }
 
 void records_snapshot(struct group *g)

@@ -101,6 +101,7 @@ struct floe_config {
     uint32_t consumer_session_ms;
     uint32_t consumer_heartbeat_ms;
     uint32_t consumer_size_max;
+    int group_migration; /* enum floe_group_migration */
     uint32_t commit_gather_ms;
 };
 
