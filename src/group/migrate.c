@@ -99,6 +99,17 @@ static bool unsure(const struct classic *c, const embedded_subscription *sub,
     return false;
 }
 
+/* Assignors that take no user data with a share. librdkafka's leaders send there what the subscription had.
+ */
+static bool is_stock(const char *protocol)
+{
+    static const char *const stock[] = {"range", "roundrobin", "sticky", "cooperative-sticky"};
+    for (size_t i = 0; i < FLOE_COUNTOF(stock); i++)
+        if (strcmp(protocol, stock[i]) == 0)
+            return true;
+    return false;
+}
+
 static int16_t read_member(const struct classic_member *m, struct settler *out, struct floe_arena *a,
                            const char **why)
 {
@@ -115,7 +126,7 @@ static int16_t read_member(const struct classic_member *m, struct settler *out, 
         *why = "The group is a classic group whose embedded consumer protocol is malformed.";
         return FLOE_KERR_GROUP_ID_NOT_FOUND;
     }
-    if (share && share->UserData.n > 0) { /* its meaning would be lost */
+    if (share && share->UserData.n > 0 && !is_stock(p->name)) { /* its meaning would be lost */
         *why = "The group is a classic group with an unsupported custom assignor.";
         return FLOE_KERR_GROUP_ID_NOT_FOUND;
     }
@@ -186,8 +197,8 @@ static void put_members(struct change *x, const struct settler *m, uint32_t n)
     }
 }
 
-int16_t migrate_upgrade(struct group_shard *s, struct floe_kstr name, struct floe_kstr instance,
-                        const char **why)
+static int16_t upgrade(struct group_shard *s, struct floe_kstr name, struct floe_kstr instance,
+                       const char **why)
 {
     struct classic *c = group_find(s, name)->classic;
     struct change x;
@@ -218,6 +229,16 @@ int16_t migrate_upgrade(struct group_shard *s, struct floe_kstr name, struct flo
     floe_log_info("group", "group %.*s: converted from the classic to the consumer protocol, %u members",
                   name.n, name.p, n);
     return 0;
+}
+
+int16_t migrate_upgrade(struct group_shard *s, struct floe_kstr name, struct floe_kstr instance,
+                        const char **why)
+{
+    int16_t error = upgrade(s, name, instance, why);
+    if (error)
+        floe_log_debug("group", "group %.*s is not converted to the consumer protocol: %s", name.n, name.p,
+                       *why ? *why : floe_kafka_error_name(error));
+    return error;
 }
 
 /* ---- to the classic protocol ------------------------------------------------------------------------------

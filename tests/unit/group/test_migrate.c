@@ -280,7 +280,8 @@ static int16_t sync_take(struct member *m, struct api_call *c)
         assert_true(in.n >= 2);
         m->share_version = (int16_t)floe_be16(in.p);
         floe_arena_init(&arena, 1 << 20);
-        assert_int_equal(floe_kafka_decode(&floe_kafka_ConsumerProtocolAssignment_desc, FLOE_MIN(m->share_version, (int16_t)3),
+        assert_int_equal(floe_kafka_decode(&floe_kafka_ConsumerProtocolAssignment_desc,
+                                           FLOE_MIN(m->share_version, (int16_t)3),
                                            floe_slice(in.p + 2, (size_t)in.n - 2), &arena, &out, NULL),
                          FLOE_OK);
         const struct floe_kafka_ConsumerProtocolAssignment *v = out;
