@@ -27,8 +27,8 @@ from broker import Broker
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.path.join(os.path.expanduser("~"), ".cache", "floe", "clients")
-FEATURES = ["admin", "produce", "consume", "groups", "offsets", "cooperative", "kip848", "tools", "streams", "connect"]
-CLUSTER_FEATURES = ["groups", "offsets", "cooperative", "kip848"]
+FEATURES = ["admin", "produce", "consume", "groups", "offsets", "cooperative", "kip848", "migrate", "tools", "streams", "connect"]
+CLUSTER_FEATURES = ["groups", "offsets", "cooperative", "kip848", "migrate"]
 AT_ONCE = 3
 READY_S = {False: 90, True: 1500}  # for making all ready, in the default run and in the full one
 RUN_S = 150  # for one row
@@ -197,7 +197,7 @@ def rows():
     for version in ("4.1.0", "3.9.1"):
         kit = maven(version)
         yield Row(f"java {version}", kit, java("Matrix"), [*BASIC, "cooperative", "kip848"])
-        for main in ("Tools", "Streams", "Connect"):
+        for main in ("Migrate", "Tools", "Streams", "Connect"):
             yield Row(f"java {version} {main}", kit, java(main), [main.lower()])
     kit = Kit("go", "go", "go", golang)
     for client, version, more in (("franz", "franz-go 1.22.3", ["cooperative", "kip848"]), ("sarama", "sarama 1.61.1", []),

@@ -11,6 +11,8 @@ add_test(NAME clients.matrix_cluster COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s
   /usr/bin/python3 -B ${CMAKE_CURRENT_LIST_DIR}/matrix.py $<TARGET_FILE:floe> --cluster)
 set_tests_properties(clients.matrix_cluster PROPERTIES LABELS clients TIMEOUT 1800
   ENVIRONMENT "FLOE_MATRIX_OUT=${CMAKE_BINARY_DIR}/client-matrix-cluster.txt")
-add_test(NAME clients.groups_consumer COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_LIST_DIR}/matrix.py $<TARGET_FILE:floe>
-  --python groups_consumer.py)
-set_tests_properties(clients.groups_consumer PROPERTIES LABELS clients TIMEOUT 1800)
+foreach(name groups_consumer groups_migrate)
+  add_test(NAME clients.${name} COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_LIST_DIR}/matrix.py $<TARGET_FILE:floe>
+    --python ${name}.py)
+  set_tests_properties(clients.${name} PROPERTIES LABELS clients TIMEOUT 1800)
+endforeach()
