@@ -1,7 +1,7 @@
 /* Records of __consumer_offsets come from a topic that anybody may have written to. The input is records,
  * each: type (a byte), key length and value length (two bytes each, little-endian; value length 65535: a
  * tombstone), key, value. They are replayed onto a shard's state, and what came of it is described. */
-#include "group/group_int.h"
+#include "group/consumer_int.h"
 
 #include <floe/base/assert.h>
 #include <floe/sim.h>
@@ -55,6 +55,7 @@ static void describe(struct group_shard *s)
             FLOE_ASSERT(g->consumer && !g->classic && consumer_state(g)[0] != '\0');
             (void)consumer_subscribed(g, floe_kstr("t"));
             (void)consumer_validate_fetch(g, floe_kstr("m"), 7);
+            (void)migrate_may_downgrade(g->consumer, floe_kstr("c"));
         } else {
             FLOE_ASSERT(!g->consumer);
             classic_describe(g, &out, &a);
