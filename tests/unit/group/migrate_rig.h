@@ -50,6 +50,7 @@ struct member {
     int32_t session_ms, rebalance_ms;
     int32_t parts[PARTS], count; /* what it has */
     int16_t share_version;       /* of the last assignment that it got */
+    bool heard;                  /* consumer: the last answer had an assignment */
     struct api_call *call;
 };
 
@@ -97,6 +98,7 @@ static inline int16_t beat(struct member *m, bool full)
     if (rs->ErrorCode)
         return rs->ErrorCode;
     m->epoch = rs->MemberEpoch;
+    m->heard = rs->Assignment != NULL;
     if (rs->Assignment) {
         m->count = 0;
         for (int32_t i = 0; i < rs->Assignment->TopicPartitions_n; i++)
@@ -221,31 +223,36 @@ static inline int16_t join(struct member *m)
     return join_done(m);
 }
 
-static inline struct floe_kbytes share_of(const struct member *leader, int32_t i, int32_t n, uint8_t *at,
-                                          size_t cap)
+/* A ConsumerProtocolAssignment; user data may be null. */
+static inline struct floe_kbytes share_bytes(int32_t *parts, int32_t count, int16_t version, const char *user,
+                                             uint8_t *at, size_t cap)
 {
     struct floe_kafka_ConsumerProtocolAssignment v;
-    struct floe_kafka_ConsumerProtocolAssignment_TopicPartition t = {.Topic = floe_kstr(TOPIC)};
-    int32_t parts[PARTS];
+    struct floe_kafka_ConsumerProtocolAssignment_TopicPartition t = {floe_kstr(TOPIC), parts, count};
     struct floe_writer w;
     floe_kafka_defaults(&floe_kafka_ConsumerProtocolAssignment_desc, &v);
-    for (int32_t p = 0; p < PARTS; p++)
-        if (p % n == i)
-            parts[t.Partitions_n++] = p;
-    t.Partitions = parts;
     v.AssignedPartitions = &t;
     v.AssignedPartitions_n = 1;
-    if (leader->custom)
-        v.UserData = (struct floe_kbytes){(const uint8_t *)"mine", 4};
+    if (user)
+        v.UserData = (struct floe_kbytes){(const uint8_t *)user, (int32_t)strlen(user)};
     floe_writer_init(&w, cap);
-    floe_write_be16(&w, (uint16_t)leader->embedded);
+    floe_write_be16(&w, (uint16_t)version);
     assert_int_equal(floe_kafka_encode(&floe_kafka_ConsumerProtocolAssignment_desc,
-                                       FLOE_MIN(leader->embedded, (int16_t)3), &v, &w, NULL),
+                                       FLOE_MIN(version, (int16_t)3), &v, &w, NULL),
                      FLOE_OK);
     memcpy(at, w.p, w.n);
     struct floe_kbytes out = {at, (int32_t)w.n};
     floe_writer_fini(&w);
     return out;
+}
+static inline struct floe_kbytes share_of(const struct member *leader, int32_t i, int32_t n, uint8_t *at,
+                                          size_t cap)
+{
+    int32_t parts[PARTS], count = 0;
+    for (int32_t p = 0; p < PARTS; p++)
+        if (p % n == i)
+            parts[count++] = p;
+    return share_bytes(parts, count, leader->embedded, leader->custom ? "mine" : NULL, at, cap);
 }
 
 /* The leader's gives member i every `of`-th partition. */
@@ -474,6 +481,19 @@ static inline void start(struct api_rig *r, uint64_t seed, struct api_node **n)
     member_init(&nobody, *n, "nobody", NULL);
     while (heartbeat(&nobody) == FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS)
         api_rig_run(r, 20);
+}
+
+/* A group whose coordinator is not the first node, which is asked for things. */
+static inline struct api_node *start_far(struct api_rig *r, uint64_t seed, uint32_t nodes, char *group)
+{
+    struct api_node *n = &r->nodes[0];
+    api_rig_start(r, seed, nodes);
+    for (int i = 0; n == &r->nodes[0] && i < 60; i++) {
+        snprintf(group, GROUP_MAX, "g%d", i);
+        n = coordinator(r, group);
+    }
+    assert_int_equal(api_make_topic(n, TOPIC, PARTS, NULL, NULL), 0);
+    return n;
 }
 
 #endif

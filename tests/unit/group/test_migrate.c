@@ -431,19 +431,6 @@ static void test_giving_back(void **state)
 /* ---- death
  * --------------------------------------------------------------------------------------------------- */
 
-/* A group whose coordinator is not the first node, which is asked for things. */
-static struct api_node *start_far(struct api_rig *r, uint64_t seed, uint32_t nodes, char *group)
-{
-    struct api_node *n = &r->nodes[0];
-    api_rig_start(r, seed, nodes);
-    for (int i = 0; n == &r->nodes[0] && i < 60; i++) {
-        snprintf(group, GROUP_MAX, "g%d", i);
-        n = coordinator(r, group);
-    }
-    assert_int_equal(api_make_topic(n, TOPIC, PARTS, NULL, NULL), 0);
-    return n;
-}
-
 /* The coordinator dies; the next one answers. */
 static void next_coordinator(struct api_rig *r, struct member **m, int32_t n)
 {
