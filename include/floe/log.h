@@ -248,7 +248,9 @@ void floe_log_wait_room(struct floe_log *log, size_t bytes, struct floe_log_wait
  * most, later ones that do not follow are refused too, as retriable, also where the partition does not know
  * the producer: Kafka's check takes any first sequence then (KIP-360), and what was on its way behind the
  * refused batch would be stored in its place; the batch itself would then count as a duplicate. A topic of
- * zeros stands for any. */
+ * zeros stands for any. The same holds after a move, where the earlier batch may be on its way to the former
+ * holder: what does not follow is retriable for half a minute, and the first batch of an unknown producer
+ * that does not begin at 0 is taken the second time. */
 void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const struct floe_batch *b);
 
 /* Reads of one partition: whole batches from the one containing `offset`, below the high watermark. From

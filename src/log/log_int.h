@@ -39,6 +39,7 @@
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_REFUSED_MAX 1024u
 #define FLOE_LOG_REFUSED_US 30000000ull
+#define FLOE_LOG_MOVED_US 300000000ull /* metadata.max.age.ms: so long a client may not know who leads */
 #define FLOE_LOG_PUT_TIMEOUT_US 15000000ull
 #define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
@@ -74,6 +75,7 @@ struct floe_producer {
     int16_t epoch;
     uint8_t count; /* of `ring`, oldest first */
     uint64_t used_us;
+    uint64_t gap_us; /* when the first one came too early since the last that was taken; 0: none did */
     struct floe_producer_batch ring[FLOE_PRODUCER_RING];
 };
 /* The first batch of a producer that was refused lately (floe_log_refused). */
@@ -152,6 +154,7 @@ struct floe_partition {
     bool handing;               /* handover.c: appends wait */
     struct floe_list hand_link; /* log's list: handing, and not told yet */
     uint64_t carried;           /* keys of the own chain from here on carry no batch of it so far */
+    uint64_t moved_us;          /* since when it is served here; 0: nobody held it before */
 };
 struct floe_partition *floe_partition_get(struct floe_log *log, const struct floe_tp *tp); /* or null */
 struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch);

@@ -145,6 +145,14 @@ static bool before(int32_t last, int32_t oldest)
 
 /* ---- refused lately ------------------------------------------------------------------------------ */
 
+static bool is_refused(const struct floe_producer_refused *r, const struct floe_tp *tp,
+                       const struct floe_batch *b, uint64_t now)
+{
+    static const struct floe_uuid any;
+    return r->until_us > now && r->id == b->producer_id && r->tp.index == tp->index &&
+           (floe_uuid_eq(&r->tp.topic, &tp->topic) || floe_uuid_eq(&r->tp.topic, &any));
+}
+
 void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const struct floe_batch *b)
 {
     uint64_t now = floe_loop_now_us(log->cfg.loop);
@@ -153,40 +161,77 @@ void floe_log_refused(struct floe_log *log, const struct floe_tp *tp, const stru
         return;
     for (uint32_t i = 0; i < FLOE_LOG_REFUSED_MAX && !at; i++) {
         struct floe_producer_refused *r = &log->refused[i];
-        if (r->until_us > now && r->id == b->producer_id && floe_tp_eq(&r->tp, tp))
+        if (is_refused(r, tp, b, now) && floe_tp_eq(&r->tp, tp))
             at = r;
     }
-    bool later = at && (at->epoch > b->producer_epoch ||
-                        (at->epoch == b->producer_epoch && before(at->sequence, b->base_sequence)));
+    if (at && (at->epoch > b->producer_epoch ||
+               (at->epoch == b->producer_epoch && before(at->sequence, b->base_sequence))))
+        return; /* behind the one that is waited for: it does not lengthen the wait */
     if (!at) {
         at = &log->refused[log->refused_at];
         log->refused_at = (log->refused_at + 1) % FLOE_LOG_REFUSED_MAX;
     }
-    if (!later)
-        *at = (struct floe_producer_refused){
-            .tp = *tp, .id = b->producer_id, .sequence = b->base_sequence, .epoch = b->producer_epoch};
-    at->until_us = now + FLOE_LOG_REFUSED_US;
+    *at = (struct floe_producer_refused){.tp = *tp,
+                                         .id = b->producer_id,
+                                         .sequence = b->base_sequence,
+                                         .epoch = b->producer_epoch,
+                                         .until_us = now + FLOE_LOG_REFUSED_US};
 }
 
-/* An earlier batch of a producer that the partition does not know was refused, and has not come again. */
-static bool behind_refused(struct floe_partition *p, const struct floe_batch *b)
+enum again { NOT_REFUSED, COMES_AGAIN, BEHIND_REFUSED };
+
+/* Whether this batch, or an earlier one of its producer that has not come again, was refused. */
+static enum again refused_before(struct floe_partition *p, const struct floe_batch *b)
 {
-    static const struct floe_uuid any;
     struct floe_log *log = p->log;
     uint64_t now = floe_loop_now_us(log->cfg.loop);
-    bool behind = false;
+    enum again found = NOT_REFUSED;
     for (uint32_t i = 0; i < FLOE_LOG_REFUSED_MAX; i++) {
         struct floe_producer_refused *r = &log->refused[i];
-        if (r->until_us <= now || r->id != b->producer_id || r->epoch != b->producer_epoch ||
-            r->tp.index != p->tp.index ||
-            (!floe_uuid_eq(&r->tp.topic, &p->tp.topic) && !floe_uuid_eq(&r->tp.topic, &any)))
+        if (!is_refused(r, &p->tp, b, now) || r->epoch != b->producer_epoch)
             continue;
-        if (before(r->sequence, b->base_sequence))
-            behind = true;
-        else
+        if (before(r->sequence, b->base_sequence)) {
+            found = BEHIND_REFUSED;
+        } else {
             r->until_us = 0; /* here it is */
+            found = FLOE_MAX(found, COMES_AGAIN);
+        }
     }
-    return behind;
+    return found;
+}
+
+/* Clients may still have batches on their way to the holder before this one. */
+static bool moved_lately(const struct floe_partition *p)
+{
+    return p->moved_us && floe_loop_now_us(p->log->cfg.loop) - p->moved_us < FLOE_LOG_MOVED_US;
+}
+
+/* No state, so Kafka takes any first sequence (KIP-360). But an earlier batch may be on its way to a former
+ * holder, where it is lost: a client sends both again then, the earlier one first. */
+static bool unknown_waits(struct floe_partition *p, const struct floe_batch *b)
+{
+    enum again again = refused_before(p, b);
+    if (again == NOT_REFUSED && b->base_sequence != 0 && moved_lately(p)) {
+        floe_log_refused(p->log, &p->tp, b);
+        return true;
+    }
+    return again == BEHIND_REFUSED;
+}
+
+/* A batch that does not follow. "Out of order" ends a client, or makes it begin a new epoch, in which it
+ * repeats what is stored and was not answered: it is told only to one that skips batches which nobody refused
+ * or lost, and that does so for a while. */
+static int16_t gap_error(struct floe_producer *pr, const struct floe_batch *b)
+{
+    uint64_t now = floe_loop_now_us(pr->part->log->cfg.loop);
+    if (refused_before(pr->part, b) == BEHIND_REFUSED)
+        return FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
+    if (!moved_lately(pr->part))
+        return FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+    if (!pr->gap_us)
+        pr->gap_us = now;
+    return now - pr->gap_us < FLOE_LOG_REFUSED_US ? FLOE_KERR_NOT_LEADER_OR_FOLLOWER
+                                                  : FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
 }
 
 /* ---- checks -------------------------------------------------------------------------------------- */
@@ -204,8 +249,8 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
                                                struct floe_producer_batch *dup, int16_t *kafka_error)
 {
     struct floe_producer *pr = floe_producer_find(p, b->producer_id);
-    if (!pr) { /* KIP-360: no state, any first sequence is taken */
-        if (!behind_refused(p, b))
+    if (!pr) {
+        if (!unknown_waits(p, b))
             return FLOE_PRODUCER_NEW;
         *kafka_error = FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
         return FLOE_PRODUCER_REFUSED;
@@ -217,7 +262,7 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
     if (b->producer_epoch > pr->epoch) {
         if (b->base_sequence == 0)
             return FLOE_PRODUCER_NEW;
-        *kafka_error = FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        *kafka_error = gap_error(pr, b);
         return FLOE_PRODUCER_REFUSED;
     }
     uint32_t from = window(pr);
@@ -233,13 +278,12 @@ enum floe_producer_verdict floe_producer_check(struct floe_partition *p, const s
     if (in_sequence(pr->ring[pr->count - 1].last_sequence, b->base_sequence) ||
         FLOE_MUTANT(SEQUENCE_UNCHECKED))
         return FLOE_PRODUCER_NEW;
-    /* Behind one that was refused and comes again, this one comes again as well. "Out of order" would end a
-     * client that does not know what became of the earlier one. */
     if (before(last, pr->ring[from].first_sequence))
         *kafka_error = FLOE_KERR_DUPLICATE_SEQUENCE_NUMBER;
+    else if (before(pr->ring[pr->count - 1].last_sequence, b->base_sequence))
+        *kafka_error = gap_error(pr, b);
     else
-        *kafka_error =
-            behind_refused(p, b) ? FLOE_KERR_NOT_LEADER_OR_FOLLOWER : FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        *kafka_error = FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
     return FLOE_PRODUCER_REFUSED;
 }
 
@@ -263,6 +307,7 @@ enum floe_err floe_producer_note(struct floe_partition *p, const struct floe_bat
                                                          .last_sequence = floe_batch_last_sequence(b),
                                                          .epoch = b->producer_epoch};
     pr->used_us = now;
+    pr->gap_us = 0;
     floe_list_remove(&pr->lru);
     floe_list_push_back(&p->log->producer_lru, &pr->lru);
     floe_list_remove(&pr->part_lru);

@@ -149,6 +149,7 @@ static void serve(struct floe_rebuild_part *rp)
         p->rebuild = NULL;
         if (floe_index_block_due(p->index))
             floe_list_push_back(&log->index_due, &p->index_link);
+        p->moved_us = epoch > 0 ? floe_loop_now_us(log->cfg.loop) : 0;
         if (others && !log->chain.stopping)
             floe_checkpoint_want(p);
         floe_follow_drop(log, &tp);

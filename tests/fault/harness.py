@@ -59,7 +59,7 @@ class Load:
         self.folder, self.topic, self.partitions, self.producers, self.rate = folder, topic, partitions, producers, rate
         os.mkdir(folder)
         self.proc = subprocess.Popen([LOAD, bootstrap, topic, str(partitions), str(producers), str(value), str(rate),
-                                      folder, *props], stdin=subprocess.PIPE, stdout=open(folder + ".out", "wb"))
+                                      folder, *props], stdin=subprocess.PIPE, stdout=open(folder + ".out", "wb"), stderr=open(folder + ".log", "wb"))
 
     def counts(self):
         with open(self.folder + ".out", "rb") as f:

@@ -300,7 +300,8 @@ def main():
         print("takeover  " + takeover_reads_footers(cluster), flush=True)
         floe("topic", "create", "t", "--partitions", str(PARTITIONS), "--bootstrap", cluster.brokers[0].addr)
         load = Load(cluster.bootstrap(), os.path.join(folder, "load"), partitions=PARTITIONS, rate=RATE,
-                    props=["socket.timeout.ms=3000"]) # a request to a stopped broker ends
+                    props=["socket.timeout.ms=3000", # a request to a stopped broker ends
+                           *os.environ.get("FLOE_TEST_LOAD_PROPS", "").split()])
         load.wait(lambda c: c.get("acked", 0) > RATE // 2, 30, "the load does not start")
         of = kinds(cluster)
         begun = time.monotonic()

@@ -107,8 +107,9 @@ static void on_produced(struct simcall *k)
     } else if (l->p->idempotent) {
         l->failed = true;
         l->known = false; /* the oldest goes alone until it has passed, as Kafka's clients do */
-        /* OUT_OF_ORDER_SEQUENCE_NUMBER behind a failure is usual; of the oldest it ends the client. */
-        bool usual = k->kafka_error == FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER && (slot > 0 || k->misled);
+        /* "Out of order" ends a client, or has it repeat under a new epoch what was stored and not answered:
+         * nobody is told so, but by a broker that cannot know better. */
+        bool usual = k->kafka_error == FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER && k->misled;
         if (k->kafka_error && !usual && !floe_kafka_error_retriable(k->kafka_error))
             simcluster_violation(c, 4, "idempotent producer %u, sending %u: error %d", l->p->id, k->sent,
                                  k->kafka_error);

@@ -75,7 +75,7 @@ static void the_next_holder_goes_on(void **state)
     rig_await(op[4]);
     assert_int_equal(op[4]->a.base_offset, 4);
     assert_int_equal(op[5]->refused, FLOE_EINVAL);
-    assert_int_equal(op[5]->a.kafka_error, FLOE_KERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    assert_int_equal(op[5]->a.kafka_error, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     for (int i = 0; i < 6; i++)
         rig_op_free(op[i]);
     rig_op_free(dup);
