@@ -2,7 +2,9 @@
 """Groups that change their protocol while they work, with librdkafka, on three brokers over one store: members of the classic
 protocol are replaced one by one by members of the consumer protocol, and back, while records are produced, read and
 committed; then the same with the coordinator killed, with its disk, half-way there and half-way back. No record is left out, no partition has two
-owners, none is taken for lost, and reading does not stop."""
+owners, none is taken for lost, and reading does not stop. Classic members that are other clients than librdkafka go on,
+too, while a member of the consumer protocol comes and goes."""
+import asyncio
 import os
 import shutil
 import sys
@@ -21,6 +23,12 @@ try:
 except ImportError as e:
     sys.exit(f"confluent-kafka 2.12 or later is missing ({e}): make a virtual environment, "
              "`pip install 'confluent-kafka>=2.12'` in it, and run this with its Python")
+
+try:
+    import aiokafka
+    from kafka import KafkaConsumer
+except ImportError as e:
+    sys.exit(f"kafka-python and aiokafka are missing ({e}): `pip install kafka-python aiokafka` beside confluent-kafka")
 
 PARTITIONS = 12
 MEMBERS = 3
@@ -139,6 +147,53 @@ class Member(threading.Thread):
         assert self.error is None, self.error
 
 
+class KafkaPython(threading.Thread):
+    """A classic member that is kafka-python; eager, with automatic commits."""
+
+    def __init__(self, address, topic):
+        super().__init__(daemon=True)
+        self.address, self.topic, self.mine, self.count = address, topic, set(), 0
+        self.ending, self.error = False, None
+        self.config = {"group_id": topic, "bootstrap_servers": address, "auto_offset_reset": "earliest",
+                       "session_timeout_ms": 10000, "heartbeat_interval_ms": 500, "auto_commit_interval_ms": 200}
+        self.start()
+
+    def run(self):
+        try:
+            self.work()
+        except Exception as e:  # pylint: disable=broad-except
+            self.error = e
+        self.mine = set()
+
+    def took(self, batches, assigned):
+        self.count += sum(len(b) for b in batches.values())
+        self.mine = {p.partition for p in assigned}
+
+    def work(self):
+        c = KafkaConsumer(self.topic, **self.config)
+        while not self.ending:
+            self.took(c.poll(100), c.assignment())
+        c.close()
+
+    def stop(self):
+        self.ending = True
+        self.join(30)
+        assert not self.is_alive() and self.error is None, f"the end of a member: {self.error}"
+
+
+class AioKafka(KafkaPython):
+    """The same with aiokafka."""
+
+    def work(self):
+        async def all_of_it():
+            c = aiokafka.AIOKafkaConsumer(self.topic, **self.config)
+            await c.start()
+            while not self.ending:
+                self.took(await c.getmany(timeout_ms=100), c.assignment())
+            await c.stop()
+        asyncio.run(all_of_it())
+
+
 class Load(threading.Thread):
     """Numbers to every partition until it is stopped."""
 
@@ -233,6 +288,35 @@ def migrate(addresses, name, strategy, kill=None):
             f"longest pause of a partition {group.pause:.1f} s")
 
 
+def others(address, client):
+    """Two classic members of another client; one of the consumer protocol comes, and goes."""
+    name = "migrate-" + client.__name__.lower()
+    admin = AdminClient({"bootstrap.servers": address})
+    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(20)
+    group, load = Group(address, name), Load(address, name)
+    members = [client(address, name) for _ in range(2)]
+
+    def share(want):
+        everyone = [*members, *newcomers]
+        until(lambda: f"{name}: {want}, but {[(sorted(m.mine), m.error) for m in everyone]}",
+              lambda: [len(m.mine) for m in everyone] == want and set().union(*(m.mine for m in everyone)) == set(range(PARTITIONS)))
+
+    newcomers = []
+    share([6, 6])
+    newcomers.append(Member(group, CONSUMER, None))
+    share([4, 4, 4])
+    kind(admin, group, 3)("CONSUMER")
+    newcomers.pop().stop()
+    share([6, 6])
+    kind(admin, group, 2)("CLASSIC")
+    counts = [m.count for m in members]
+    until(f"{name}: they read on", lambda: all(m.count > c + 100 for m, c in zip(members, counts)))
+    load.stop()
+    for m in members:
+        m.stop()
+    return f"{name}: {counts} records read, and going on"
+
+
 def at_once(works):
     """Each in a thread; the first error is raised."""
     results = [None] * len(works)
@@ -263,7 +347,8 @@ def main():
             brokers = [first, second, third]
             addresses = ",".join(b.address for b in brokers)
             at_once([lambda: migrate(addresses, "migrate-eager", "range"),
-                     lambda: migrate(addresses, "migrate-cooperative", "cooperative-sticky")])
+                     lambda: migrate(addresses, "migrate-cooperative", "cooperative-sticky"),
+                     lambda: others(first.address, KafkaPython), lambda: others(first.address, AioKafka)])
 
             def kill(admin, name):
                 d = admin.describe_consumer_groups([name])[name].result(20)
