@@ -12,11 +12,13 @@ static const char usage[] =
     "  --seed N          one seed\n"
     "  --seeds A..B      seeds A to B\n"
     "  --fresh N         N seeds that the time of day gives; the range is printed\n"
-    "  --file PATH       the seeds that the file lists, one a line (what stands behind is a comment)\n"
+    "  --file PATH       the seeds that the file lists, one a line, with \"groups\" behind\n"
+    "                    where groups commit; the rest of a line is a comment\n"
     "  --story           print everything that happens\n"
     "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
     "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
+    "  --theme NAME      deaf, lapse or flip in every seed (default: in a quarter, by seed)\n"
     "  --break PROMISE   a store that breaks one: create-overwrites, replace-ignored, get-stale, "
     "list-misses-fresh,\n"
     "                    put-vanishes, body-corrupted, delete-resurrects; exit code 0 when that was noticed\n"
@@ -38,7 +40,7 @@ struct options {
     struct simrun_config run;
     const char *mutant, *check, *breaks;
     bool rare, repin;
-    uint64_t list[4096];
+    struct simrun_seed list[4096];
 };
 static bool read_list(struct options *o, const char *path)
 {
@@ -53,7 +55,8 @@ static bool read_list(struct options *o, const char *path)
         char *end;
         unsigned long long seed = strtoull(line, &end, 10);
         if (end != line)
-            o->list[o->run.to++] = seed;
+            o->list[o->run.to++] =
+                (struct simrun_seed){seed, strncmp(end + strspn(end, " "), "groups ", 7) == 0};
     }
     fclose(f);
     o->run.list = o->list;
@@ -92,7 +95,9 @@ static bool parse_value(struct options *o, const char *a, const char *v)
         return simrun_faults(v, &r->sim.faults);
     if (strcmp(a, "--file") == 0)
         return read_list(o, v);
-    if (strcmp(a, "--break") == 0)
+    if (strcmp(a, "--theme") == 0)
+        ok = simrun_theme(v, &r->sim.theme);
+    else if (strcmp(a, "--break") == 0)
         ok = simrun_break(v, &r->sim.breaks) && (o->breaks = v);
     else if (strcmp(a, "--mutant") == 0)
         o->mutant = v;

@@ -32,6 +32,7 @@ struct shared {
 };
 struct report {
     uint64_t seed;
+    bool groups;
     struct simcluster_result r;
 };
 static_assert(sizeof(struct report) <= PIPE_BUF, "a report is written in one piece");
@@ -54,7 +55,7 @@ static double elapsed(const struct run *u)
 }
 static uint64_t seed_of(const struct run *u, uint64_t i)
 {
-    return u->cfg->list ? u->cfg->list[i] : i;
+    return u->cfg->list ? u->cfg->list[i].seed : i;
 }
 static void enough(void *user, const struct simcluster_result *r);
 static void play(struct run *u, uint64_t i, struct report *out)
@@ -63,6 +64,7 @@ static void play(struct run *u, uint64_t i, struct report *out)
     struct simcluster_result again;
     memset(out, 0, sizeof *out);
     out->seed = c.seed = u->seed = seed_of(u, i);
+    out->groups = c.groups = c.groups || (u->cfg->list && u->cfg->list[i].groups);
     if (u->cfg->stop_at_first && u->cfg->quiet && u->cfg->jobs) {
         c.violated = enough;
         c.user = u;
@@ -115,8 +117,8 @@ static void note(struct run *u, const struct report *p)
         if (!u->cfg->quiet)
             fprintf(stderr,
                     "seed %llu: %u violations, the first: %s; again: floe-sim%s --seed %llu --story\n",
-                    (unsigned long long)p->seed, r->violations, r->first,
-                    u->cfg->sim.groups ? " --groups" : "", (unsigned long long)p->seed);
+                    (unsigned long long)p->seed, r->violations, r->first, p->groups ? " --groups" : "",
+                    (unsigned long long)p->seed);
         if (u->cfg->stop_at_first)
             atomic_store(&u->shared->stop, true);
     }
@@ -134,7 +136,7 @@ static void note(struct run *u, const struct report *p)
 static void enough(void *user, const struct simcluster_result *r)
 {
     struct run *u = user;
-    struct report p = {.seed = u->seed, .r = *r};
+    struct report p = {.seed = u->seed, .groups = u->cfg->sim.groups, .r = *r};
     atomic_store(&u->shared->worker[u->me].at, 0);
     atomic_store(&u->shared->stop, true);
     _exit(write(u->pipe[1], &p, sizeof p) != sizeof p);
@@ -187,6 +189,7 @@ static void died(struct run *u, uint32_t me, int status)
     if (at == 0)
         return;
     struct report p = {.seed = seed_of(u, at - 1), .r = {.violations = 1}};
+    p.groups = u->cfg->sim.groups || (u->cfg->list && u->cfg->list[at - 1].groups);
     int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     snprintf(p.r.first, sizeof p.r.first, "the process %s (signal %d)",
              sig == SIGALRM ? "hangs" : "tripped an assertion or crashed", sig);
@@ -244,6 +247,16 @@ bool simrun_faults(const char *list, uint32_t *out)
         list += n + (list[n] == ',');
     }
     return true;
+}
+bool simrun_theme(const char *name, uint32_t *out)
+{
+    static const char *const names[] = {"none", "deaf", "lapse", "flip"};
+    for (uint32_t i = 1; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0) {
+            *out = i;
+            return true;
+        }
+    return false;
 }
 bool simrun_break(const char *name, int *out)
 {

@@ -4,15 +4,19 @@
 
 #include "simcluster.h"
 
+struct simrun_seed {
+    uint64_t seed;
+    bool groups; /* as with --groups */
+};
 struct simrun_config {
-    struct simcluster_config sim; /* seed and quiet are the run's */
-    const uint64_t *list;         /* the seeds in order; null: from..to */
-    uint64_t from, to;            /* both included; of the list: indices */
-    uint32_t jobs;                /* worker processes; 0: none, in this process */
-    uint32_t seconds;             /* no new seed after so long; 0: all */
-    bool twice;                   /* each seed twice: the stories must agree */
-    bool stop_at_first;           /* no new seed once one broke an invariant */
-    bool quiet;                   /* violations are counted, not printed */
+    struct simcluster_config sim;   /* seed and quiet are the run's */
+    const struct simrun_seed *list; /* the seeds in order; null: from..to */
+    uint64_t from, to;              /* both included; of the list: indices */
+    uint32_t jobs;                  /* worker processes; 0: none, in this process */
+    uint32_t seconds;               /* no new seed after so long; 0: all */
+    bool twice;                     /* each seed twice: the stories must agree */
+    bool stop_at_first;             /* no new seed once one broke an invariant */
+    bool quiet;                     /* violations are counted, not printed */
     bool progress;
 };
 struct simrun_result {
@@ -22,6 +26,8 @@ struct simrun_result {
 };
 /* SIM_F_… by their names, with commas between; "none". */
 bool simrun_faults(const char *list, uint32_t *out);
+/* An enum simtheme by its name. */
+bool simrun_theme(const char *name, uint32_t *out);
 /* An enum floe_sim_break by its name. */
 bool simrun_break(const char *name, int *out);
 void simrun(const struct simrun_config *cfg, struct simrun_result *out);

@@ -207,6 +207,11 @@ static void judge(struct simcall *k)
                                  floe_sim_node_name(k->proc->node));
         break;
     case CALL_COMMITTED:
+        if (k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
+            floe_sim_now_us(c->sim) > k->proc->stalled_until + 10000)
+            simcluster_violation(c, 9, "node %s tells a committed offset while it is not alive",
+                                 floe_sim_node_name(k->proc->node));
+        break;
     case CALL_COORDINATOR:
     case CALL_CREATE:
     case CALL_DELETE:

@@ -50,6 +50,27 @@ static void on_committed(struct simcall *k)
     }
     tick(m, floe_rng_below(&m->c->rng, 100000));
 }
+/* Somebody else asks any broker, which tells an error or what was committed when it was asked, or later. */
+static void peek_later(struct simcommitter *m)
+{
+    floe_sim_after(m->c->sim, &m->peek, 10000 + floe_rng_below(&m->c->rng, 100000));
+}
+static void on_peeked(struct simcall *k)
+{
+    struct simcommitter *m = k->user;
+    if (k->err == FLOE_OK && k->result < k->offset && !may_land(m, k->result) && !k->misled)
+        simcluster_violation(m->c, 9, "group %u: %lld is committed, %lld was before it was asked", m->id,
+                             (long long)k->result, (long long)k->offset);
+    peek_later(m);
+}
+static void on_peek(struct floe_sim_event *e)
+{
+    struct simcommitter *m = FLOE_CONTAINER(e, struct simcommitter, peek);
+    struct simcall *k = simcall_new(m->c, CALL_COMMITTED, 0, on_peeked, m);
+    k->group = m->id;
+    k->offset = m->last;
+    simcall_send(k, simproc_at(m->c, (int32_t)floe_rng_below(&m->c->rng, m->c->shape.nodes)), 1000000);
+}
 static void on_tick(struct floe_sim_event *e)
 {
     struct simcommitter *m = FLOE_CONTAINER(e, struct simcommitter, tick);
@@ -76,6 +97,13 @@ static void on_tick(struct floe_sim_event *e)
 }
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id)
 {
-    *m = (struct simcommitter){.c = c, .id = id, .machine = -1, .last = -1, .tick = {.fn = on_tick}};
+    *m = (struct simcommitter){
+        .c = c, .id = id, .machine = -1, .last = -1, .tick = {.fn = on_tick}, .peek = {.fn = on_peek}};
     tick(m, floe_rng_below(&c->rng, 300000));
+    peek_later(m);
+}
+void simcommitter_fini(struct simcommitter *m)
+{
+    floe_sim_unschedule(m->c->sim, &m->tick);
+    floe_sim_unschedule(m->c->sim, &m->peek);
 }

@@ -75,6 +75,10 @@ static void on_tick(struct floe_sim_event *e)
     struct simcursor *u = FLOE_CONTAINER(e, struct simcursor, tick);
     struct simcluster *c = u->owner->c;
     struct simcall *k;
+    if (u->back >= 0) {
+        u->position = u->back;
+        u->back = -1;
+    }
     if (u->roams) {
         roam(u);
         return;
@@ -102,8 +106,19 @@ static void cursor_start(struct simconsumer *s, struct simcursor *u, uint32_t pa
     u->part = part;
     u->machine = -1;
     u->roams = roams;
+    u->back = -1;
     u->tick.fn = on_tick;
     tick(u, floe_rng_below(&s->c->rng, 300000));
+}
+void simconsumers_go_back(struct simcluster *c)
+{
+    for (uint32_t i = 0; i < c->shape.consumers; i++) {
+        for (uint32_t j = 0; j < c->shape.partitions; j++) {
+            struct simcursor *u =
+                floe_rng_below(&c->rng, 2) ? &c->consumer[i].cur[j] : &c->consumer[i].roam[j];
+            u->back = c->healed ? 0 : (int64_t)floe_rng_below(&c->rng, (uint64_t)u->position + 1);
+        }
+    }
 }
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id)
 {

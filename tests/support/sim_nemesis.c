@@ -211,6 +211,10 @@ static void on_heal_faults(struct floe_sim_event *e)
 static void on_heal_outage(struct floe_sim_event *e)
 {
     struct simcluster *c = FLOE_CONTAINER(e, struct simcluster, heal_outage);
+    if (floe_sim_now_us(c->sim) < c->outage_until) {
+        floe_sim_at(c->sim, &c->heal_outage, c->outage_until);
+        return;
+    }
     floe_sim_note(c->sim, NULL, "outages are over");
     floe_sim_bucket_heal(c->bucket);
 }
@@ -243,6 +247,7 @@ void simcluster_heal(struct simcluster *c)
     }
     floe_sim_note(c->sim, NULL, "faults end");
     floe_sim_unschedule(c->sim, &c->nemesis);
+    floe_sim_unschedule(c->sim, &c->theme);
     floe_sim_unschedule(c->sim, &c->heal_faults);
     floe_sim_unschedule(c->sim, &c->heal_outage);
     floe_sim_bucket_heal(c->bucket);

@@ -8,6 +8,7 @@
 #include "simcluster_int.h"
 
 #define EPOCHS_MAX 1024
+#define SHARDS_MAX 256
 
 struct lease_seen {
     int32_t epoch;
@@ -17,6 +18,7 @@ struct lease_seen {
 struct simwatch {
     struct simcluster *c;
     struct lease_seen lease[SIM_PARTITIONS_MAX];
+    json_t *shard[SHARDS_MAX]; /* of leases, as it was last */
     int64_t node_epoch[64];
     char node_id[64][24];
 };
@@ -38,12 +40,55 @@ static void check_entry(struct simwatch *w, const char *key, int part, json_t *e
     seen->epoch = epoch;
     snprintf(seen->holder, sizeof seen->holder, "%s", holder ? holder : "");
 }
-static void check_shard(struct simwatch *w, const char *key, json_t *value)
+static const char *holder_of(json_t *value, json_t *entry)
 {
-    const char *index;
+    json_t *at = json_object_get(entry, "h");
+    return at ? json_string_value(
+                    json_array_get(json_object_get(value, "sessions"), (size_t)json_integer_value(at)))
+              : NULL;
+}
+/* Does something that this session held belong to another now? */
+static bool gives_away(json_t *was, json_t *now, const char *session)
+{
+    const char *hex, *index;
+    json_t *topic, *entry;
+    json_object_foreach(json_object_get(was, "topics"), hex, topic)
+    {
+        json_object_foreach(topic, index, entry)
+        {
+            const char *before = holder_of(was, entry);
+            json_t *then = json_object_get(json_object_get(json_object_get(now, "topics"), hex), index);
+            const char *after = holder_of(now, then);
+            if (before && after && strcmp(before, session) == 0 && strcmp(after, session) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+static void check_moved(struct simwatch *w, const struct floe_sim_store_event *e, json_t *value)
+{
+    json_t **was = &w->shard[(uint32_t)atoi(e->key + strlen("table/lease/")) % SHARDS_MAX];
+    for (uint32_t i = 0; i < w->c->shape.nodes && *was; i++) {
+        const struct simproc *p = w->c->machine[i].proc;
+        const struct floe_session_name *s = p && p->node == e->node ? floe_lease_session(p->lease) : NULL;
+        char name[FLOE_SESSION_NAME_MAX];
+        if (!s)
+            continue;
+        floe_session_format(name, s);
+        if (gives_away(*was, value, name))
+            simtheme_lease_moved(w->c, e);
+    }
+    json_decref(*was);
+    *was = json_incref(value);
+}
+static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e, json_t *value)
+{
+    const char *index, *key = e->key;
     json_t *entry, *topic, *sessions = json_object_get(value, "sessions");
     const char *hex;
     struct floe_uuid id;
+    if (w->c->shape.theme == SIM_THEME_DEAF)
+        check_moved(w, e, value);
     json_object_foreach(json_object_get(value, "topics"), hex, topic)
     {
         if (strlen(hex) != 32 || !floe_hex_decode(id.b, hex, sizeof id.b))
@@ -85,7 +130,7 @@ static void check_table(struct simwatch *w, const struct floe_sim_store_event *e
     if (!value)
         simcluster_violation(w->c, 6, "%s is no table record", e->key);
     else if (strncmp(e->key, "table/lease/", 12) == 0)
-        check_shard(w, e->key, value);
+        check_shard(w, e, value);
     else if (strncmp(e->key, "table/node/", 11) == 0)
         check_node(w, e->key, value);
     else if (strncmp(e->key, "table/topic/", 12) == 0)
@@ -124,6 +169,8 @@ void simwatch_start(struct simcluster *c)
 void simwatch_fini(struct simcluster *c)
 {
     floe_sim_bucket_watch(c->bucket, NULL, NULL);
+    for (uint32_t i = 0; i < SHARDS_MAX; i++)
+        json_decref(c->watch->shard[i]);
     free(c->watch);
     c->watch = NULL;
 }

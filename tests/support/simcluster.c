@@ -58,6 +58,8 @@ static void draw_shape(struct simcluster *c)
     s->answers_bytes = 8192ull << floe_rng_below(&c->rng, 8);
     s->spill_all = floe_rng_below(&c->rng, 6) == 0;
     s->fault_every_us = 200000 + floe_rng_below(&c->rng, 3 * SECOND);
+    s->committers = 4;
+    simtheme_draw(c);
 }
 
 /* The bucket's first broker, before anything can go wrong. */
@@ -196,8 +198,9 @@ static bool consumers_done(void *user)
     struct simcluster *c = user;
     for (uint32_t i = 0; i < c->shape.consumers; i++) {
         for (uint32_t j = 0; j < c->shape.partitions; j++) {
-            if (c->consumer[i].cur[j].position < simtruth_end(c, j) ||
-                c->consumer[i].roam[j].position < simtruth_end(c, j))
+            const struct simcursor *u = &c->consumer[i].cur[j], *v = &c->consumer[i].roam[j];
+            if (u->back >= 0 || u->position < simtruth_end(c, j) || v->back >= 0 ||
+                v->position < simtruth_end(c, j))
                 return false;
         }
     }
@@ -264,6 +267,8 @@ static void settle(struct simcluster *c)
     simtruth_check(c);
     check_acks1(c);
     check_tiers(c);
+    if (c->shape.theme == SIM_THEME_FLIP)
+        simtheme_flip(c);
     if (!floe_sim_run_until(c->sim, consumers_done, c, 120 * SECOND))
         name_stuck_consumers(c);
 }
@@ -302,12 +307,13 @@ static void play(struct simcluster *c)
     for (uint32_t i = 0; i < c->shape.consumers; i++)
         simconsumer_start(&c->consumer[i], c, i);
     simgarbage_play(c);
-    for (uint32_t i = 0; c->cfg.groups && i < SIM_COMMITTERS; i++)
+    for (uint32_t i = 0; c->cfg.groups && i < c->shape.committers; i++)
         simcommitter_start(&c->committer[i], c, i);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simextra_start(&c->extra, c, SIM_PRODUCERS_MAX - 1);
     simtopics_start(c);
     simcluster_nemesis_start(c);
+    simtheme_start(c);
     if (c->cfg.breaks)
         floe_sim_bucket_break(c->bucket, (enum floe_sim_break)c->cfg.breaks,
                               c->cfg.breaks <= FLOE_SIM_REPLACE_IGNORED ? 400000 : 20000);
@@ -337,8 +343,8 @@ static void clean_up(struct simcluster *c)
             floe_sim_unschedule(c->sim, &c->consumer[i].roam[j].tick);
         }
     }
-    for (uint32_t i = 0; i < SIM_COMMITTERS; i++)
-        floe_sim_unschedule(c->sim, &c->committer[i].tick);
+    for (uint32_t i = 0; c->cfg.groups && i < c->shape.committers; i++)
+        simcommitter_fini(&c->committer[i]);
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);

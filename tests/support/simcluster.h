@@ -28,11 +28,14 @@ enum simcluster_fault {
     SIM_F_SNAPSHOT = 256, /* process gone, disk set back to how it was some time ago */
     SIM_F_ALL = 511,
 };
+/* A rare situation that is brought about again and again, sim_theme.c. */
+enum simtheme { SIM_THEME_NONE, SIM_THEME_DEAF, SIM_THEME_LAPSE, SIM_THEME_FLIP, SIM_THEME_COUNT };
 struct simcluster_result;
 struct simcluster_config {
     uint64_t seed;
     uint32_t faults; /* enum simcluster_fault bits */
     uint32_t nodes;  /* 0: by seed, 2 to 4; at most SIM_NODES_MAX */
+    uint32_t theme;  /* enum simtheme; 0: by seed, a quarter has one */
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */

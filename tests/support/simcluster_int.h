@@ -16,7 +16,7 @@
 #define SIM_PRODUCERS_MAX 8 /* the last are the probe and the one of topics that come and go */
 #define SIM_CONSUMERS_MAX 3
 #define SIM_BATCH_RECORDS_MAX 3
-#define SIM_COMMITTERS 4 /* with cfg.groups */
+#define SIM_COMMITTERS_MAX 16 /* with cfg.groups */
 
 struct simcluster;
 struct simproc;
@@ -212,8 +212,7 @@ struct simconsumer {
         int32_t machine, epoch;          /* of the leader as last heard */
         int64_t seen[SIM_NODES_MAX];     /* high watermark that a machine's process has told, */
         uint64_t seen_of[SIM_NODES_MAX]; /* the one that started then */
-        int64_t position;
-        uint64_t outstanding;
+        int64_t position, back;          /* back: where to go on reading; -1: at the position */
         struct floe_sim_event tick;
     } cur[SIM_PARTITIONS_MAX], roam[SIM_PARTITIONS_MAX];
 };
@@ -224,9 +223,10 @@ struct simcommitter {
     int64_t next, last;  /* offset that was last committed; what the group has, as acknowledged or read */
     int64_t unknown[64]; /* commits whose outcome is not known */
     uint32_t unknown_n;
-    struct floe_sim_event tick;
+    struct floe_sim_event tick, peek;
 };
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
+void simcommitter_fini(struct simcommitter *m);
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 /* One that tries every few milliseconds: how soon is each partition writable? */
 void simprobe_start(struct simproducer *p, struct simcluster *c, uint32_t id);
@@ -234,12 +234,15 @@ void simextra_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 void simproducer_lane(struct simproducer *p, uint32_t part);
 void simproducer_fini(struct simproducer *p);
 void simconsumer_start(struct simconsumer *s, struct simcluster *c, uint32_t id);
+/* Those of a seed with flipped bits read anew: from anywhere, or from the start once the faults are over. */
+void simconsumers_go_back(struct simcluster *c);
 void simlane_disconnect(struct simlane *l);
 bool simproducers_idle(struct simcluster *c);
 
 /* ---- the cluster ---- */
 struct simshape { /* drawn from the seed */
-    uint32_t nodes, partitions, producers, consumers, lease_ms;
+    enum simtheme theme;
+    uint32_t nodes, partitions, producers, consumers, committers, lease_ms;
     uint32_t client_loss_ppm, puts_in_flight, segment_bytes, linger_us;
     uint64_t pending_bytes, cache_bytes, tier_bytes, answers_bytes;
     double put_rate;
@@ -275,7 +278,7 @@ struct simcluster {
     struct simmachine machine[SIM_NODES_MAX];
     struct simproducer producer[SIM_PRODUCERS_MAX];
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
-    struct simcommitter committer[SIM_COMMITTERS];
+    struct simcommitter committer[SIM_COMMITTERS_MAX];
     struct simledger ledger[SIM_PARTITIONS_MAX];
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
@@ -286,7 +289,8 @@ struct simcluster {
     bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
-    struct floe_sim_event nemesis, heal_outage, heal_faults;
+    struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
+    uint64_t outage_until; /* no outage is healed before */
     struct simwatch *watch;
     struct simgarbage *garbage;
 };
@@ -301,6 +305,10 @@ void simcluster_note_id(struct simcluster *c, int64_t id, const char *who);
 void simcluster_machine_init(struct simcluster *c, uint32_t i);
 void simcluster_nemesis_start(struct simcluster *c);
 void simcluster_heal(struct simcluster *c);
+void simtheme_draw(struct simcluster *c);
+void simtheme_start(struct simcluster *c);
+void simtheme_flip(struct simcluster *c);
+void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e);
 
 /* ---- garbage: topics that come and go ---- */
 void simgarbage_start(struct simcluster *c); /* draws the age */

@@ -1,0 +1,101 @@
+/* Some seeds have a theme besides the nemesis: one rare situation, brought about again and again. */
+#include <floe/base/assert.h>
+
+#include "simcluster_int.h"
+
+/* One broker's writes of leases arrive, but their answers are lost, while it ends or another comes and goes,
+ * so that it moves partitions. Once it has written that another holds one it learns nothing for long: it
+ * hands over all that time, and the new holder is at work. */
+static void deaf(struct simcluster *c)
+{
+    struct simproc *p = simproc_any(c), *ends = floe_rng_below(&c->rng, 3) ? p : simproc_any(c);
+    if (!p || floe_sim_now_us(c->sim) < c->outage_until)
+        return;
+    floe_sim_bucket_heal(c->bucket);
+    floe_sim_bucket_rule(c->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_ANSWER,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                            .node = p->node,
+                                                            .prefix = "table/lease/"});
+    c->outage_until = floe_sim_now_us(c->sim) + 10000000;
+    if (c->cfg.faults & SIM_F_END) {
+        simproc_end(ends);
+        floe_sim_after(c->sim, &c->machine[ends->machine].restart,
+                       1000 * (1 + floe_rng_below(&c->rng, 1000)));
+    }
+}
+void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e)
+{
+    if (c->shape.theme != SIM_THEME_DEAF || c->healed || e->fault != FLOE_SIM_LOST_ANSWER)
+        return;
+    floe_sim_note(c->sim, e->node, "learns nothing of its leases");
+    floe_sim_bucket_rule(c->bucket,
+                         &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                 .node = (struct floe_sim_node *)(uintptr_t)e->node,
+                                                 .prefix = "table/lease/"});
+    c->outage_until = floe_sim_now_us(c->sim) + 1000ull * c->shape.lease_ms +
+                      floe_rng_below(&c->rng, 3000ull * c->shape.lease_ms);
+    floe_sim_after(c->sim, &c->heal_outage, 0);
+}
+/* A broker cannot renew its session and lapses; it may hear of nothing else in the table either. */
+static void lapse(struct simcluster *c)
+{
+    struct simproc *p = simproc_any(c);
+    if (!p)
+        return;
+    floe_sim_note(c->sim, p->node, "cannot renew its session");
+    floe_sim_bucket_rule(c->bucket,
+                         &(struct floe_sim_rule){
+                             .fault = floe_rng_below(&c->rng, 2) ? FLOE_SIM_REFUSED : FLOE_SIM_LOST_REQUEST,
+                             .node = p->node,
+                             .prefix = floe_rng_below(&c->rng, 2) ? "table/" : "table/node/"});
+    floe_sim_after(c->sim, &c->heal_outage,
+                   1000ull * c->shape.lease_ms + floe_rng_below(&c->rng, 2000ull * c->shape.lease_ms));
+}
+/* Bits flip in much of what is read of chains, and consumers go back to read it again. */
+void simtheme_flip(struct simcluster *c)
+{
+    floe_sim_bucket_rule(c->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_FLIPPED,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                            .prefix = "chain/",
+                                                            .ppm = 300000});
+    floe_sim_after(c->sim, &c->heal_outage, 500000 + floe_rng_below(&c->rng, 2000000));
+    simconsumers_go_back(c);
+}
+static void on_theme(struct floe_sim_event *e)
+{
+    struct simcluster *c = FLOE_CONTAINER(e, struct simcluster, theme);
+    switch (c->shape.theme) {
+    case SIM_THEME_DEAF:
+        deaf(c);
+        break;
+    case SIM_THEME_LAPSE:
+        lapse(c);
+        break;
+    case SIM_THEME_FLIP:
+        simtheme_flip(c);
+        break;
+    case SIM_THEME_NONE:
+    case SIM_THEME_COUNT:
+        return;
+    }
+    floe_sim_after(c->sim, &c->theme, 1000000 + floe_rng_below(&c->rng, 4000000));
+}
+/* Drawn apart: a seed without a theme has the story that it would have without this file. */
+void simtheme_draw(struct simcluster *c)
+{
+    struct floe_rng rng;
+    floe_rng_init(&rng, c->cfg.seed ^ 0x7e3e);
+    uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * SIM_THEME_COUNT);
+    if (theme < SIM_THEME_COUNT && (c->cfg.faults & SIM_F_STORE))
+        c->shape.theme = (enum simtheme)theme;
+    if (c->shape.theme == SIM_THEME_DEAF) {
+        c->shape.fault_every_us += 5000000; /* who dies moves nothing */
+        c->shape.committers = SIM_COMMITTERS_MAX;
+    }
+}
+void simtheme_start(struct simcluster *c)
+{
+    c->theme.fn = on_theme;
+    if (c->shape.theme)
+        floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 3000000));
+}
