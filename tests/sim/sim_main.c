@@ -191,11 +191,13 @@ int main(int argc, char **argv)
     printf("%llu seeds, %llu with violations, %.1f s: %llu records acknowledged, %llu stored, %llu read "
            "(%llu answers by who does not lead), "
            "%llu kills, "
-           "%llu adoptions, %llu segments, %llu removed as garbage (%llu topics), slowest recovery %.3f s\n",
+           "%llu adoptions, %llu table calls, %llu segments, %llu removed as garbage (%llu topics), slowest "
+           "recovery %.3f s\n",
            (unsigned long long)r.played, (unsigned long long)r.bad, r.seconds, (unsigned long long)s->acked,
            (unsigned long long)s->records, (unsigned long long)s->read, (unsigned long long)s->view_reads,
-           (unsigned long long)s->kills, (unsigned long long)s->takeovers, (unsigned long long)s->segments,
-           (unsigned long long)s->removed, (unsigned long long)s->topics, (double)s->writable_us / 1e6);
+           (unsigned long long)s->kills, (unsigned long long)s->takeovers, (unsigned long long)s->table_calls,
+           (unsigned long long)s->segments, (unsigned long long)s->removed, (unsigned long long)s->topics,
+           (double)s->writable_us / 1e6);
     if (o.run.sim.groups)
         printf("%llu commits of groups acknowledged\n", (unsigned long long)s->commits);
     if (r.bad)

@@ -53,7 +53,7 @@ static void on_reap(struct floe_sim_event *e)
 {
     struct simproc *p = FLOE_CONTAINER(e, struct simproc, reap);
     floe_core_destroy(&p->core);
-    floe_table_store_destroy(&p->table);
+    simtable_destroy(&p->table);
     simdoor_reap(p);
     simcalls_reap(p);
     floe_list_remove(&p->driver.link);
@@ -165,7 +165,7 @@ void simproc_start(struct simcluster *c, uint32_t machine)
     p->peers = floe_sim_peers_create(c->net, p->node);
     FLOE_ASSERT(floe_sim_tier_open(&p->tier, m->disk, p->node, &c->info.id, c->shape.tier_bytes, &err) ==
                 FLOE_OK);
-    FLOE_ASSERT(floe_table_store_create(&p->table, p->store, &err) == FLOE_OK);
+    p->table = simtable_create(c, p->store, p->node);
     floe_sim_node_register(p->node, &p->driver);
     create_core(p);
     m->proc = p;

@@ -142,6 +142,8 @@ static void on_event(void *user, const struct floe_sim_store_event *e)
     struct simwatch *w = user;
     bool chain = strncmp(e->key, "chain/", 6) == 0, table = strncmp(e->key, "table/", 6) == 0;
     simgarbage_event(w->c, e);
+    if (table)
+        simtables_event(w->c, e);
     if (e->kind != FLOE_STORE_PUT)
         return;
     if (chain && e->cond != FLOE_PUT_CREATE)

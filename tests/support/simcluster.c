@@ -144,6 +144,7 @@ static bool bring_up(struct simcluster *c)
     if (c->out->violations)
         return false;
     simgarbage_start(c);
+    simtables_start(c);
     simwatch_start(c);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         simcluster_machine_init(c, i);
@@ -348,6 +349,8 @@ static void clean_up(struct simcluster *c)
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);
+    if (c->tables)
+        simtables_fini(c);
     if (c->garbage)
         simgarbage_fini(c);
     for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)

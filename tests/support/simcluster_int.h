@@ -292,6 +292,7 @@ struct simcluster {
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
     uint64_t outage_until; /* no outage is healed before */
     struct simwatch *watch;
+    struct simtables *tables;
     struct simgarbage *garbage;
 };
 struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
@@ -336,6 +337,13 @@ bool simvalue_parse(const uint8_t *p, int32_t n, uint32_t *sent, uint32_t *index
 void simtruth_check(struct simcluster *c);
 uint64_t simtruth_longest_chain(struct simcluster *c);     /* segments */
 int64_t simtruth_end(struct simcluster *c, uint32_t part); /* of the last check */
+/* A broker's table, whose answers are checked; and what happens at the bucket below "table/". */
+struct floe_table *simtable_create(struct simcluster *c, struct floe_store *store,
+                                   const struct floe_sim_node *node);
+void simtable_destroy(struct floe_table **table);
+void simtables_start(struct simcluster *c);
+void simtables_event(struct simcluster *c, const struct floe_sim_store_event *e);
+void simtables_fini(struct simcluster *c);
 void simwatch_start(struct simcluster *c);
 void simwatch_fini(struct simcluster *c);
 /* Brokers name only leaders that a lease has named. */
