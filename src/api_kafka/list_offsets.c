@@ -2,6 +2,8 @@
  * timestamp. */
 #include "api_kafka/api_int.h"
 
+#include <floe/base/mutant.h>
+
 #define LATEST (-1)
 #define EARLIEST (-2)
 #define MAX_TIMESTAMP (-3)
@@ -54,7 +56,7 @@ static void answer_when_done(struct lookup *l)
 /* Where this broker may not be the leader any more: there may be later records than it knows of. */
 static int16_t unsure(const struct item *it)
 {
-    if (floe_lease_alive(it->l->api->cfg.lease))
+    if (floe_lease_alive(it->l->api->cfg.lease) || FLOE_MUTANT(LATEST_LAPSED))
         return 0;
     return it->l->rq->head.api_version >= 5 ? FLOE_KERR_OFFSET_NOT_AVAILABLE : FLOE_KERR_LEADER_NOT_AVAILABLE;
 }

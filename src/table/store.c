@@ -341,7 +341,7 @@ static void on_readback(struct work *w)
         finish(w, NULL);
     } else if (absent ? create : !create && strcmp(sr->version, r->if_version) == 0) {
         again(w, STEP_SEND);
-    } else if (w->doubt) {
+    } else if (w->doubt && !FLOE_MUTANT(TABLE_DOUBT_REFUSED)) {
         fail(w, FLOE_EINDETERMINATE,
              "another value is there, and this write may have been applied before it");
     } else if (err.code) {

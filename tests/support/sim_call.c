@@ -166,6 +166,12 @@ static void judge_view(struct simcall *k)
     u->seen[m] = k->result;
     k->c->out->view_reads += k->data_n > 0;
 }
+/* It says yes and is not alive (and was not a moment ago, before it stood still). */
+static bool lapsed(const struct simcall *k)
+{
+    return k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
+           floe_sim_now_us(k->c->sim) > k->proc->stalled_until + 10000;
+}
 static void judge(struct simcall *k)
 {
     struct simcluster *c = k->c;
@@ -189,6 +195,9 @@ static void judge(struct simcall *k)
             floe_sim_note(c->sim, k->proc->node, "%s of %u at %lld: %s",
                           k->kind == CALL_FETCH ? "fetch" : "latest", k->part, (long long)k->offset,
                           floe_kafka_error_name(k->kafka_error));
+        if (k->kind == CALL_LATEST && lapsed(k))
+            simcluster_violation(c, 8, "node %s says what is latest while it is not alive",
+                                 floe_sim_node_name(k->proc->node));
         /* As long as it has served at one epoch: else it is not known which of them answers. */
         k->epoch = k->broker_epoch == served_epoch(k) ? k->broker_epoch : -1;
         if (k->roams && k->epoch < 0)
@@ -201,14 +210,12 @@ static void judge(struct simcall *k)
             simwatch_check_leader(c, k->part, k->node, k->epoch);
         break;
     case CALL_COMMIT:
-        if (k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
-            floe_sim_now_us(c->sim) > k->proc->stalled_until + 10000)
+        if (lapsed(k))
             simcluster_violation(c, 9, "node %s acknowledges a commit while it is not alive",
                                  floe_sim_node_name(k->proc->node));
         break;
     case CALL_COMMITTED:
-        if (k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
-            floe_sim_now_us(c->sim) > k->proc->stalled_until + 10000)
+        if (lapsed(k))
             simcluster_violation(c, 9, "node %s tells a committed offset while it is not alive",
                                  floe_sim_node_name(k->proc->node));
         break;
