@@ -3,9 +3,10 @@
 
 Run by `scripts/test bench`, beside a real S3 server on this machine, whose CPU it shares: figures in MB/s are this machine's,
 the ratios are what counts. Bare PUTs and GETs are taken while the generator sends to a sink at the rate that the broker
-reached, so that both sides pay for the generator and its sockets. FLOE_TEST_SECONDS is the length of each load (8).
+reached, so that both sides pay for the generator and its sockets; GETs also with each byte passed on to another process, which is
+what a replay does at the least, and alone. Bare GETs are of the broker's mean size; alone, of full segments. FLOE_TEST_SECONDS is the length of each load (8).
 """
-import os, re, shutil, socket, subprocess, sys, tempfile, time
+import os, re, shutil, socket, subprocess, sys, tempfile, time, urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
@@ -56,6 +57,24 @@ def broker(folder, name, *more, endpoint=None):
                    endpoint or os.environ["FLOE_S3_ENDPOINT"], *more])
 
 
+def reads(b):
+    """GETs and bytes read from the store so far; the broker adds them up once a second."""
+    time.sleep(1.2)
+    http = re.search(r"^ready .* http=(\S+)", b.output(), re.M).group(1)
+    text = urllib.request.urlopen(f"http://{http}/metrics", timeout=10).read().decode()
+    return [float(re.search(re.escape(name) + r" (\S+)", text).group(1))
+            for name in ('floe_store_requests_total{kind="get"}', 'floe_store_bytes_total{direction="in"}')]
+
+
+def consume(b, connections):
+    """A replay: the generator's figures, the broker's CPU seconds, GETs and bytes of them."""
+    before, c0 = reads(b), cpu(b.proc.pid)
+    got = load("consume", b.addr, "t", PARTITIONS, str(connections), "120")
+    got["broker_s"] = cpu(b.proc.pid) - c0
+    got["gets"], got["got"] = [y - x for x, y in zip(before, reads(b))]
+    return got
+
+
 def produce(b, topic, acks, seconds=SECONDS):
     return load("produce", b.addr, topic, PARTITIONS, CONNECTIONS, BATCH, seconds, acks, IN_FLIGHT)
 
@@ -75,7 +94,7 @@ def beside_sink(mb_s, fn):
 
 
 def throughput(folder):
-    b = broker(folder, "data").start()
+    b = broker(folder, "data", "--http", "127.0.0.1:0").start()
     try:
         floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
         c0 = cpu(b.proc.pid)
@@ -91,25 +110,58 @@ def throughput(folder):
         check(b.stop() == 0, "not a clean end")
         os.sync() # what the produce before wrote back would slow down what is read
         b.start() # nothing in memory: all of it from the store
-        c0 = cpu(b.proc.pid)
-        replay = load("consume", b.addr, "t", PARTITIONS, "2", "120")
-        c1 = cpu(b.proc.pid)
-        get = beside_sink(replay["mb_s"], lambda: bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"])
-        passed = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS, "--pass")["GET"]
-        alone = bare("--size", SEGMENT, "--jobs", "4", "--seconds", SECONDS)["GET"]
-        row("replay from the store, MB/s", f"{replay['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
-            f"{replay['mb_s'] / get['MB/s']:.2f}", "0.80")
-        row("  beside GETs passed on to a process that drops them, MB/s", f"{replay['mb_s']:.0f}",
-            f"passed on {passed['MB/s']:.0f}", f"{replay['mb_s'] / passed['MB/s']:.2f}")
-        row("  bare GET with nothing beside it, MB/s", f"{alone['MB/s']:.0f}")
-        row("  CPU of the broker / of the consumer, s/GB",
-            f"{(c1 - c0) / replay['bytes'] * 1e9:.2f} / {replay['cpu_s_gb']:.2f}", f"bare GET {get['cpu_s/GB']:.2f}")
-        again = load("consume", b.addr, "t", PARTITIONS, "2", "120")
-        row("replay once more, MB/s", f"{again['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}",
-            f"{again['mb_s'] / get['MB/s']:.2f}", "0.80")
+        replay, again = consume(b, 2), consume(b, 2)
+        size = str(int((replay["got"] + again["got"]) / (replay["gets"] + again["gets"])))
+        same = ("--size", size, "--jobs", "4", "--seconds", SECONDS)
+        get = beside_sink(replay["mb_s"], lambda: bare(*same)["GET"])
+        passed, alone = bare(*same, "--pass")["GET"], bare("--size", SEGMENT, *same[2:])["GET"]
+        for what, r in (("replay from the store", replay), ("replay once more", again)):
+            row(what + ", MB/s", f"{r['mb_s']:.0f}", f"bare GET {get['MB/s']:.0f}", f"{r['mb_s'] / get['MB/s']:.2f}", "0.80")
+            row("  beside GETs passed on to a process that drops them", f"{r['mb_s']:.0f}", f"passed on {passed['MB/s']:.0f}",
+                f"{r['mb_s'] / passed['MB/s']:.2f}", "0.80")
+            row("  beside GETs of 8 MiB with nothing beside them", f"{r['mb_s']:.0f}", f"alone {alone['MB/s']:.0f}",
+                f"{r['mb_s'] / alone['MB/s']:.2f}")
+            row("  CPU of the broker / of the consumer, s/GB", f"{r['broker_s'] / r['bytes'] * 1e9:.2f} / {r['cpu_s_gb']:.2f}",
+                f"bare GET {get['cpu_s/GB']:.2f}")
+            row("  bytes got per byte read, GETs per GB", f"{r['got'] / r['bytes']:.2f} / {r['gets'] / r['bytes'] * 1e9:.0f}",
+                f"of {int(size) / 1e6:.1f} MB")
         row("  peak memory, MiB", f"{memory(b.proc.pid, 'VmHWM'):.0f}", "setting 512", "", "512")
     finally:
         b.kill()
+
+
+def kcat(b, partitions):
+    """Replay by librdkafka, one process for the partitions; MB/s of values."""
+    args = ["kcat", "-b", b.addr, "-C", "-e", "-q", "-D", "", "-o", "beginning", "-X", "check.crcs=false"]
+    t0 = time.monotonic()
+    procs = [subprocess.Popen([*args, "-t", "t", "-p", str(p)], stdout=subprocess.PIPE) for p in partitions]
+    sizes = [subprocess.Popen(["wc", "-c"], stdin=p.stdout, stdout=subprocess.PIPE) for p in procs]
+    n = sum(int(w.communicate()[0]) for w in sizes)
+    check(all(p.wait() == 0 for p in procs), "kcat failed")
+    return n / (time.monotonic() - t0) / 1e6
+
+
+def replays(folder):
+    """Who reads, from which store: everything from the store each time, since a fetch of it all does not fit in memory."""
+    for store in ("s3", "file"):
+        b = broker(folder, "replays", "--http", "127.0.0.1:0")
+        if store == "file":
+            b = Broker(os.path.join(folder, "replays-file"), ["--http", "127.0.0.1:0"])
+        b.start()
+        try:
+            floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
+            produce(b, "t", "-1")
+            check(b.stop() == 0, "not a clean end")
+            os.sync()
+            b.start()
+            for n, who in ((2, "two consumers"), (1, "one consumer of all partitions"), (4, "four consumers"),
+                           (12, "a consumer for each partition")):
+                r = consume(b, n)
+                row(f"replay, {store}, {who}, MB/s", f"{r['mb_s']:.0f}", f"{r['got'] / r['bytes']:.2f} got per byte")
+            row(f"replay, {store}, two kcat with a partition each, MB/s", f"{kcat(b, (0, 1)):.0f}")
+            row("  peak memory, MiB", f"{memory(b.proc.pid, 'VmHWM'):.0f}", "setting 512", "", "512")
+        finally:
+            b.kill()
 
 
 def tail(folder):
@@ -189,7 +241,7 @@ def tier(_):
 
 
 def main():
-    parts = {p.__name__: p for p in (throughput, tail, acks_one, requests, start_up, tier)}
+    parts = {p.__name__: p for p in (throughput, replays, tail, acks_one, requests, start_up, tier)}
     chosen = sys.argv[1:] or list(parts)
     unknown = [p for p in chosen if p not in parts]
     if unknown:
