@@ -24,6 +24,7 @@ const char *floe_config_kafka(const struct floe_config *cfg, const char *name, c
         return NULL;
     const char *at = (const char *)cfg + s->offset;
     uint32_t n;
+    int index;
     bool on;
     switch (s->form) {
     case FLOE_CONFIG_FORM_COUNT:
@@ -38,6 +39,9 @@ const char *floe_config_kafka(const struct floe_config *cfg, const char *name, c
     case FLOE_CONFIG_FORM_SWITCH:
         memcpy(&on, at, sizeof on);
         return choice(out, s->choices, on);
+    case FLOE_CONFIG_FORM_CHOICE:
+        memcpy(&index, at, sizeof index);
+        return choice(out, s->choices, (size_t)index);
     default:
         return NULL;
     }

@@ -2,6 +2,7 @@
 
 #include <floe/base/assert.h>
 #include <floe/broker/config.h>
+#include <floe/group.h>
 
 #include <jansson.h>
 #include <stdio.h>
@@ -334,6 +335,20 @@ static void help_is_complete(void **state)
     floe_writer_fini(&js);
 }
 
+static void kafka_sees_what_is_set(void **state)
+{
+    char out[FLOE_STR_NUM];
+    (void)state;
+    assert_int_equal(
+        load(FLAGS("--group.consumer.migration.policy", "upgrade", "--group.max.size", "7"), NULL), FLOE_OK);
+    assert_string_equal(floe_config_kafka(&c, "group.consumer.migration.policy", out), "upgrade");
+    assert_int_equal(c.group_migration, FLOE_GROUP_MIGRATION_UPGRADE);
+    assert_string_equal(floe_config_kafka(&c, "group.max.size", out), "7");
+    assert_string_equal(floe_config_kafka(&c, "message.timestamp.type", out), "CreateTime");
+    assert_null(floe_config_kafka(&c, "lease-ms", out));
+    assert_int_equal(load(FLAGS("--group.consumer.migration.policy", "both"), NULL), FLOE_EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +361,7 @@ int main(void)
         cmocka_unit_test(stores),
         cmocka_unit_test(listeners),
         cmocka_unit_test(help_is_complete),
+        cmocka_unit_test(kafka_sees_what_is_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
