@@ -229,6 +229,18 @@ static bool tell_assignment(struct beat *b, const struct parts *assigned)
     return true;
 }
 
+/* Each step of a member's way is a heartbeat: what one gives back at its next, another hears of at its own.
+ * So while a group is on the move, and for as long after as it takes everybody to hear of it, members come
+ * more often. */
+static int32_t heartbeat_ms(const struct consumer *c, const struct consumer_member *m)
+{
+    const struct floe_groups *g = c->g->shard->g;
+    uint32_t ms = g->cfg.set.consumer_heartbeat_ms;
+    bool moving = m->now.state == MEMBER_UNRELEASED ||
+                  (c->moved_us > 0 && group_now_us(g) - c->moved_us < ms * 1000ull);
+    return (int32_t)(moving ? FLOE_MIN(ms, CONSUMER_HURRY_MS) : ms);
+}
+
 static void heartbeat(struct beat *b, struct group_shard *s)
 {
     const beat_request *in = b->in;
@@ -244,7 +256,6 @@ static void heartbeat(struct beat *b, struct group_shard *s)
                     (before.state != MEMBER_UNREVOKED || !parts_eq(&next.revoking, &before.revoking));
     b->rs->MemberId = b->s.id;
     b->rs->MemberEpoch = next.epoch;
-    b->rs->HeartbeatIntervalMs = (int32_t)call->g->cfg.set.consumer_heartbeat_ms;
     if ((full || !b->s.m || !parts_eq(&next.assigned, &before.assigned)) &&
         !tell_assignment(b, &next.assigned)) {
         change_drop(&b->s.x);
@@ -259,6 +270,7 @@ static void heartbeat(struct beat *b, struct group_shard *s)
     }
     struct group *g = group_find(s, in->GroupId);
     struct consumer_member *m = consumer_member_find(g->consumer, b->s.id);
+    b->rs->HeartbeatIntervalMs = heartbeat_ms(g->consumer, m);
     consumer_member_touch(m);
     consumer_member_watch(m, revoking);
     group_answer_committed(s, call, failed);

@@ -96,6 +96,7 @@ struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, 
 #define CONSUMER_EPOCH_LEAVE (-1)
 #define CONSUMER_EPOCH_STATIC_LEAVE (-2)
 #define CONSUMER_REFRESH_US 1000000u /* how often a group looks whether its topics changed, at most */
+#define CONSUMER_HURRY_MS 500u       /* how often members of a group on the move send heartbeats, at most */
 #define CONSUMER_REGEX_US 5000000u   /* the same where all names of topics are matched for it */
 
 /* As Kafka's records number them. */
@@ -127,6 +128,7 @@ struct consumer {
     int32_t epoch, target_epoch;
     uint64_t hash;       /* of the topics that members subscribe to; a change makes an epoch */
     uint64_t checked_us; /* when that was last looked at; 0: never */
+    uint64_t moved_us;   /* when its epoch was raised by this coordinator; 0: it was not */
     bool topics_known;   /* all that its members subscribe to was looked for since it was loaded */
     struct floe_map by_id;
     struct floe_list members;

@@ -294,6 +294,8 @@ static void replay_group(struct group_shard *s, const struct floe_kafka_Consumer
     FLOE_ASSERT(g);
     classic_free(g);
     struct consumer *c = consumer_make(g);
+    if (s->state != SHARD_LOADING)
+        c->moved_us = group_now_us(s->g);
     c->epoch = FLOE_MIN(FLOE_MAX(v->Epoch, 0), INT32_MAX / 2);
     c->hash = (uint64_t)v->MetadataHash;
 }

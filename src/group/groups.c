@@ -18,7 +18,7 @@ void floe_group_settings_default(struct floe_group_settings *s)
                                       .session_max_ms = 1800000,
                                       .size_max = INT32_MAX,
                                       .consumer_session_ms = 45000,
-                                      .consumer_heartbeat_ms = 5000,
+                                      .consumer_heartbeat_ms = 2000,
                                       .consumer_size_max = INT32_MAX,
                                       .migration = FLOE_GROUP_MIGRATION_BIDIRECTIONAL,
                                       .gather_us = 200000};

@@ -311,8 +311,13 @@ bool journal_end(struct group_shard *s, bool urgent)
     } else if (!s->gathering) {
         uint64_t now = group_now_us(s->g), due = s->g->paid_us - FLOE_MIN(s->g->paid_us, credit(s->g));
         s->gathering = true;
-        if (!floe_timer_armed(&s->g->gather))
-            floe_timer_start(s->g->cfg.loop, &s->g->gather, due > now ? due - now : 0);
+        if (floe_timer_armed(&s->g->gather))
+            return true;
+        if (due > now) { /* the time runs from the first one that waits: no more than one a gather_us, ever */
+            due = now + s->g->cfg.set.gather_us;
+            s->g->paid_us = due + credit(s->g);
+        }
+        floe_timer_start(s->g->cfg.loop, &s->g->gather, due > now ? due - now : 0);
     }
     return true;
 }

@@ -39,6 +39,7 @@ struct member {
     int32_t epoch, rebalance_ms;
     int32_t parts[64], count; /* what it was last told */
     bool told;                /* by the last answer */
+    int32_t interval_ms;      /* when it is to come again */
 };
 
 static void member_init(struct member *m, struct api_node *n, const char *id, const char *instance)
@@ -80,6 +81,7 @@ static int16_t beat(struct member *m, bool full, int32_t owned, const char *assi
         return rs->ErrorCode;
     assert_true(m->epoch < 0 || rs->MemberEpoch >= m->epoch);
     m->epoch = rs->MemberEpoch;
+    m->interval_ms = rs->HeartbeatIntervalMs;
     if (m->told) {
         m->count = 0;
         for (int32_t i = 0; i < rs->Assignment->TopicPartitions_n; i++)
@@ -210,6 +212,37 @@ static void test_incremental(void **state)
     assert_int_equal(go_on(&a), 0);
     assert_int_equal(a.count, 6);
     assert_int_equal(a.epoch, 3);
+    api_rig_stop(&r);
+}
+
+/* While the group is on the move, and until everybody must have heard of it, members come often; who waits
+ * for what another has, longer. */
+static void test_hurry(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct member a, b;
+    (void)state;
+    start(&r, 108, 1, &n);
+    member_init(&a, n, "a", NULL);
+    member_init(&b, n, "b", NULL);
+    assert_int_equal(join(&a), 0);
+    assert_int_equal(a.interval_ms, 500);
+    api_rig_run(&r, 2100);
+    assert_int_equal(go_on(&a), 0);
+    assert_int_equal(a.interval_ms, 2000);
+    assert_int_equal(join(&b), 0);
+    assert_int_equal(b.interval_ms, 500);
+    api_rig_run(&r, 2100);
+    assert_int_equal(beat(&a, false, 6, NULL), 0); /* does not give back yet */
+    assert_int_equal(go_on(&b), 0);
+    assert_int_equal(a.interval_ms, 2000);
+    assert_int_equal(b.interval_ms, 500);
+    settle(&a, &b);
+    api_rig_run(&r, 2100);
+    settle(&a, &b);
+    assert_int_equal(a.interval_ms, 2000);
+    assert_int_equal(b.interval_ms, 2000);
     api_rig_stop(&r);
 }
 
@@ -517,10 +550,11 @@ static void test_topic_not_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_incremental),    cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_static),         cmocka_unit_test(test_timeouts),
-        cmocka_unit_test(test_other_protocol), cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_topic_not_read), cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_incremental), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_hurry),       cmocka_unit_test(test_static),
+        cmocka_unit_test(test_timeouts),    cmocka_unit_test(test_other_protocol),
+        cmocka_unit_test(test_failover),    cmocka_unit_test(test_topic_not_read),
+        cmocka_unit_test(test_regex),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
