@@ -67,7 +67,8 @@ static const char *invalid(const beat_request *in, int16_t version)
 
 #define REGEX_REFUSED "SubscribedTopicRegex `%.*s` is not a valid regular expression: %s."
 
-static int16_t check(const beat_request *in, int16_t version, beat_response *rs, struct floe_arena *arena)
+static int16_t check(const beat_request *in, int16_t version, beat_response *rs, struct floe_catalog *topics,
+                     struct floe_arena *arena)
 {
     const char *why = invalid(in, version);
     if (why)
@@ -77,7 +78,7 @@ static int16_t check(const beat_request *in, int16_t version, beat_response *rs,
         return refuse(rs, FLOE_KERR_UNSUPPORTED_ASSIGNOR,
                       "The ServerAssignor is not supported. Supported assignors: uniform, range.");
     char no[REGEX_WHY];
-    if (in->SubscribedTopicRegex.n > 0 && !regex_check(in->SubscribedTopicRegex, no)) {
+    if (in->SubscribedTopicRegex.n > 0 && !regex_check(in->SubscribedTopicRegex, topics, no)) {
         int n =
             snprintf(NULL, 0, REGEX_REFUSED, in->SubscribedTopicRegex.n, in->SubscribedTopicRegex.p, no) + 1;
         char *text = floe_arena_alloc(arena, (size_t)n);
@@ -352,7 +353,7 @@ void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call
     beat_response *rs = group_response(call, &floe_kafka_ConsumerGroupHeartbeatResponse_desc);
     struct group_shard *s;
     struct beat b = {.call = call, .in = in, .rs = rs};
-    if (!rs || check(in, call->version, rs, call->arena) != 0) {
+    if (!rs || check(in, call->version, rs, g->cfg.catalog, call->arena) != 0) {
         group_answer(call);
         return;
     }

@@ -83,8 +83,8 @@ void assign_range(const struct assign_topic *t, uint32_t topics, struct assign_m
 /* ---- regular expressions (regex.c) --------------------------------------------------------------------- */
 
 #define REGEX_WHY 128
-/* Is it one? Else why not. */
-bool regex_check(struct floe_kstr e, char why[REGEX_WHY]);
+/* Is it one, and not too costly to match with the names of these topics (null: not asked)? Else why not. */
+bool regex_check(struct floe_kstr e, struct floe_catalog *topics, char why[REGEX_WHY]);
 bool regex_matches(struct floe_kstr e, struct floe_kstr name);
 /* Names of the topics that match it, in order; borrowed from the catalog, the array is in the arena. */
 struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, uint32_t *n,

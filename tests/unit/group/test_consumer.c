@@ -298,7 +298,16 @@ static void test_regex(void **state)
         a.regex = bad[i];
         assert_int_equal(join(&a), FLOE_KERR_INVALID_REGULAR_EXPRESSION);
     }
+    /* One that takes too long with a name that is there. */
+    char long_name[200], slow[700] = "";
+    memset(long_name, 'a', sizeof long_name);
+    long_name[sizeof long_name - 1] = '\0';
+    for (int i = 0; i < 60; i++)
+        strcat(slow, "(a|a|a)*");
     assert_int_equal(api_make_topic(n, "other", 3, NULL, NULL), 0);
+    a.regex = slow;
+    assert_int_equal(api_make_topic(n, long_name, 1, NULL, NULL), 0);
+    assert_int_equal(join(&a), FLOE_KERR_INVALID_REGULAR_EXPRESSION);
     a.regex = "t|new-[0-9]+";
     assert_int_equal(join(&a), 0);
     int32_t all = a.count;
