@@ -80,21 +80,31 @@ class Bench:
         self.proxy.stop()
 
 
-def rebalance(folder):
-    """100 members, 100 partitions. Classic members hear of a rebalance by their heartbeats, each 3 s unless they are told otherwise."""
-    b = Bench(folder, "rebalance", 100)
-    for protocol, beat, more in (("eager", 3000, ""), ("cooperative", 3000, ""), ("cooperative", 1000, ""), ("consumer", 3000, "")):
-        r = subprocess.run([MEMBERS, "rebalance", b.b.addr, "t", "100", "100", protocol, str(beat), "3"], stdout=subprocess.PIPE, timeout=120)
-        check(r.returncode == 0, f"{protocol}: the members failed")
-        took = {}
-        for line in r.stdout.decode().splitlines():
-            took.setdefault(line.split()[0], []).append(fields(line))
-        name = "consumer (KIP-848)" if protocol == "consumer" else f"{protocol}, heartbeat {beat // 1000} s"
-        for what, runs in took.items():
-            told = max(f["after_last_told_ms"] for f in runs)
-            row(f"{name}: {what.replace('_', ' ')}, s", " / ".join(f"{f['settled_ms'] / 1000:.2f}" for f in runs),
-                f"{told:.0f} ms after the last one's heartbeat" if told else "")
+def settle(folder, name, protocol, beat_ms, rounds=3):
+    """100 members, 100 partitions."""
+    b = Bench(folder, f"settle-{protocol}-{beat_ms}", 100)
+    r = subprocess.run([MEMBERS, "rebalance", b.b.addr, "t", "100", "100", protocol, str(beat_ms), str(rounds)],
+                       stdout=subprocess.PIPE, timeout=140)
     b.close()
+    check(r.returncode == 0, f"{protocol}: the members failed")
+    took = {}
+    for line in r.stdout.decode().splitlines():
+        took.setdefault(line.split()[0], []).append(fields(line))
+    for what, runs in took.items():
+        told = max(f["after_last_told_ms"] for f in runs)
+        row(f"{name}: {what.replace('_', ' ')}, s", " / ".join(f"{f['settled_ms'] / 1000:.2f}" for f in runs),
+            f"{told:.0f} ms after the last one's heartbeat" if told and protocol != "consumer" else "")
+
+
+def classic(folder):
+    """Members hear of a rebalance by their heartbeats, each 3 s unless they are told otherwise."""
+    settle(folder, "eager, heartbeat 3 s", "eager", 3000)
+    settle(folder, "cooperative, heartbeat 3 s", "cooperative", 3000)
+    settle(folder, "cooperative, heartbeat 1 s", "cooperative", 1000)
+
+
+def consumer(folder):
+    settle(folder, "consumer (KIP-848)", "consumer", 2000, 5)
 
 
 def commits(folder):
@@ -159,7 +169,7 @@ def heartbeats(folder):
 
 def main():
     folder = tempfile.mkdtemp(prefix="floe-groups-")
-    parts = {p.__name__: p for p in (rebalance, commits, rate, heartbeats)}
+    parts = {p.__name__: p for p in (classic, consumer, commits, rate, heartbeats)}
     unknown = [p for p in sys.argv[1:] if p not in parts]
     if unknown:
         sys.exit(f"groups: no part is called {', '.join(unknown)}; there are: {' '.join(parts)}")
