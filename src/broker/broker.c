@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define START_LIMIT_US 15000000ull
+#define START_NOTE_US 2000000ull
 #define END_LIMIT_US 24000000ull /* SIGTERM ends within 25 s */
 #define END_LIMIT_S 25
 
@@ -102,6 +103,15 @@ static void on_signal(uv_signal_t *s, int signum)
 
 /* ---- start ---- */
 
+static void start_note(struct floe_timer *t)
+{
+    struct broker *b = t->user;
+    floe_log_warn("broker", "waiting for store %s%s%s while %s, giving up in %llu s", b->cfg->store.text,
+                  b->cfg->table_is_store ? "" : " or table ",
+                  b->cfg->table_is_store ? "" : b->cfg->table.text, b->stage,
+                  (START_LIMIT_US - START_NOTE_US) / 1000000);
+}
+
 static void start_limit(struct floe_timer *t)
 {
     struct broker *b = t->user;
@@ -122,6 +132,7 @@ static void started(void *user, const struct floe_error *err)
         return;
     }
     floe_timer_stop(&b->start_limit);
+    floe_timer_stop(&b->start_note);
     floe_server_open(b->server);
     b->ready = true;
     floe_broker_metrics_now(b);
@@ -311,6 +322,7 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
         return rc;
     b->loop = floe_loop_uv_base(b->uv);
     floe_timer_init(&b->start_limit, start_limit, b);
+    floe_timer_init(&b->start_note, start_note, b);
     floe_timer_init(&b->end_limit, end_limit, b);
     uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_term);
     uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_int);
@@ -337,6 +349,7 @@ int floe_broker_main(const struct floe_config *cfg)
         return 1;
     }
     floe_timer_start(b.loop, &b.start_limit, START_LIMIT_US);
+    floe_timer_start(b.loop, &b.start_note, START_NOTE_US);
     floe_cluster_open(b.store, b.table, cluster_open, &b);
     floe_loop_uv_run(b.uv);
     if (b.exit_code == 0)

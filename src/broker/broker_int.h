@@ -32,7 +32,7 @@ struct broker {
     struct floe_cluster_info cluster;
     struct floe_listen listens[FLOE_LISTENER_MAX];
     struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
-    struct floe_timer start_limit, end_limit;
+    struct floe_timer start_note, start_limit, end_limit;
     uv_signal_t on_term, on_int;
     const char *stage; /* of the start, for the error of its time limit */
     bool ready, ending;

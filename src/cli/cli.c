@@ -27,11 +27,22 @@ static const struct floe_cli_command selftest = {
 };
 
 static const struct floe_cli_command *const commands[] = {
-    &floe_cli_topic_create, &floe_cli_topic_list,    &floe_cli_topic_describe,
-    &floe_cli_topic_delete, &floe_cli_group_list,    &floe_cli_group_describe,
-    &floe_cli_group_delete, &floe_cli_group_reset,   &floe_cli_config_describe,
-    &floe_cli_config_set,   &floe_cli_config_delete, &floe_cli_cluster_status,
-    &floe_cli_metrics_list, &segment_dump,           &selftest,
+    &floe_cli_topic_create,
+    &floe_cli_topic_list,
+    &floe_cli_topic_describe,
+    &floe_cli_topic_alter,
+    &floe_cli_topic_delete,
+    &floe_cli_group_list,
+    &floe_cli_group_describe,
+    &floe_cli_group_delete,
+    &floe_cli_group_reset,
+    &floe_cli_config_describe,
+    &floe_cli_config_set,
+    &floe_cli_config_delete,
+    &floe_cli_cluster_status,
+    &floe_cli_metrics_list,
+    &segment_dump,
+    &selftest,
 };
 
 const char *floe_cli_value(const struct floe_cli_args *a, const char *flag, size_t i)
@@ -227,6 +238,15 @@ static int help(int argc, char **argv)
     return FLOE_CLI_OK;
 }
 
+static void needs_verb(const char *group)
+{
+    (void)fprintf(stderr, "floe: `floe %s` needs one more word:", group);
+    for (size_t i = 0; i < FLOE_COUNTOF(commands); i++)
+        if (strcmp(commands[i]->group, group) == 0)
+            (void)fprintf(stderr, " %s", commands[i]->verb);
+    (void)fprintf(stderr, "; `floe help %s` tells about them\n", group);
+}
+
 int floe_cli_main(int argc, char **argv)
 {
     if (argc == 0) {
@@ -262,7 +282,6 @@ int floe_cli_main(int argc, char **argv)
         (void)fprintf(stderr, "floe: there is no command \"%s %.64s\"; `floe help %s` lists them\n", argv[0],
                       argv[1], argv[0]);
     else
-        (void)fprintf(stderr, "floe: `floe %s` needs one more word; `floe help %s` lists them\n", argv[0],
-                      argv[0]);
+        needs_verb(argv[0]);
     return FLOE_CLI_USAGE;
 }

@@ -59,8 +59,8 @@ void floe_cli_print_json(json_t *o);
 
 /* All commands, in the order of help. */
 extern const struct floe_cli_command floe_cli_topic_create, floe_cli_topic_list, floe_cli_topic_describe,
-    floe_cli_topic_delete, floe_cli_group_list, floe_cli_group_describe, floe_cli_group_delete,
-    floe_cli_group_reset, floe_cli_config_describe, floe_cli_config_set, floe_cli_config_delete,
-    floe_cli_cluster_status, floe_cli_metrics_list;
+    floe_cli_topic_alter, floe_cli_topic_delete, floe_cli_group_list, floe_cli_group_describe,
+    floe_cli_group_delete, floe_cli_group_reset, floe_cli_config_describe, floe_cli_config_set,
+    floe_cli_config_delete, floe_cli_cluster_status, floe_cli_metrics_list;
 
 #endif

@@ -72,23 +72,32 @@ static int run_list(const struct floe_cli_args *a)
     int rc = FLOE_CLI_OK;
     json_t *all = json_array(), *g;
     size_t i;
-    enum floe_err e = floe_conns_open(&c, a, &err);
-    for (size_t b = 0; e == FLOE_OK && b < floe_conns_count(c); b++) {
+    if (floe_conns_open(&c, a, &err) != FLOE_OK) {
+        json_decref(all);
+        return floe_cli_fail(a, &err);
+    }
+    json_t *missing =
+        json_array(); /* brokers that did not answer: the others' groups are shown all the same */
+    for (size_t b = 0; b < floe_conns_count(c); b++) {
         struct floe_client *at;
-        e = floe_conns_node(c, floe_conns_id(c, b), &at, &err);
-        if (e == FLOE_OK)
-            e = list_of(at, floe_conns_id(c, b), all, &err);
+        int32_t id = floe_conns_id(c, b);
+        if (floe_conns_node(c, id, &at, &err) == FLOE_OK && list_of(at, id, all, &err) == FLOE_OK)
+            continue;
+        floe_error_prefix(&err, "groups of broker %d are missing", id);
+        rc = floe_cli_fail(a, &err);
+        (void)json_array_append_new(missing, json_integer(id));
     }
     all = sorted(all);
-    if (e != FLOE_OK)
-        rc = floe_cli_fail(a, &err);
-    else if (floe_cli_is_set(a, "json"))
+    if (floe_cli_is_set(a, "json") && rc == FLOE_CLI_OK)
         floe_cli_print_json(json_pack("{sO}", "groups", all));
+    else if (floe_cli_is_set(a, "json"))
+        floe_cli_print_json(json_pack("{sO sO}", "groups", all, "brokers_missing", missing));
     else
         json_array_foreach(all, i, g)
             printf("%s  state=%s  type=%s  protocol=%s  coordinator=%lld\n", text_of(g, "group"),
                    text_of(g, "state"), text_of(g, "type"), text_of(g, "protocol"),
                    (long long)json_integer_value(json_object_get(g, "coordinator")));
+    json_decref(missing);
     json_decref(all);
     floe_conns_close(&c);
     return rc;
@@ -175,6 +184,8 @@ static void print_group(const json_t *g)
            text_of(g, "state"), text_of(g, "type"),
            (long long)json_integer_value(json_object_get(g, "coordinator")),
            json_array_size(json_object_get(g, "members")));
+    if (json_array_size(json_object_get(g, "partitions")) == 0)
+        printf("  nothing is committed, and no partition assigned\n");
     json_array_foreach(json_object_get(g, "partitions"), i, x)
     {
         printf("  topic=%s  partition=%lld", text_of(x, "topic"),

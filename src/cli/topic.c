@@ -11,6 +11,7 @@
 enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, DESCRIBE_CONFIGS = 32, TIMEOUT_MS = 30000 };
 enum { RESOURCE_TOPIC = 2, SOURCE_TOPIC = 1 }; /* of DescribeConfigs */
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
+#define FLOE_OFFSETS_TOPIC "__consumer_offsets"
 #define NOT_DELETED                                                                                          \
     "retention and compaction are stored, but not obeyed yet; a deleted topic's bytes go after the garbage " \
     "age"
@@ -195,7 +196,7 @@ static void print_list(const struct floe_kafka_MetadataResponse *m, bool json)
             printf("%.*s  partitions=%d\n", (int)t->Name.n, t->Name.p, t->Partitions_n);
     }
     if (json)
-        floe_cli_print_json(json_pack("{so ss}", "topics", all, "retention", NOT_DELETED));
+        floe_cli_print_json(json_pack("{so}", "topics", all));
     else
         json_decref(all);
 }
@@ -213,8 +214,6 @@ static int run_list(const struct floe_cli_args *a)
         if (m->Topics_n > 1)
             qsort(m->Topics, (size_t)m->Topics_n, sizeof *m->Topics, by_name);
         print_list(m, json);
-        if (!json)
-            (void)fprintf(stderr, "note: " NOT_DELETED "\n");
     }
     floe_client_close(&c);
     return rc;
@@ -367,6 +366,10 @@ static int run_delete(const struct floe_cli_args *a)
     struct floe_client *c = NULL;
     struct floe_error err;
     int rc = FLOE_CLI_OK;
+    if (strcmp(a->positional[0], FLOE_OFFSETS_TOPIC) == 0 && !floe_cli_is_set(a, "force"))
+        return floe_cli_usage(
+            a, "%s holds every consumer group and all committed offsets: add --force to delete it",
+            a->positional[0]);
     if (client_of(a, &c, &err) != FLOE_OK || call_delete(c, floe_kstr(a->positional[0]), &err) != FLOE_OK)
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))
@@ -382,6 +385,10 @@ static const struct floe_cli_flag create_flags[] = {
     {.name = "partitions", .arg = "N", .help = "how many (default: the broker's num.partitions)"},
     {.name = "config", .arg = "KEY=VALUE", .help = "a topic configuration of Kafka's", .repeat = true},
     {.name = "replication-factor", .arg = "N", .help = "accepted; the store keeps the copies"},
+    FLOE_CLI_CLIENT_FLAGS,
+};
+static const struct floe_cli_flag delete_flags[] = {
+    {.name = "force", .help = "even the topic of groups and offsets"},
     FLOE_CLI_CLIENT_FLAGS,
 };
 const struct floe_cli_command floe_cli_topic_create = {
@@ -422,7 +429,7 @@ const struct floe_cli_command floe_cli_topic_delete = {
     .min = 1,
     .max = 1,
     .help = "delete a topic and its records",
-    .flags = client_flags,
-    .flag_count = FLOE_COUNTOF(client_flags),
+    .flags = delete_flags,
+    .flag_count = FLOE_COUNTOF(delete_flags),
     .run = run_delete,
 };

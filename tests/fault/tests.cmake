@@ -3,6 +3,8 @@ pkg_check_modules(RDKAFKA IMPORTED_TARGET rdkafka)
 if(RDKAFKA_FOUND)
   add_executable(fault_load ${CMAKE_CURRENT_LIST_DIR}/load.c)
   target_link_libraries(fault_load PRIVATE PkgConfig::RDKAFKA Threads::Threads)
+  add_executable(fault_group ${CMAKE_CURRENT_LIST_DIR}/group.c)
+  target_link_libraries(fault_group PRIVATE PkgConfig::RDKAFKA Threads::Threads)
 endif()
 # A Floe that knows the first format only.
 add_executable(floe-old ${CMAKE_SOURCE_DIR}/src/broker/main.c ${CMAKE_SOURCE_DIR}/src/lease/newest.c)
@@ -32,3 +34,6 @@ set_tests_properties(fault.upgrade PROPERTIES LABELS fault TIMEOUT 300
 add_test(NAME fault.reads COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/reads.py)
 set_tests_properties(fault.reads PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+add_test(NAME fault.groups COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
+  $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/groups.py)
+set_tests_properties(fault.groups PROPERTIES LABELS fault TIMEOUT 300 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")

@@ -75,6 +75,65 @@ def groups_are_shown_and_reset(folder):
         check([p["partition"] for p in c.partitions("new")] == [0, 2], "a reset made a group with other partitions")
 
 
+def topics_are_altered(folder):
+    with Commands(folder) as c:
+        c.ok("topic", "alter", "t", "--partitions", "5", "--config", "retention.ms=1000", "--config", "cleanup.policy=compact")
+        c.ok("topic", "alter", "t", "--delete-config", "retention.ms")
+        t = c.json("topic", "describe", "t")["topics"][0]
+        check(len(t["partitions"]) == 5 and list(t["configs"]) == ["cleanup.policy"], t)
+        c.fails(1, "INVALID_PARTITIONS", "topic", "alter", "t", "--partitions", "2")
+        c.fails(1, "the configurations were changed, the partitions were not", "topic", "alter", "t", "--partitions", "2", "--config",
+                "retention.ms=5")
+        c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "topic", "alter", "none", "--partitions", "9")
+        c.fails(2, "nothing to alter", "topic", "alter", "t")
+        c.fails(2, "is not KEY=VALUE", "topic", "alter", "t", "--config", "x")
+        c.fails(2, "not a number from 1", "topic", "alter", "t", "--partitions", "many")
+        c.fails(2, "add --force", "topic", "delete", "__consumer_offsets")
+        code, out, err = c.run("topic", "list")
+        check(code == 0 and err == "" and "retention" not in out, f"list says more than it was asked: {err}")
+        check("not obeyed yet" in c.run("topic", "describe", "t")[2], "describe does not say what is not obeyed")
+        r = subprocess.run([FLOE, "topic"], capture_output=True, text=True)
+        check(r.returncode == 2 and "create list describe alter delete" in r.stderr, r.stderr)
+        files = [os.path.join(d, f) for d, _, fs in os.walk(os.path.join(folder, "store")) for f in fs if "/chain/" in d]
+        r = subprocess.run([FLOE, "segment", "dump", files[0]], capture_output=True, text=True)
+        check(r.returncode == 1 and "--store file://DIR KEY" in r.stderr, r.stderr)
+
+
+def a_broker_is_away(folder):
+    with Commands(folder) as c:
+        check(c.consume("g") == RECORDS, "kcat did not read all")
+        other = Broker(os.path.join(folder, "data2"), ["--store", "file://" + os.path.join(folder, "store"), "--listen",
+                                                       "peer=127.0.0.1:0", "--advertise", "127.0.0.1:1"]).start()
+        try:
+            until = time.monotonic() + 20
+            while len(c.json("cluster", "status")["brokers"]) < 2:
+                check(time.monotonic() < until, "the second broker is not in the cluster")
+            code, out, err = c.run("group", "list", "--json") # the others' groups, and what is missing
+            check(code == 1 and json.loads(out)["brokers_missing"] == [2], f"exit {code}: {out} {err}")
+            check("groups of broker 2 are missing" in err and "groups" in json.loads(out), err)
+        finally:
+            other.kill()
+
+
+def a_store_is_away(folder):
+    env = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+    r = subprocess.run([FLOE, "selftest", "--store", "s3://bucket/x", "--s3-endpoint", "http://127.0.0.1:1", "--minutes", "0.1"],
+                       capture_output=True, text=True, env=env, timeout=60)
+    check(r.returncode == 1 and "nothing was written" in r.stdout and "UNFINISHED" in r.stdout, r.stdout)
+    check("removed" not in r.stdout.lower() and "could be deleted" not in r.stderr, r.stdout + r.stderr)
+    r = subprocess.run([FLOE, "selftest", "--help"], capture_output=True, text=True)
+    check("must be given" in r.stdout and "DATA-DIR" not in r.stdout, "the help gives --store a default")
+    b = Broker(os.path.join(folder, "data"), ["--store", "s3://bucket/x", "--s3-endpoint", "http://127.0.0.1:1"], env=env)
+    b.launch()
+    try:
+        until = time.monotonic() + 8
+        while "waiting for store s3://bucket/x" not in b.output():
+            check(time.monotonic() < until, f"nothing is said while the store is away: {b.output()}")
+            time.sleep(0.1)
+    finally:
+        b.kill()
+
+
 def groups_say_what_is_wrong(folder):
     with Commands(folder) as c:
         reset = ("group", "reset-offsets", "g", "--topic", "t")
@@ -141,4 +200,4 @@ def configs(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([groups_are_shown_and_reset, groups_say_what_is_wrong, configs], sys.argv[1:])
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_store_is_away, configs], sys.argv[1:])

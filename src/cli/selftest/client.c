@@ -89,10 +89,17 @@ struct floe_store_req st_req(enum floe_store_kind kind, const char *fmt, ...)
     return r;
 }
 
+/* A PUT that has ended in this way may be in the store. */
+static bool may_be_there(enum floe_err e)
+{
+    return e == FLOE_OK || e == FLOE_EINDETERMINATE || e == FLOE_ETIMEOUT || e == FLOE_ECANCELLED;
+}
+
 static void on_done(struct floe_store_req *r)
 {
     struct st_client *c = r->user;
     r->user = NULL;
+    c->wrote |= r->kind == FLOE_STORE_PUT && may_be_there(r->err.code);
     if (st_is_trouble(r->err.code))
         c->trouble++;
     FLOE_ASSERT(c->pending > 0);
@@ -113,6 +120,7 @@ static void withdraw(struct st_client *c, struct floe_store_req *r)
     floe_store_cancel(c->s, r);
     r->user = NULL;
     c->pending--;
+    c->wrote |= r->kind == FLOE_STORE_PUT;
     (void)floe_error_set(&r->err, FLOE_ECANCELLED, "stopped");
 }
 

@@ -121,7 +121,9 @@ static const char usage[] =
     "  --minutes N   about how long it takes (default 2; from 0.1 to 600); longer finds rarer faults\n"
     "  --json        print the result as JSON\n"
     "  --clean       only delete what earlier runs left behind (none may be running on the same URL)\n\n"
-    "settings, as `floe broker` has them:\n";
+    "settings, as `floe broker` has them:\n"
+    "  --store URL\n"
+    "      the store to test: file://DIR or s3://BUCKET/PREFIX; must be given; environment: FLOE_STORE\n";
 static const char usage_end[] = "\nCredentials for s3:// are taken from AWS's variables and files.\n"
                                 "Exit code 0: the store is good; 1: it breaks a promise, or the test could "
                                 "not be finished; 2: wrong usage.\n";
@@ -130,7 +132,7 @@ static int help(void)
 {
     struct floe_writer w;
     floe_writer_init(&w, 1 << 20);
-    floe_config_help_of(&w, settings, FLOE_COUNTOF(settings));
+    floe_config_help_of(&w, settings + 1, FLOE_COUNTOF(settings) - 1); /* the store has no default here */
     (void)fputs(usage, stdout);
     (void)fwrite(w.p, 1, w.n, stdout);
     (void)fputs(usage_end, stdout);

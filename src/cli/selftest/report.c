@@ -99,7 +99,10 @@ static void print_text(const struct st *st, bool finished, bool cleaned, bool fr
                (unsigned long long)f->trouble);
     if (f->wall_jump_s > 1 || f->wall_jump_s < -1)
         printf("\nnote: this machine's wall clock jumped by %.1f s during the test\n", f->wall_jump_s);
-    printf("\n%s %s\n", cleaned ? "removed:" : "NOT removed:", st->name);
+    if (st->wrote)
+        printf("\n%s %s\n", cleaned ? "removed:" : "NOT removed:", st->name);
+    else
+        printf("\nnothing was written\n");
     if (st_broken(st))
         printf("FAIL: do not run Floe on this store: it does not keep");
     for (int i = 0, n = 0; i < ST_PROMISES; i++)

@@ -53,6 +53,7 @@ struct st_client {
     uint32_t pending;
     bool borrowed; /* the loop is another's */
     bool cleaning; /* goes on although the user wants to stop */
+    bool wrote;    /* a PUT was carried out, or may have been */
     struct floe_timer tick, limit;
     uint64_t trouble; /* answers that say nothing */
 };
@@ -185,6 +186,7 @@ struct st {
     char dir[256]; /* of children's files; empty: not made */
     double minutes;
     bool json, clean, keep_dir, tty;
+    bool wrote; /* something may be there to be deleted */
     uint64_t from_us, total_us, said_us;
     const char *phase;
     uint32_t phase_number;

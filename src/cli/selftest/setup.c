@@ -109,9 +109,10 @@ bool st_clean_up(struct st *st)
             continue;
         c->cleaning = true;
         st->figures.trouble += c->trouble;
-        /* What a killed process had under way may land after the first pass. */
+        /* What a killed process had under way may land after the first pass. Other processes write only once
+         * this one has. */
         bool s3 = st->url[i].scheme == FLOE_CONFIG_S3;
-        for (int pass = 0; pass < (st->figures.kills > 0 && s3 ? 2 : 1); pass++) {
+        for (int pass = 0; c->wrote && pass < (st->figures.kills > 0 && s3 ? 2 : 1); pass++) {
             if (pass > 0)
                 st_sleep_ms(1000);
             if (st_delete_below(c, "", &st->figures.deleted, &err) != FLOE_OK) {
@@ -119,6 +120,7 @@ bool st_clean_up(struct st *st)
                 all = false;
             }
         }
+        st->wrote |= c->wrote;
         st_client_close(c);
         all = (s3 || remove_files(st, i)) && all;
     }

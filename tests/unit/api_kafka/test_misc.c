@@ -5,7 +5,9 @@
 #include "api_rig.h"
 
 #include "api_kafka/api_int.h"
+#include <floe/base/log.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static void test_table(void **state)
@@ -87,6 +89,32 @@ static void test_producer_ids(void **state)
     rq.ProducerId = 5;
     assert_int_equal(((struct floe_kafka_InitProducerIdResponse *)api_do(&r.nodes[0], 22, 3, &rq))->ErrorCode,
                      FLOE_KERR_INVALID_REQUEST);
+    api_rig_stop(&r);
+}
+
+static void keep_line(void *user, enum floe_log_level level, const char *line)
+{
+    (void)level;
+    if (strstr(line, "transaction"))
+        snprintf(user, 300, "%s", line);
+}
+
+/* Whoever runs the broker reads why a client does not start. */
+static void test_transactional_is_told(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_InitProducerIdRequest rq;
+    char line[300] = "";
+    (void)state;
+    api_rig_start(&r, 5, 1);
+    floe_kafka_defaults(&floe_kafka_InitProducerIdRequest_desc, &rq);
+    rq.TransactionalId = floe_kstr("payments");
+    floe_log_setup(FLOE_LOG_WARN, false);
+    floe_log_hook(keep_line, line);
+    struct floe_kafka_InitProducerIdResponse *rs = api_do(&r.nodes[0], 22, 4, &rq);
+    floe_log_hook(NULL, NULL);
+    assert_int_equal(rs->ErrorCode, FLOE_KERR_UNSUPPORTED_VERSION);
+    assert_non_null(strstr(line, "asks for transactional id 'payments': transactions are not served"));
     api_rig_stop(&r);
 }
 
@@ -251,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_api_versions),
         cmocka_unit_test(test_producer_ids),
+        cmocka_unit_test(test_transactional_is_told),
         cmocka_unit_test(test_producer_ids_without_table),
         cmocka_unit_test(test_find_coordinator),
         cmocka_unit_test(test_broker_status),

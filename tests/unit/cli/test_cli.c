@@ -290,7 +290,9 @@ static void usage_is_checked(void **state)
     } cases[] = {
         {{"tpic"}, "floe: there is no command \"tpic\"; did you mean \"topic\"?\n"},
         {{"qqqqq"}, "floe: there is no command \"qqqqq\"; `floe help` lists them all\n"},
-        {{"topic"}, "floe: `floe topic` needs one more word; `floe help topic` lists them\n"},
+        {{"topic"},
+         "floe: `floe topic` needs one more word: create list describe alter delete; `floe help topic` "
+         "tells about them\n"},
         {{"topic", "crate"}, "floe: there is no command \"topic crate\"; `floe help topic` lists them\n"},
         {{"topic", "create"}, "floe: topic create: NAME is missing\n"},
         {{"topic", "create", "a", "b"}, "floe: topic create: \"b\" is one argument too many\n"},
@@ -369,7 +371,7 @@ static void lists_and_describes(void **state)
     mode = NORMAL;
     assert_int_equal(RUN("topic", "list", "--bootstrap", "@"), FLOE_CLI_OK);
     assert_string_equal(out_text, "alpha  partitions=3\nzeta  partitions=3\n");
-    assert_non_null(strstr(err_text, "a deleted topic's bytes go"));
+    assert_string_equal(err_text, "");
     assert_int_equal(RUN("topic", "describe", "alpha", "none", "--bootstrap", "@"), FLOE_CLI_FAILED);
     assert_string_equal(out_text, "topic alpha  id=AAAAAAAAAAAAAAAAAAAAAA  partitions=3\n"
                                   "  partition=0  leader=-1  epoch=4  state=LEADER_NOT_AVAILABLE\n"
