@@ -83,6 +83,7 @@ struct floe_sample {
     double tier_used, tier_limit;
     double connections, accepted, refused, paused, net_in, net_out;
     double produced_batches, produced_records, produced_bytes, fetched_bytes, throttled, throttle_s;
+    double fetch_sessions, fetch_session_partitions, fetch_session_evictions;
     double reads_memory, reads_store, reads_view, footers;
     double shared_asked, shared_got, shared_lent, shared_got_bytes, shared_lent_bytes;
     double segments, segment_bytes, commits, puts, hedges, puts_in_flight, pending_bytes, spilled_bytes;

@@ -62,7 +62,9 @@ struct floe_api_count {
 struct floe_api_stats {
     const struct floe_api_count *counts; /* the api's own, of `count` APIs in the order of the table */
     uint32_t count;
-    uint64_t fetched_bytes, throttle_ms; /* what producers were told to wait, together */
+    uint64_t fetched_bytes, throttle_ms;               /* what producers were told to wait, together */
+    uint64_t fetch_sessions, fetch_session_partitions; /* now */
+    uint64_t fetch_session_evictions;
 };
 void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out);
 

@@ -56,6 +56,14 @@ void fetch_sessions_fini(struct fetch_sessions *c)
     floe_map_fini(&c->by_id);
 }
 
+uint64_t fetch_sessions_partitions(const struct fetch_sessions *c)
+{
+    uint64_t n = 0;
+    FLOE_LIST_EACH(it, &c->used)
+    n += FLOE_LIST_ENTRY(it, struct fetch_session, link)->n;
+    return n;
+}
+
 static struct fetch_session *find(const struct fetch_sessions *c, int32_t id)
 {
     struct floe_map_node *node = floe_map_first(&c->by_id, (uint64_t)id);

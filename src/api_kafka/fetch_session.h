@@ -31,6 +31,7 @@ struct fetch_sessions {
 };
 void fetch_sessions_init(struct fetch_sessions *c, struct floe_loop *loop, uint32_t slots, size_t bytes);
 void fetch_sessions_fini(struct fetch_sessions *c);
+uint64_t fetch_sessions_partitions(const struct fetch_sessions *c); /* of all sessions in the cache */
 
 /* What one fetch has to do with a session. */
 struct fetch_session;

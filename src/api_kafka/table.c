@@ -1,6 +1,7 @@
 /* Every API that is served: versions, handler. ApiVersions, the parser and the documentation go by this
  * table. */
 #include "api_kafka/api_int.h"
+#include "api_kafka/fetch_session.h"
 #include <floe/base/assert.h>
 #include <stdlib.h>
 
@@ -82,7 +83,10 @@ void floe_api_get_stats(const struct floe_api *api, struct floe_api_stats *out)
     *out = (struct floe_api_stats){.counts = api->counts,
                                    .count = FLOE_COUNTOF(ranges),
                                    .fetched_bytes = api->fetched_bytes,
-                                   .throttle_ms = api->throttle_ms};
+                                   .throttle_ms = api->throttle_ms,
+                                   .fetch_sessions = api->sessions.by_id.n,
+                                   .fetch_session_partitions = fetch_sessions_partitions(&api->sessions),
+                                   .fetch_session_evictions = api->sessions.evictions};
 }
 
 void floe_api_start(struct floe_request *rq)

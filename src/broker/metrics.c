@@ -132,6 +132,9 @@ static void from_core(struct broker *b, struct floe_sample *s)
     floe_api_get_stats(b->api, &api);
     s->fetched_bytes = (double)api.fetched_bytes;
     s->throttle_s = (double)api.throttle_ms / 1e3;
+    s->fetch_sessions = (double)api.fetch_sessions;
+    s->fetch_session_partitions = (double)api.fetch_session_partitions;
+    s->fetch_session_evictions = (double)api.fetch_session_evictions;
     s->api_count = FLOE_MIN(api.count, (uint32_t)FLOE_ADMIN_APIS_MAX);
     memcpy(s->apis, api.counts, s->api_count * sizeof *s->apis);
     s->sessions = (double)c->sessions;

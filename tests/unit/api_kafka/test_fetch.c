@@ -532,6 +532,22 @@ static void test_list_offsets(void **state)
     api_rig_stop(&r);
 }
 
+/* Who does not lead says where the leader is (KIP-951). */
+static void is_named(struct api_node *n, int32_t leader)
+{
+    struct fetch f;
+    bool named = false;
+    fetch_init(&f, "t", 1);
+    f.topic.Topic = floe_kstr("");
+    assert_true(api_topic_id(n, "t", &f.topic.TopicId));
+    struct floe_kafka_FetchResponse *rs = api_do(n, 1, 16, &f.rq);
+    assert_int_equal(part(rs, 0)->ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    for (int32_t i = 0; i < rs->NodeEndpoints_n; i++)
+        named |= rs->NodeEndpoints[i].NodeId == leader && rs->NodeEndpoints[i].Port == 9092 &&
+                 rs->NodeEndpoints[i].Host.n > 0;
+    assert_true(named);
+}
+
 static void test_epochs_over_takeover(void **state)
 {
     struct api_rig r;
@@ -550,6 +566,7 @@ static void test_epochs_over_takeover(void **state)
     assert_int_equal(part(rs, 0)->ErrorCode, FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
     int32_t epoch = part(rs, 0)->CurrentLeader.LeaderEpoch;
     assert_int_equal(part(rs, 0)->CurrentLeader.LeaderId, floe_lease_node_id(floe_core_lease(first->core)));
+    is_named(n, part(rs, 0)->CurrentLeader.LeaderId);
     api_rig_kill(first);
     for (int i = 0; i < 200 && api_leader_of(&r, "t", 0) != n; i++)
         api_rig_run(&r, 100);

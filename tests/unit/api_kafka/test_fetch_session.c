@@ -254,6 +254,11 @@ static void test_cache(void **state)
     assert_true(begin(n, PARTS) != 0);
     assert_int_equal(next(n, &none, id[1], 3)->ErrorCode, FLOE_KERR_FETCH_SESSION_ID_NOT_FOUND);
     assert_int_equal(next(n, &none, id[3], 3)->ErrorCode, 0);
+    struct floe_api_stats stats;
+    floe_api_get_stats(floe_core_api(n->core), &stats);
+    assert_int_equal(stats.fetch_sessions, 4);
+    assert_int_equal(stats.fetch_session_partitions, 3 + 4 + 1 + PARTS);
+    assert_int_equal(stats.fetch_session_evictions, 2);
     api_rig_stop(&r);
 }
 
