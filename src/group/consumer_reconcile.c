@@ -1,6 +1,8 @@
 /* The target assignment of a group, and a member's way from what it has to what it shall have. */
 #include "consumer_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdlib.h>
 
 /* ---- the group as it will be ----------------------------------------------------------------------------
@@ -248,7 +250,7 @@ void consumer_compute_target(struct change *x, const struct consumer *c, struct 
 static struct parts released(const struct consumer *c, const struct consumer_subject *subject,
                              struct parts want, struct floe_arena *a)
 {
-    if (!c || want.n == 0)
+    if (!c || want.n == 0 || FLOE_MUTANT(GROUP_PARTITION_TWICE))
         return want;
     FLOE_LIST_EACH(it, &c->members)
     {

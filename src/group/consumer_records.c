@@ -2,6 +2,8 @@
  * a journal is loaded. */
 #include "consumer_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdalign.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -329,7 +331,7 @@ static void replay_current(struct consumer_member *m, const current_value *v)
     free(m->now.assigned.p);
     free(m->now.revoking.p);
     m->now = (struct consumer_current){0};
-    if (!v)
+    if (!v || FLOE_MUTANT(GROUP_MEMBER_FORGOTTEN))
         return;
     m->now.epoch = v->MemberEpoch;
     m->now.previous = v->PreviousMemberEpoch;

@@ -199,7 +199,8 @@ int main(int argc, char **argv)
            (unsigned long long)s->segments, (unsigned long long)s->removed, (unsigned long long)s->topics,
            (double)s->writable_us / 1e6);
     if (o.run.sim.groups)
-        printf("%llu commits of groups acknowledged\n", (unsigned long long)s->commits);
+        printf("%llu commits of groups acknowledged, %llu heartbeats\n", (unsigned long long)s->commits,
+               (unsigned long long)s->beats);
     if (r.bad)
         printf("the first failing seed: %llu (%s)\n", (unsigned long long)r.first_bad, s->first);
     return r.bad != 0;

@@ -105,6 +105,7 @@ static void note(struct run *u, const struct report *p)
     s->topics += r->topics;
     s->calls += r->calls;
     s->commits += r->commits;
+    s->beats += r->beats;
     s->table_calls += r->table_calls;
     s->refused = s->refused || r->refused;
     s->removed += r->removed;

@@ -219,6 +219,11 @@ static void judge(struct simcall *k)
             simcluster_violation(c, 9, "node %s tells a committed offset while it is not alive",
                                  floe_sim_node_name(k->proc->node));
         break;
+    case CALL_BEAT:
+        if (lapsed(k))
+            simcluster_violation(c, 9, "node %s takes a heartbeat while it is not alive",
+                                 floe_sim_node_name(k->proc->node));
+        break;
     case CALL_COORDINATOR:
     case CALL_CREATE:
     case CALL_DELETE:

@@ -17,7 +17,8 @@ enum {
     KEY_COORDINATOR = 10,
     KEY_CREATE = 19,
     KEY_DELETE = 20,
-    KEY_INIT_ID = 22
+    KEY_INIT_ID = 22,
+    KEY_BEAT = 68
 };
 #define LATEST (-1)
 
@@ -193,6 +194,32 @@ static void commit(struct simcall *k)
     p.CommittedOffset = k->offset;
     encode(k, KEY_COMMIT, draw(k, 2, 9), &rq);
 }
+static void beat(struct simcall *k)
+{
+    const struct simmember *m = k->user;
+    struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
+    struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions t = {.TopicId = k->c->topic[0].id};
+    struct floe_kstr topic = floe_kstr(k->c->topic[0].name);
+    char id[32];
+    int32_t parts[SIM_MAIN_MAX];
+    snprintf(id, sizeof id, "member-%u", m->id);
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
+    rq.GroupId = floe_kstr(group_name(k));
+    rq.MemberId = floe_kstr(id);
+    rq.MemberEpoch = m->epoch;
+    for (int32_t i = 0; i < SIM_MAIN_MAX; i++)
+        if (m->owned & 1u << i)
+            parts[t.Partitions_n++] = i;
+    t.Partitions = parts;
+    rq.TopicPartitions = &t;
+    rq.TopicPartitions_n = t.Partitions_n > 0;
+    if (m->full) {
+        rq.RebalanceTimeoutMs = 300000;
+        rq.SubscribedTopicNames = &topic;
+        rq.SubscribedTopicNames_n = 1;
+    }
+    encode(k, KEY_BEAT, 1, &rq);
+}
 static void committed(struct simcall *k)
 {
     struct floe_kafka_OffsetFetchRequest rq;
@@ -240,6 +267,9 @@ void simwire_encode(struct simcall *k)
         break;
     case CALL_COMMITTED:
         committed(k);
+        break;
+    case CALL_BEAT:
+        beat(k);
         break;
     }
 }
@@ -327,6 +357,18 @@ static void answer_committed(struct simcall *k, const struct floe_kafka_OffsetFe
     k->kafka_error = rs->Topics[0].Partitions[0].ErrorCode;
     k->result = rs->Topics[0].Partitions[0].CommittedOffset;
 }
+static void answer_beat(struct simcall *k, const struct floe_kafka_ConsumerGroupHeartbeatResponse *rs)
+{
+    k->kafka_error = rs->ErrorCode;
+    k->epoch = rs->MemberEpoch;
+    k->assigns = rs->Assignment != NULL;
+    for (int32_t i = 0; k->assigns && i < rs->Assignment->TopicPartitions_n; i++) {
+        const struct floe_kafka_ConsumerGroupHeartbeatResponse_TopicPartitions *t =
+            &rs->Assignment->TopicPartitions[i];
+        for (int32_t j = 0; j < t->Partitions_n; j++)
+            k->assigned |= 1u << t->Partitions[j];
+    }
+}
 static void answer_delete(struct simcall *k, const struct floe_kafka_DeleteTopicsResponse *rs)
 {
     FLOE_ASSERT(rs->Responses_n == 1);
@@ -380,6 +422,9 @@ void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
         break;
     case CALL_COMMITTED:
         answer_committed(k, rs);
+        break;
+    case CALL_BEAT:
+        answer_beat(k, rs);
         break;
     }
     floe_arena_fini(&arena);

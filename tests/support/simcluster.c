@@ -255,6 +255,10 @@ static void check_acks1(struct simcluster *c)
         }
     }
 }
+static bool members_settled(void *user)
+{
+    return simmembers_settled(user);
+}
 static void settle(struct simcluster *c)
 {
     c->stopping = true;
@@ -262,6 +266,8 @@ static void settle(struct simcluster *c)
         simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
     floe_sim_run_for(c->sim, 2 * SECOND);
     simprocs_see_each_other(c);
+    if (!floe_sim_run_until(c->sim, members_settled, c, 10 * SECOND))
+        simcluster_violation(c, 9, "a group has partitions without an owner 10 s after the faults");
     /* What acks=1 left is sent again: calls that got lost time out first. */
     (void)floe_sim_run_until(c->sim, tiers_empty, c, 45 * SECOND);
     floe_sim_run_for(c->sim, 1 * SECOND);
@@ -310,6 +316,8 @@ static void play(struct simcluster *c)
     simgarbage_play(c);
     for (uint32_t i = 0; c->cfg.groups && i < c->shape.committers; i++)
         simcommitter_start(&c->committer[i], c, i);
+    for (uint32_t i = 0; c->cfg.groups && i < SIM_MEMBERS; i++)
+        simmember_start(&c->member[i], c, i);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simextra_start(&c->extra, c, SIM_PRODUCERS_MAX - 1);
     simtopics_start(c);
@@ -346,6 +354,8 @@ static void clean_up(struct simcluster *c)
     }
     for (uint32_t i = 0; c->cfg.groups && i < c->shape.committers; i++)
         simcommitter_fini(&c->committer[i]);
+    for (uint32_t i = 0; c->cfg.groups && i < SIM_MEMBERS; i++)
+        simmember_fini(&c->member[i]);
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);

@@ -16,7 +16,9 @@
 #define SIM_PRODUCERS_MAX 8 /* the last are the probe and the one of topics that come and go */
 #define SIM_CONSUMERS_MAX 3
 #define SIM_BATCH_RECORDS_MAX 3
-#define SIM_COMMITTERS_MAX 16 /* with cfg.groups */
+#define SIM_GROUP_SIZE 3
+#define SIM_MEMBERS (2 * SIM_GROUP_SIZE) /* with cfg.groups */
+#define SIM_COMMITTERS_MAX 16            /* with cfg.groups */
 
 struct simcluster;
 struct simproc;
@@ -54,6 +56,7 @@ enum simcall_kind {
     CALL_COORDINATOR,
     CALL_COMMIT,
     CALL_COMMITTED,
+    CALL_BEAT,
     CALL_DELETE
 };
 struct simcall {
@@ -101,6 +104,8 @@ struct simcall {
     uint8_t *data;                /* fetch */
     size_t data_n;
     bool answered, misled;
+    bool assigns; /* heartbeat: it says which partitions the member has */
+    uint32_t assigned;
     int64_t acked_end_at_start, served_hw_at_start;
 };
 struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32_t part,
@@ -225,6 +230,17 @@ struct simcommitter {
     uint32_t unknown_n;
     struct floe_sim_event tick, peek;
 };
+struct simmember {
+    struct simcluster *c;
+    uint32_t id;
+    int32_t machine, epoch, settled; /* of the coordinator, -1: unknown; of the member; of its group */
+    uint32_t owned;                  /* a bit a partition */
+    bool full;                       /* the next heartbeat tells everything */
+    struct floe_sim_event tick;
+};
+void simmember_start(struct simmember *m, struct simcluster *c, uint32_t id);
+void simmember_fini(struct simmember *m);
+bool simmembers_settled(struct simcluster *c); /* every partition has its owner */
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
 void simcommitter_fini(struct simcommitter *m);
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
@@ -279,6 +295,7 @@ struct simcluster {
     struct simproducer producer[SIM_PRODUCERS_MAX];
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
     struct simcommitter committer[SIM_COMMITTERS_MAX];
+    struct simmember member[SIM_MEMBERS];
     struct simledger ledger[SIM_PARTITIONS_MAX];
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
