@@ -61,6 +61,21 @@ void simtheme_flip(struct simcluster *c)
     floe_sim_after(c->sim, &c->heal_outage, 500000 + floe_rng_below(&c->rng, 2000000));
     simconsumers_go_back(c);
 }
+/* Nobody has a table, for longer than every lease. */
+static void no_table(struct simcluster *c)
+{
+    static const enum floe_sim_fault how[] = {FLOE_SIM_REFUSED, FLOE_SIM_LOST_REQUEST, FLOE_SIM_LOST_ANSWER,
+                                              FLOE_SIM_E503};
+    uint64_t now = floe_sim_now_us(c->sim), pause = 5000000 + 1000ull * c->shape.lease_ms;
+    if (now < c->outage_until + pause)
+        return;
+    floe_sim_note(c->sim, NULL, "there is no table");
+    floe_sim_bucket_rule(c->bucket,
+                         &(struct floe_sim_rule){.fault = how[floe_rng_below(&c->rng, FLOE_COUNTOF(how))],
+                                                 .prefix = "table/"});
+    c->outage_until = now + 1000ull * c->shape.lease_ms * (1 + floe_rng_below(&c->rng, 6));
+    floe_sim_at(c->sim, &c->heal_outage, c->outage_until);
+}
 static void on_theme(struct floe_sim_event *e)
 {
     struct simcluster *c = FLOE_CONTAINER(e, struct simcluster, theme);
@@ -73,6 +88,9 @@ static void on_theme(struct floe_sim_event *e)
         break;
     case SIM_THEME_FLIP:
         simtheme_flip(c);
+        break;
+    case SIM_THEME_TABLE:
+        no_table(c);
         break;
     case SIM_THEME_NONE:
     case SIM_THEME_COUNT:

@@ -29,7 +29,14 @@ enum simcluster_fault {
     SIM_F_ALL = 511,
 };
 /* A rare situation that is brought about again and again, sim_theme.c. */
-enum simtheme { SIM_THEME_NONE, SIM_THEME_DEAF, SIM_THEME_LAPSE, SIM_THEME_FLIP, SIM_THEME_COUNT };
+enum simtheme {
+    SIM_THEME_NONE,
+    SIM_THEME_DEAF,
+    SIM_THEME_LAPSE,
+    SIM_THEME_FLIP,
+    SIM_THEME_TABLE,
+    SIM_THEME_COUNT
+};
 struct simcluster_result;
 struct simcluster_config {
     uint64_t seed;
