@@ -151,7 +151,7 @@ static void leases_written(void *user, const struct floe_error *err)
         op->kind = OP_DELETE;
         op_write(op, FLOE_TOPIC_DELETING);
     } else {
-        floe_catalog_op_retry(op, op_leases);
+        floe_catalog_op_retry(op, op_read); /* others may have finished it, or deleted it */
     }
 }
 

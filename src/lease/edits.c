@@ -16,6 +16,12 @@ static void create(struct floe_lease *l, struct lease_edit *e, struct lease_doc 
     (void)l;
     if (at != NULL)
         return; /* it exists: as wanted */
+    if (e->doubtful) {
+        /* It may have been made, and the topic finished and deleted by others since: made again it would
+         * begin anew at epoch 0. Who wants it looks at the topic's record first. */
+        refuse(e, FLOE_EINDETERMINATE, "the table has not said whether the lease was made");
+        return;
+    }
     if (e->refused_size) {
         floe_error_set(
             &e->result, FLOE_ETOOLARGE,

@@ -216,6 +216,7 @@ struct lease_edit {
     bool changed, refused_size;
     bool raises_start;        /* checkpoint: readers elsewhere have to know */
     bool unclear, cancelled;  /* move: a copy of it may still be applied; it is not wanted any more */
+    bool doubtful;            /* create: it may have been applied, and taken back since */
     struct floe_error result; /* of the last try */
 };
 /* Applies the edit to a document that is being made. Sets changed and result. */

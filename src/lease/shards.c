@@ -300,7 +300,9 @@ static void on_put(struct lease_op *op)
         lease_doc_fini(&s->next);
         FLOE_LIST_EACH(it, &s->flight)
         {
-            FLOE_LIST_ENTRY(it, struct lease_edit, link)->unclear |= unclear;
+            struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+            e->unclear |= unclear;
+            e->doubtful |= r->err.code == FLOE_EINDETERMINATE;
         }
         if (unclear)
             s->stale = true;
