@@ -2,6 +2,7 @@
  */
 #include "proxy.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <poll.h>
 #include <netinet/in.h>
@@ -234,6 +235,22 @@ struct exchange {
     struct proxy_request r;
 };
 
+/* Waits for the server's answer. A read whose client leaves meanwhile is given up, as the server would see it
+ * without a proxy: else reads pile up in a slow server until it takes no more. What writes is seen through.
+ */
+static bool await_answer(struct exchange *x)
+{
+    bool reads = strncmp(x->in.head, "GET ", 4) == 0 || strncmp(x->in.head, "HEAD ", 5) == 0;
+    struct pollfd p[2] = {{.fd = x->server.fd, .events = POLLIN}, {.fd = x->client.fd, .events = POLLRDHUP}};
+    while (reads && p[0].revents == 0) {
+        if (poll(p, 2, -1) < 0 && errno != EINTR)
+            return false;
+        if (p[1].revents)
+            return false;
+    }
+    return true;
+}
+
 /* Sends the request on, over a fresh connection where the kept one has gone, and reads the answer's head. */
 static bool forward(struct exchange *x, const struct proxy_verdict *v)
 {
@@ -257,6 +274,8 @@ static bool forward(struct exchange *x, const struct proxy_verdict *v)
     x->client.step = 0;
     /* Half a request is closed, as its client did: a server may hold a lock on the key until then. */
     if (!whole && (v->action == PROXY_CUT_UP || x->client.gone))
+        return false;
+    if (!await_answer(x))
         return false;
     do {
         if (!read_head(&x->server, &x->out))
