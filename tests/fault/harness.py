@@ -84,6 +84,11 @@ class Load:
         before = self.counts().get("acked", 0)
         self.wait(lambda c: c.get("acked", 0) > before + self.rate // 4, wait, what)
 
+    def said(self, what):
+        """Lines of the clients' logs."""
+        with open(self.folder + ".log", errors="replace") as f:
+            return [line.strip() for line in f if what in line]
+
     def failures(self):
         """What failed for good: error → how many messages (all of them only once the load has ended)."""
         codes = collections.Counter()
