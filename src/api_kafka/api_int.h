@@ -5,7 +5,10 @@
 #include "api_kafka/fetch_session.h"
 #include <floe/api_kafka.h>
 
-#define HOLD_US 10000000 /* how long a request waits for a partition that is being rebuilt */
+/* A request waits for a partition that is being rebuilt or handed over, and so does everything behind it on
+ * its connection, of partitions that are well too: so long at a time, and then for a twentieth of the time. */
+#define HOLD_US 250000
+#define HOLD_REFILL 20
 #define POLL_US 5000     /* how often a step without a call-back is looked at again */
 
 /* Live brokers that have a rack, by rack, and clients that were sent to one (racks.c). */
@@ -55,6 +58,10 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_peer_lease_changed, api_broker_status, api_peer_topic_deleted, api_peer_topic_changed, api_peer_chain,
     api_peer_read;
 bool api_produce_prepare(struct floe_request *rq);
+/* Until when the request may wait for its partitions. */
+uint64_t api_hold_until(struct floe_request *rq);
+/* It waits for one, or does not any more; since when is kept in *since_us, 0 while it does not. */
+void api_held(struct floe_request *rq, uint64_t *since_us, bool waits);
 void api_produce_fini(struct floe_api *api);
 
 /* FLOE_E… as Kafka's code. */

@@ -176,6 +176,28 @@ enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const
     return API_ELSEWHERE;
 }
 
+/* ---- waiting for a partition ------------------------------------------------------------------------ */
+
+uint64_t api_hold_until(struct floe_request *rq)
+{
+    struct floe_client *c = rq->client;
+    uint64_t now = floe_loop_now_us(api_of(rq)->cfg.loop);
+    c->waited_us -= FLOE_MIN(c->waited_us, (now - c->waited_at_us) / HOLD_REFILL);
+    c->waited_at_us = now;
+    return now + HOLD_US - FLOE_MIN(c->waited_us, (uint64_t)HOLD_US);
+}
+
+void api_held(struct floe_request *rq, uint64_t *since_us, bool waits)
+{
+    uint64_t now = floe_loop_now_us(api_of(rq)->cfg.loop);
+    if (waits && *since_us == 0) {
+        *since_us = now;
+    } else if (!waits && *since_us != 0) {
+        rq->client->waited_us += now - *since_us;
+        *since_us = 0;
+    }
+}
+
 struct ready {
     struct floe_request *rq;
     void (*then)(struct floe_request *rq);

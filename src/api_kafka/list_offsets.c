@@ -28,6 +28,7 @@ struct lookup {
     struct item *items;
     uint32_t n, open;
     uint64_t hold_until_us;
+    uint64_t held_since_us; /* it waits for a partition; 0: it does not */
     struct floe_timer retry;
 };
 
@@ -156,6 +157,7 @@ static void pump(struct lookup *l)
             break;
         }
     }
+    api_held(l->rq, &l->held_since_us, waiting);
     if (waiting)
         floe_timer_start(l->api->cfg.loop, &l->retry, POLL_US);
     answer_when_done(l);
@@ -169,7 +171,7 @@ static void retried(struct floe_timer *t)
 static void ready(struct floe_request *rq)
 {
     struct lookup *l = rq->state;
-    l->hold_until_us = floe_loop_now_us(l->api->cfg.loop) + HOLD_US;
+    l->hold_until_us = api_hold_until(rq);
     pump(l);
 }
 

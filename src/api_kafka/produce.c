@@ -2,7 +2,9 @@
  *
  * A request's partitions are appended in its order; one that is being rebuilt, or pushed back by a full
  * buffer, waits, and while any waits the client's next request does not start: so a producer's batches reach
- * each partition in the order they were sent.
+ * each partition in the order they were sent. For a partition it waits a short while only, since all of the
+ * connection waits with it (HOLD_US); then the client is to look again who leads, and to send again. What it
+ * sent behind the refused batch is refused too (floe_log_refused).
  *
  * Where memory or the tier run short, answers carry a throttle time, and their connections are not read for
  * so long (KIP-219); what is pushed back waits for room until the request's own timeout. */
@@ -15,7 +17,8 @@
 #define KEYS_LIMIT ((size_t)256 << 20) /* decompressed bytes of a batch whose keys are looked at */
 #define ACKS_1_TIMEOUT_MS 5000         /* Kafka's acks=1 knows no timeout: at least so long */
 #define ROOM_POLL_US 100000  /* how often one that waits for room looks whether it is still wanted */
-#define GONE_HOLD_US 1000000 /* how long a batch waits for its partition when its client is gone */
+#define GONE_HOLD_US 1000000 /* how long a batch waits for its partition when its client is gone, */
+#define ACKS_0_HOLD_US 10000000 /* and when nobody would send it again */
 
 struct prepared {
     struct floe_batch batch;
@@ -39,6 +42,7 @@ struct produce {
     struct floe_timer timer, retry;
     struct floe_log_waiter room; /* linked while it waits for room */
     uint64_t hold_until_us, room_until_us;
+    uint64_t held_since_us; /* it waits for a partition; 0: it does not */
     uint64_t paced_us;        /* the latest of its appends */
     uint32_t n, open, in_log; /* items; not finished; in the log's hands */
     struct api_want *wants;   /* in the request's arena */
@@ -318,12 +322,13 @@ static void pump(struct produce *p, bool waited)
         if (it->finished || it->appended || append_item(it, waited, &full) != FLOE_EAGAIN)
             continue;
         if (now >= (full ? p->room_until_us : p->hold_until_us))
-            finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+            finish(it, full ? FLOE_KERR_REQUEST_TIMED_OUT : FLOE_KERR_NOT_LEADER_OR_FOLLOWER, NULL);
         else if (full)
             want += it->append.bytes.n;
         else
             waiting = true;
     }
+    api_held(p->rq, &p->held_since_us, waiting);
     if (want && floe_list_empty(&p->room.link))
         floe_log_wait_room(api->cfg.log, want, &p->room);
     if (waiting || want)
@@ -341,6 +346,7 @@ static void timed_out(struct floe_timer *t)
         if (!p->items[i].finished)
             finish(&p->items[i], FLOE_KERR_REQUEST_TIMED_OUT, NULL);
     }
+    api_held(p->rq, &p->held_since_us, false);
     answer(p);
 }
 
@@ -358,8 +364,12 @@ static void ready(struct floe_request *rq)
     struct produce *p = rq->prepared;
     const struct floe_kafka_ProduceRequest *in = rq->body;
     int32_t timeout_ms = FLOE_MAX(in->TimeoutMs, in->Acks == 1 ? ACKS_1_TIMEOUT_MS : 0);
-    p->hold_until_us = floe_loop_now_us(p->api->cfg.loop) + HOLD_US;
-    p->room_until_us = in->Acks == 0 ? p->hold_until_us : UINT64_MAX; /* else the timer ends it */
+    if (in->Acks == 0)
+        p->hold_until_us = p->room_until_us = floe_loop_now_us(p->api->cfg.loop) + ACKS_0_HOLD_US;
+    else {
+        p->hold_until_us = api_hold_until(rq);
+        p->room_until_us = UINT64_MAX; /* the timer ends it */
+    }
     if (rq->client->gone)
         cancel(rq);
     rq->cancel = cancel;

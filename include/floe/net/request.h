@@ -27,6 +27,8 @@ struct floe_client {
     bool gone;              /* the connection is closed: answers go nowhere */
     bool warned;            /* what it asks for again and again was logged once */
     bool held;              /* the first request of the queue runs and lets no other start */
+    uint64_t waited_us, waited_at_us; /* how long requests have held up others lately; as of then. The service's
+                                         own */
 };
 
 struct floe_request {

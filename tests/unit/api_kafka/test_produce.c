@@ -360,6 +360,63 @@ static struct floe_krecords of_producer(struct floe_arena *a, int64_t id, int32_
     return b;
 }
 
+/* A partition whose rebuild takes long holds its producers' connections for a quarter of a second, once, not
+ * for as long as it takes, nor for so long with each request; what was refused is stored in order later. */
+static void test_hold_is_short(void **state)
+{
+    struct api_rig r;
+    struct floe_arena a;
+    struct produce p;
+    struct api_call *c[8];
+    int32_t dead = -1, well = -1;
+    int64_t base;
+    (void)state;
+    api_rig_start(&r, 12, 2);
+    struct api_node *n = &r.nodes[1];
+    floe_arena_init(&a, 16 << 20);
+    assert_int_equal(api_make_topic(n, "t", 8, NULL, NULL), 0);
+    api_rig_run(&r, 500);
+    for (int32_t i = 0; i < 8; i++)
+        *(api_leader_of(&r, "t", i) == n ? &well : &dead) = i;
+    assert_true(dead >= 0 && well >= 0);
+    assert_int_equal(api_produce_one(&r.nodes[0], "t", dead, -1, api_batch(&a, 0, 5, true, 0), NULL), 0);
+    struct floe_sim_rule rule = {
+        .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_GET), .prefix = "chain/"};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    api_rig_kill(&r.nodes[0]);
+    struct floe_uuid id;
+    struct floe_partition *part;
+    assert_true(api_topic_id(n, "t", &id));
+    struct floe_tp tp = {id, dead};
+    for (int ms = 0; ms < 20000 && floe_log_find(floe_core_log(n->core), &tp, &part) == FLOE_PARTITION_ABSENT;
+         ms++)
+        api_rig_run(&r, 1);
+    uint64_t from = floe_sim_now_us(r.sim);
+    for (int i = 0; i < 8; i++) {
+        produce_init(&p, "t", 1, i % 2 ? api_batch(&a, i, 1, true, 0) : of_producer(&a, 4000, i / 2));
+        p.part[0].Index = i % 2 ? well : dead;
+        c[i] = api_send(n, NULL, 0, 9, &p.rq);
+    }
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(result(api_wait(n, c[i], 5000), 0)->ErrorCode,
+                         i % 2 ? 0 : FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        assert_in_range(c[i]->at_us - from, 250000, 350000);
+        api_call_free(c[i]);
+    }
+    floe_sim_bucket_heal(r.bucket);
+    for (int ms = 0; ms < 20000 && floe_log_find(floe_core_log(n->core), &tp, &part) != FLOE_PARTITION_SERVING;
+         ms++)
+        api_rig_run(&r, 1);
+    assert_int_equal(api_produce_one(n, "t", dead, -1, of_producer(&a, 4000, 1), NULL),
+                     FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+    for (int32_t i = 0; i < 4; i++) {
+        assert_int_equal(api_produce_one(n, "t", dead, -1, of_producer(&a, 4000, i), &base), 0);
+        assert_int_equal(base, 5 + i);
+    }
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 /* The session ends under a producer's first batches; the one that was still on its way finds the next
  * session, which has never heard of the producer. */
 static void test_nothing_overtakes_a_refused_batch(void **state)
@@ -442,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_store_away),
         cmocka_unit_test(test_order_over_takeover),
         cmocka_unit_test(test_client_gone),
+        cmocka_unit_test(test_hold_is_short),
         cmocka_unit_test(test_nothing_overtakes_a_refused_batch),
         cmocka_unit_test(test_idempotent),
         cmocka_unit_test(test_log_append_time),
