@@ -21,6 +21,7 @@
 #define LEASE_MOVES_MAX 256                 /* partitions handed over together, */
 #define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
 #define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together */
+#define LEASE_ADOPT_GATHER_US 200000u       /* what is taken waits so long for what is being taken */
 #define LEASE_START_US 15000000u            /* a start that takes longer has failed */
 
 struct floe_lease;
@@ -425,8 +426,9 @@ struct floe_lease {
     struct lease_placed placed;
     uint64_t reconcile_us;
     struct lease_mover mover;
-    struct floe_lease_entry *adopt;
+    struct floe_lease_entry *adopt; /* queued since; 0: nothing is */
     uint32_t adopt_count, adopt_cap;
+    uint64_t adopt_since_us;
 
     struct lease_format format;
     struct lease_catalog catalog;

@@ -73,6 +73,7 @@ void lease_reconcile_reset(struct floe_lease *l)
             served_free(l, FLOE_LIST_ENTRY(l->shards[i].served.next, struct lease_served, link));
         l->shards[i].dirty = true;
     }
+    l->adopt_count = 0;
     lease_moves_reset(l);
 }
 
@@ -194,6 +195,50 @@ static void visit_other(struct floe_lease *l, struct lease_shard *s, const struc
     l->mover.stats.taken++;
 }
 
+static bool takes_pending(const struct floe_lease *l)
+{
+    for (uint32_t i = 0; i < l->shard_count; i++) {
+        const struct lease_shard *s = &l->shards[i];
+        FLOE_LIST_EACH(it, &s->flight)
+        {
+            if (FLOE_LIST_ENTRY(it, struct lease_edit, link)->kind == EDIT_TAKE)
+                return true;
+        }
+        FLOE_LIST_EACH(it, &s->pending)
+        {
+            if (FLOE_LIST_ENTRY(it, struct lease_edit, link)->kind == EDIT_TAKE)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* What is taken over shard by shard is rebuilt together, so that each footer of the dead session is read once;
+ * a shard that others write too may come later. */
+static void adopt_queued(struct floe_lease *l)
+{
+    uint64_t now = lease_now(l);
+    uint32_t n = 0;
+    if (l->adopt_count == 0)
+        return;
+    if (l->adopt_since_us == 0)
+        l->adopt_since_us = now;
+    if (now - l->adopt_since_us < LEASE_ADOPT_GATHER_US && takes_pending(l))
+        return;
+    for (uint32_t i = 0; i < l->adopt_count; i++) {
+        const struct lease_served *v = lease_served_find(l, &l->adopt[i].tp);
+        struct floe_lease_entry now_there; /* spans of a queued one may be of a document that has gone */
+        if (v == NULL || v->state != SERVED_ADOPTING || v->epoch != l->adopt[i].epoch)
+            continue; /* released since */
+        FLOE_ASSERT(floe_lease_lookup(l, &v->tp, &now_there) && now_there.epoch == v->epoch);
+        l->adopt[n++] = now_there;
+    }
+    l->adopt_count = 0;
+    l->adopt_since_us = 0;
+    if (n > 0)
+        l->cfg.hooks.adopt(l->cfg.hooks.user, l->adopt, n);
+}
+
 void lease_take_done(struct floe_lease *l, const struct floe_tp *tp)
 {
     struct lease_served *v = lease_served_find(l, tp);
@@ -241,14 +286,12 @@ void lease_reconcile(struct floe_lease *l)
     }
     if (!lease_own_open(l) || l->own.tell_open)
         return;
-    l->adopt_count = 0;
     for (uint32_t i = 0; i < l->shard_count; i++) {
         struct lease_shard *s = &l->shards[i];
         if (s->dirty || now >= s->wake_us)
             reconcile_shard(l, s);
     }
-    if (l->adopt_count > 0)
-        l->cfg.hooks.adopt(l->cfg.hooks.user, l->adopt, l->adopt_count);
+    adopt_queued(l);
 }
 
 /* ---- from the layer above --------------------------------------------------------------------------- */

@@ -68,11 +68,36 @@ static void the_dead_are_replaced(void **state)
     lrig_fini(&r);
 }
 
+/* Of many shards, which two survivors write: rebuilt in one go, or footers would be read again and again. */
+static void what_is_taken_is_adopted_together(void **state)
+{
+    enum { MANY = 1000 };
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 4, LEASE_MS);
+    for (int i = 0; i < 3; i++)
+        lrig_boot_wait(&r, i);
+    lrig_run_ms(&r, 1000);
+    assert_int_equal(lrig_create(&r, 0, 1, MANY), FLOE_OK);
+    lrig_run_ms(&r, 1000);
+    assert_int_equal(lrig_served(&r, 1, MANY), MANY);
+    uint32_t before[] = {r.b[0].adopt_calls, r.b[1].adopt_calls};
+    lrig_kill(&r, 2);
+    for (int ms = 0; ms < 3000 && lrig_served(&r, 1, MANY) < MANY; ms++)
+        lrig_run_ms(&r, 1);
+    assert_int_equal(lrig_served(&r, 1, MANY), MANY);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(r.b[i].adopt_calls, before[i] + 1);
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_broker_starts_serves_and_ends),
         cmocka_unit_test(the_dead_are_replaced),
+        cmocka_unit_test(what_is_taken_is_adopted_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
