@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 from floe_broker import Broker, check, floe, run
 from harness import Load, Proxy, memory_mib, need_load
+from probe import Probe
 
 RATE = 2000
 table = []
@@ -103,17 +104,20 @@ class Under:
         time.sleep(3)
         self.rest_ms = self.load.counts()["slowest_ms"]
 
-    def measure(self, what, act, survivors, count=True):
+    def measure(self, what, act, survivors, probed=False):
         before = self.c.leaders(survivors[0])
         self.load.tell("mark")
         time.sleep(0.3)
         self.c.reset()
         t0 = time.monotonic()
         gone = act() # addresses that must lead nothing any more
+        probe = self.probe(before, survivors) if probed else None
         while gone and any(self.c.leaders(survivors[0])[a] for a in gone):
             check(time.monotonic() - t0 < 60, "no takeover")
             time.sleep(0.02)
         led = time.monotonic() - t0
+        if probe:
+            check(probe.finish(30), f"not every partition is served: {len(probe.acked_s)}")
         c = self.load.counts()
         self.load.wait(lambda k: k["acked"] > c["acked"] + 2 * self.c.partitions and k["sent"] - k["acked"] < RATE, 60, what)
         note = self.c.requests()
@@ -121,7 +125,15 @@ class Under:
         was = {p: a for a, ps in before.items() for p in ps}
         moved = sum(was.get(p) != a for a, ps in after.items() for p in ps)
         row(what, f"stall {self.load.counts()['slowest_ms'] / 1000:.2f} s", f"led again after {led:.2f} s; {moved} partitions moved; at rest {self.rest_ms} ms")
+        if probe:
+            row("  every partition acknowledges again", f"{max(probe.acked_s.values()):.2f} s",
+                f"a live broker's own meanwhile: alone {probe.alone_s:.2f} s, behind others {probe.behind_s:.2f} s; errors {probe.errors}")
         row("  requests meanwhile, load's own among them", note)
+
+    def probe(self, before, survivors):
+        live = [self.c.brokers[i].addr for i in survivors]
+        self.load.producers += 1
+        return Probe("t", self.c.partitions, live, {a: sorted(before[a])[:2] for a in live}, self.folder, self.load.producers - 1)
 
     def end(self):
         self.load.finish(may_fail=True)
@@ -136,11 +148,11 @@ def failover(folder, lease_ms, partitions=1000):
         def kill():
             c.brokers[2].kill()
             return [c.brokers[2].addr]
-        u.measure(f"{name}: SIGKILL, its port refuses", kill, [0, 1])
+        u.measure(f"{name}: SIGKILL, its port refuses", kill, [0, 1], True)
         def stop():
             c.brokers[1].proc.send_signal(signal.SIGSTOP)
             return [c.brokers[1].addr]
-        u.measure(f"{name}: SIGSTOP", stop, [0])
+        u.measure(f"{name}: SIGSTOP", stop, [0], True)
         c.brokers[1].proc.send_signal(signal.SIGCONT)
         u.end()
     finally:
