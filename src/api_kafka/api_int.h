@@ -6,10 +6,11 @@
 #include <floe/api_kafka.h>
 
 /* A request waits for a partition that is being rebuilt or handed over, and so does everything behind it on
- * its connection, of partitions that are well too: so long at a time, and then for a twentieth of the time. */
+ * its connection, of partitions that are well too: so long at a time, and then for a twentieth of the time.
+ */
 #define HOLD_US 250000
 #define HOLD_REFILL 20
-#define POLL_US 5000     /* how often a step without a call-back is looked at again */
+#define POLL_US 5000 /* how often a step without a call-back is looked at again */
 
 /* Live brokers that have a rack, by rack, and clients that were sent to one (racks.c). */
 #define API_SENT_MAX 1024u

@@ -16,8 +16,8 @@
 #define PARTITIONS_MAX 65536           /* of one request */
 #define KEYS_LIMIT ((size_t)256 << 20) /* decompressed bytes of a batch whose keys are looked at */
 #define ACKS_1_TIMEOUT_MS 5000         /* Kafka's acks=1 knows no timeout: at least so long */
-#define ROOM_POLL_US 100000  /* how often one that waits for room looks whether it is still wanted */
-#define GONE_HOLD_US 1000000 /* how long a batch waits for its partition when its client is gone, */
+#define ROOM_POLL_US 100000     /* how often one that waits for room looks whether it is still wanted */
+#define GONE_HOLD_US 1000000    /* how long a batch waits for its partition when its client is gone, */
 #define ACKS_0_HOLD_US 10000000 /* and when nobody would send it again */
 
 struct prepared {
@@ -42,7 +42,7 @@ struct produce {
     struct floe_timer timer, retry;
     struct floe_log_waiter room; /* linked while it waits for room */
     uint64_t hold_until_us, room_until_us;
-    uint64_t held_since_us; /* it waits for a partition; 0: it does not */
+    uint64_t held_since_us;   /* it waits for a partition; 0: it does not */
     uint64_t paced_us;        /* the latest of its appends */
     uint32_t n, open, in_log; /* items; not finished; in the log's hands */
     struct api_want *wants;   /* in the request's arena */

@@ -213,8 +213,8 @@ static bool takes_pending(const struct floe_lease *l)
     return false;
 }
 
-/* What is taken over shard by shard is rebuilt together, so that each footer of the dead session is read once;
- * a shard that others write too may come later. */
+/* What is taken over shard by shard is rebuilt together, so that each footer of the dead session is read
+ * once; a shard that others write too may come later. */
 static void adopt_queued(struct floe_lease *l)
 {
     uint64_t now = lease_now(l);

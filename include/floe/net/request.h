@@ -21,14 +21,14 @@ struct floe_conn; /* the network thread's */
 
 /* The core's view of a connection. */
 struct floe_client {
-    char addr[64];          /* of the peer, for messages */
-    uint32_t listener;      /* index of the listener it came by */
-    struct floe_list queue; /* requests in order of arrival; the core's */
-    bool gone;              /* the connection is closed: answers go nowhere */
-    bool warned;            /* what it asks for again and again was logged once */
-    bool held;              /* the first request of the queue runs and lets no other start */
-    uint64_t waited_us, waited_at_us; /* how long requests have held up others lately; as of then. The service's
-                                         own */
+    char addr[64];                    /* of the peer, for messages */
+    uint32_t listener;                /* index of the listener it came by */
+    struct floe_list queue;           /* requests in order of arrival; the core's */
+    bool gone;                        /* the connection is closed: answers go nowhere */
+    bool warned;                      /* what it asks for again and again was logged once */
+    bool held;                        /* the first request of the queue runs and lets no other start */
+    uint64_t waited_us, waited_at_us; /* how long requests have held up others lately; as of then. The
+                                         service's own */
 };
 
 struct floe_request {

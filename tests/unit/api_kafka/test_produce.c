@@ -404,8 +404,8 @@ static void test_hold_is_short(void **state)
         api_call_free(c[i]);
     }
     floe_sim_bucket_heal(r.bucket);
-    for (int ms = 0; ms < 20000 && floe_log_find(floe_core_log(n->core), &tp, &part) != FLOE_PARTITION_SERVING;
-         ms++)
+    for (int ms = 0;
+         ms < 20000 && floe_log_find(floe_core_log(n->core), &tp, &part) != FLOE_PARTITION_SERVING; ms++)
         api_rig_run(&r, 1);
     assert_int_equal(api_produce_one(n, "t", dead, -1, of_producer(&a, 4000, 1), NULL),
                      FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
