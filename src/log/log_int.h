@@ -56,7 +56,7 @@
 /* Each partition has a checkpoint at least every so many segments of the chain, looked at a quarter as often;
  * not more often than this, so that a fast store is not given checkpoints for the most part. */
 #define FLOE_LOG_SPAN_KEYS_MAX 512u
-#define FLOE_LOG_SPAN_ROUND_US 10000000ull
+#define FLOE_LOG_SPAN_ROUND_US 5000000ull
 #define FLOE_LOG_POOL_MAX 4096u
 
 /* ---- producers ------------------------------------------------------------------------------------ */

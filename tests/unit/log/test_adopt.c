@@ -196,6 +196,29 @@ static void a_long_life_keeps_rebuilds_short(void **state)
     rig_world_destroy(&w);
 }
 
+/* Some ninety segments a second: a checkpoint after six seconds, not only after eleven. */
+static void a_fast_life_keeps_rebuilds_short(void **state)
+{
+    (void)state;
+    enum { SEGMENTS = 800 };
+    struct rig_world *w = rig_world_create(9);
+    struct rig *r = rig_create(w, NULL);
+    struct floe_tp tp = rig_tp(1, 0);
+    rig_open(r);
+    rig_new(r, tp);
+    for (uint32_t i = 0; i < SEGMENTS; i++) {
+        fill(r, tp, "a", 1);
+        rig_run(w, 1000);
+    }
+    uint32_t gets = w->gets;
+    r = take_over(w, &r, NULL);
+    rig_await_serving(r, tp);
+    assert_in_range(w->gets - gets, 1, 600);
+    assert_int_equal(rig_hw(r, tp), SEGMENTS);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void checkpoints_keep_rebuilds_short(void **state)
 {
     (void)state;
@@ -514,6 +537,7 @@ int main(void)
         cmocka_unit_test(what_is_taken_piece_by_piece_reads_footers_together),
         cmocka_unit_test(deaths_before_the_first_checkpoint_lose_nothing),
         cmocka_unit_test(a_long_life_keeps_rebuilds_short),
+        cmocka_unit_test(a_fast_life_keeps_rebuilds_short),
         cmocka_unit_test(checkpoints_keep_rebuilds_short),
         cmocka_unit_test(only_batches_of_the_spans_epoch_are_taken),
         cmocka_unit_test(duplicates_are_known_across_a_takeover),
