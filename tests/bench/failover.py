@@ -3,6 +3,7 @@
 
 Run by `scripts/test failover`, beside a real S3 server on this machine. A stall is the longest time that a librdkafka producer
 (acks=all, idempotent, all partitions in turn) waited for an acknowledgement while it happened; what it waits at rest is beside it.
+What the brokers alone take of that is seen by a client that asks live brokers only (probe.py).
 """
 import collections, json, os, re, shutil, signal, sys, tempfile, time
 
@@ -98,7 +99,7 @@ class Under:
         self.c = cluster
         self.folder = os.path.join(cluster.folder, f"load{time.monotonic_ns()}")
         self.load = Load(cluster.bootstrap(), self.folder, partitions=cluster.partitions, producers=2, rate=RATE, value=200,
-                         props=["socket.timeout.ms=3000"])
+                         props=["socket.timeout.ms=1000"])
         self.load.wait(lambda c: c.get("acked", 0) > 2 * cluster.partitions, 60, "the load does not start")
         self.load.tell("mark")
         time.sleep(3)
@@ -111,13 +112,13 @@ class Under:
         self.c.reset()
         t0 = time.monotonic()
         gone = act() # addresses that must lead nothing any more
-        probe = self.probe(before, survivors) if probed else None
+        if probed:
+            probe = self.probe(before, survivors, gone)
+            check(probe.finish(30), f"not every partition is served: {len(probe.acked_s)}")
         while gone and any(self.c.leaders(survivors[0])[a] for a in gone):
             check(time.monotonic() - t0 < 60, "no takeover")
             time.sleep(0.02)
-        led = time.monotonic() - t0
-        if probe:
-            check(probe.finish(30), f"not every partition is served: {len(probe.acked_s)}")
+        led = probe.led_s if probed else time.monotonic() - t0
         c = self.load.counts()
         self.load.wait(lambda k: k["acked"] > c["acked"] + 2 * self.c.partitions and k["sent"] - k["acked"] < RATE, 60, what)
         note = self.c.requests()
@@ -125,15 +126,15 @@ class Under:
         was = {p: a for a, ps in before.items() for p in ps}
         moved = sum(was.get(p) != a for a, ps in after.items() for p in ps)
         row(what, f"stall {self.load.counts()['slowest_ms'] / 1000:.2f} s", f"led again after {led:.2f} s; {moved} partitions moved; at rest {self.rest_ms} ms")
-        if probe:
+        if probed:
             row("  every partition acknowledges again", f"{max(probe.acked_s.values()):.2f} s",
                 f"a live broker's own meanwhile: alone {probe.alone_s:.2f} s, behind others {probe.behind_s:.2f} s; errors {probe.errors}")
         row("  requests meanwhile, load's own among them", note)
 
-    def probe(self, before, survivors):
+    def probe(self, before, survivors, gone):
         live = [self.c.brokers[i].addr for i in survivors]
         self.load.producers += 1
-        return Probe("t", self.c.partitions, live, {a: sorted(before[a])[:2] for a in live}, self.folder, self.load.producers - 1)
+        return Probe("t", self.c.partitions, live, {a: sorted(before[a])[:2] for a in live}, gone, self.folder, self.load.producers - 1)
 
     def end(self):
         self.load.finish(may_fail=True)

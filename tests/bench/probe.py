@@ -121,11 +121,12 @@ class Probe:
     """Until every partition was acknowledged once since it began; figures in seconds from then on.
 
     `healthy`: address → two partitions that this live broker led before and shall lead on. Batches of the first go behind those of
-    all others on the same connection (`behind_s`, the longest wait), batches of the second on one of their own (`alone_s`)."""
+    all others on the same connection (`behind_s`, the longest wait), batches of the second on one of their own (`alone_s`).
+    `led_s`: when no partition had one of the addresses in `gone` as its leader any more."""
 
-    def __init__(self, topic, partitions, live, healthy, folder, producer):
-        self.topic, self.healthy, self.producer = topic, healthy, producer
-        self.acked_s, self.errors, self.behind_s, self.alone_s, self.held_s = {}, {}, 0.0, 0.0, 0.0
+    def __init__(self, topic, partitions, live, healthy, gone, folder, producer):
+        self.topic, self.healthy, self.gone, self.producer = topic, healthy, gone, producer
+        self.acked_s, self.errors, self.behind_s, self.alone_s, self.led_s = {}, {}, 0.0, 0.0, None
         self.partitions, self.seq, self.lead = partitions, 0, {}
         self.acked = open(os.path.join(folder, f"acked.{producer}"), "w")
         open(os.path.join(folder, f"failed.{producer}"), "w").close()
@@ -151,6 +152,8 @@ class Probe:
         c = Client(addr)
         while not self.stop:
             self.lead = c.leaders(self.topic)
+            if self.led_s is None and not any(a is None or a in self.gone for a in self.lead.values()):
+                self.led_s = time.monotonic() - self.t0
             time.sleep(0.02)
 
     def note(self, values, answers):
@@ -170,14 +173,14 @@ class Probe:
                 time.sleep(0.005)
                 continue
             values, one = {p: self.value() for p in mine}, {self.healthy[addr][0]: self.value()}
-            began = time.monotonic()
             c.send_produce(self.topic, values)
             sent = time.monotonic()
             c.send_produce(self.topic, one)
             self.note(values, c.produced())
-            self.held_s = max(self.held_s, time.monotonic() - began)
             self.note(one, c.produced())
             self.behind_s = max(self.behind_s, time.monotonic() - sent)
+            if any(p not in self.acked_s for p in mine):
+                time.sleep(0.05) # refused: as a client waits before it sends again
 
     def one_of(self, addr):
         c = Client(addr)
