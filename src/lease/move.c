@@ -151,7 +151,7 @@ void lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
     {
         const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
         uint32_t k = 0;
-        if (e->kind != EDIT_MOVE || !e->changed || e->result.code != FLOE_OK)
+        if (e->kind != EDIT_MOVE || (!e->changed && !e->unclear) || e->result.code != FLOE_OK)
             continue;
         while (k < n && told[k] != e->to.node)
             k++;

@@ -279,6 +279,17 @@ static void read_shard(struct floe_lease *l, struct lease_shard *s)
 
 /* ---- puts ------------------------------------------------------------------------------------------ */
 
+/* The others are told of what was changed, receivers at once. */
+static void note_written(struct floe_lease *l, struct lease_shard *s)
+{
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        s->tell |= (e->changed || e->unclear) && (e->kind != EDIT_CHECKPOINT || e->raises_start);
+    }
+    lease_moves_written(l, s);
+}
+
 static void on_put(struct lease_op *op)
 {
     struct floe_lease *l = op->l;
@@ -286,13 +297,8 @@ static void on_put(struct lease_op *op)
     const struct floe_table_req *r = &op->u.table;
     done_op(l, s);
     if (r->err.code == FLOE_OK) {
-        FLOE_LIST_EACH(it, &s->flight)
-        {
-            const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
-            s->tell |= e->changed && (e->kind != EDIT_CHECKPOINT || e->raises_start);
-        }
         publish(l, s, &s->next, r->version);
-        lease_moves_written(l, s);
+        note_written(l, s);
         finish_flight(l, s);
     } else {
         bool unclear = r->err.code == FLOE_ECONFLICT || r->err.code == FLOE_EEXISTS ||
@@ -358,6 +364,7 @@ static void write_shard(struct floe_lease *l, struct lease_shard *s)
     floe_writer_init(&w, FLOE_TABLE_VALUE_MAX);
     if (!build(l, s, &w)) {
         lease_doc_fini(&s->next);
+        note_written(l, s); /* by a put whose answer was lost */
         finish_flight(l, s);
     } else if (w.bad) {
         lease_doc_fini(&s->next);
