@@ -258,6 +258,27 @@ static void every_lost_answer(void **state)
     every(FLOE_SIM_LOST_ANSWER, FLOE_SIM_KIND(FLOE_STORE_PUT), "table/lease/", 6);
 }
 
+/* The receiver is told as soon as its giver knows, not found out by the next scan. */
+static void a_lost_answer_leaves_nobody_waiting(void **state)
+{
+    (void)state;
+    struct lrig r;
+    uint32_t unserved_ms = 0, longest_ms = 0;
+    begin(&r, 20, 2);
+    struct floe_sim_rule rule = {
+        .fault = FLOE_SIM_LOST_ANSWER, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "table/lease/"};
+    floe_sim_bucket_rule(r.bucket, &rule);
+    lrig_boot_wait(&r, 2);
+    for (int ms = 0; ms < 5 * LEASE_MS; ms++) {
+        lrig_run_ms(&r, 1);
+        unserved_ms = all_served(&r) ? 0 : unserved_ms + 1;
+        longest_ms = unserved_ms > longest_ms ? unserved_ms : longest_ms;
+    }
+    assert_true(balanced(&r));
+    assert_in_range(longest_ms, 1, 200); /* the time-out of the lost answer, and a read */
+    finish(&r);
+}
+
 static void every_late_write(void **state)
 {
     (void)state;
@@ -307,6 +328,7 @@ int main(void)
         cmocka_unit_test(doubtful_writes_are_waited_for),
         cmocka_unit_test(late_copies_land_nowhere),
         cmocka_unit_test(every_lost_answer),
+        cmocka_unit_test(a_lost_answer_leaves_nobody_waiting),
         cmocka_unit_test(every_late_write),
         cmocka_unit_test(every_refused_write),
         cmocka_unit_test(every_lost_read),
