@@ -46,7 +46,8 @@ struct floe_topic {
     /* what of the configuration is obeyed, with the broker's defaults filled in */
     uint32_t max_message_bytes;
     bool log_append_time;
-    bool compacted; /* cleanup.policy has `compact`: records must have keys */
+    int64_t stamp_before_ms, stamp_after_ms; /* how far from now a record's timestamp may be */
+    bool compacted;                          /* cleanup.policy has `compact`: records must have keys */
     char version[FLOE_TABLE_VERSION_MAX];
     uint64_t seen_us; /* when this revision was first seen */
 };

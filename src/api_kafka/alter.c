@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CREATE_PARTITIONS 37
 #define TYPE_TOPIC 2
 #define TYPE_BROKER 4
 #define TYPE_GROUP 32
@@ -35,6 +36,7 @@ struct alter {
     void *rs;
     struct item *items;
     uint32_t n, open;
+    bool *copies; /* items that are left out of CreatePartitions' answer: told of once */
     struct floe_timer timer;
     void (*begin)(struct alter *a, uint32_t i);
     uint64_t timeout_us;
@@ -124,17 +126,28 @@ static enum floe_err edit(void *data, struct floe_topic *t, bool again, struct f
         (void)floe_topic_config_set(t, t->configs[0].name, NULL);
     for (uint32_t i = 0; !rc && i < c->n; i++)
         rc = apply(t, &c->c[i], err);
-    return rc;
+    return rc || c->partitions ? rc : api_configs_agree(t->configs, t->config_count, err);
 }
 
 /* ---- the request ----------------------------------------------------------------------------------------
  */
+
+static void drop_copies(struct alter *a)
+{
+    struct floe_kafka_CreatePartitionsResponse *rs = a->rs;
+    rs->Results_n = 0;
+    for (uint32_t i = 0; i < a->n; i++)
+        if (!a->copies[i])
+            rs->Results[rs->Results_n++] = rs->Results[i];
+}
 
 static void answer_when_done(struct alter *a)
 {
     if (a->open > 0)
         return;
     floe_timer_stop(&a->timer);
+    if (a->copies)
+        drop_copies(a);
     a->rq->response = a->rs;
     floe_request_complete(a->rq);
 }
@@ -143,9 +156,10 @@ static void finish(struct item *it, int16_t error, const char *message)
 {
     *it->error = error;
     *it->message = (struct floe_kstr){NULL, -1};
-    if (error)
-        *it->message =
-            message && *message ? api_copy(it->a->rq, message) : floe_kstr(floe_kafka_error_message(error));
+    if (error && message && *message)
+        *it->message = api_copy(it->a->rq, message);
+    else if (error && it->a->rq->head.api_key != CREATE_PARTITIONS) /* which says nothing more, as in Kafka */
+        *it->message = floe_kstr(floe_kafka_error_message(error));
     it->finished = true;
     it->op = NULL;
     it->a->open--;
@@ -176,7 +190,7 @@ static void op_done(void *user, const struct floe_error *err, const struct floe_
 {
     struct item *it = user;
     (void)id;
-    finish(it, err->code ? edit_error(err->code, it->a->rq->head.api_key == 37) : 0, err->msg);
+    finish(it, err->code ? edit_error(err->code, it->a->rq->head.api_key == CREATE_PARTITIONS) : 0, err->msg);
     answer_when_done(it->a);
 }
 
@@ -190,7 +204,7 @@ static void change(struct item *it, const struct floe_topic *t, struct changes *
         enum floe_err rc = copy ? edit(c, copy, false, &err) : FLOE_ENOMEM;
         floe_topic_free(copy);
         changes_free(c);
-        finish(it, rc ? edit_error(rc, it->a->rq->head.api_key == 37) : 0, err.msg);
+        finish(it, rc ? edit_error(rc, it->a->rq->head.api_key == CREATE_PARTITIONS) : 0, err.msg);
         return;
     }
     it->op = floe_catalog_alter_topic(api_of(it->a->rq)->cfg.catalog, t->name, &e, op_done, it);
@@ -232,7 +246,10 @@ static const struct floe_topic *topic_for(struct item *it, struct floe_kstr name
 {
     struct api_want want = {.name = name};
     const struct floe_topic *t = api_topic(api_of(it->a->rq), &want);
-    if (!t && floe_topic_name_check(name.p, (size_t)FLOE_MAX(name.n, 0), NULL))
+    bool partitions = it->a->rq->head.api_key == CREATE_PARTITIONS;
+    if (!t && !partitions && name.n <= 0)
+        finish(it, FLOE_KERR_INVALID_REQUEST, "Default topic resources are not allowed.");
+    else if (!t && !partitions && floe_topic_name_check(name.p, (size_t)name.n, NULL))
         finish(it, FLOE_KERR_INVALID_TOPIC_EXCEPTION, NULL);
     else if (!t)
         finish(it,
@@ -263,6 +280,14 @@ static void begin_partitions(struct alter *a, uint32_t i)
             w->Count - t->partitions, w->Assignments_n);
         finish(it, FLOE_KERR_INVALID_REPLICA_ASSIGNMENT, err.msg);
         return;
+    }
+    for (int32_t k = 0; w->Count > t->partitions && k < w->Assignments_n; k++) {
+        int16_t error =
+            api_check_brokers(a->rq, w->Assignments[k].BrokerIds, w->Assignments[k].BrokerIds_n, &err);
+        if (error) {
+            finish(it, error, err.msg);
+            return;
+        }
     }
     struct changes *c = calloc(1, sizeof *c);
     if (!c) {
@@ -296,7 +321,9 @@ void api_create_partitions(struct floe_request *rq)
         a->items[i].error = &rs->Results[i].ErrorCode;
         a->items[i].message = &rs->Results[i].ErrorMessage;
     }
-    if (!api_repeated(rq, wants, n, true, repeated)) {
+    a->copies = floe_arena_calloc(&rq->arena, n, sizeof *a->copies);
+    if (!a->copies || !api_repeated(rq, wants, n, true, repeated) ||
+        !api_repeated(rq, wants, n, false, a->copies)) {
         api_give_up(rq);
         return;
     }
@@ -319,6 +346,8 @@ static int16_t check_asked(const struct asked *w, bool incremental, struct floe_
 {
     struct floe_slice name = floe_slice(w->name.p, (size_t)FLOE_MAX(w->name.n, 0));
     const struct floe_kafka_config *c = floe_kafka_config_find(FLOE_CONFIG_TOPIC, name);
+    if (!c && incremental && w->kind == CHANGE_DELETE)
+        return 0; /* it is not there */
     if (!c) {
         floe_error_set(err, FLOE_EINVAL, "Unknown topic config name: %.*s",
                        (int)FLOE_MIN(name.n, (size_t)200), (const char *)name.p);

@@ -58,6 +58,15 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_describe_quorum, api_update_features, api_list_config_resources, api_peer_heartbeat,
     api_peer_lease_changed, api_broker_status, api_peer_topic_deleted, api_peer_topic_changed, api_peer_chain,
     api_peer_read;
+/* What the topic asks of a batch, beyond what it is in itself (produce_check.c). */
+struct api_records_check {
+    int16_t error; /* 0: it may be appended */
+    const char *message;
+    struct floe_kafka_ProduceResponse_BatchIndexAndErrorMessage *errors;
+    int32_t n;
+};
+void api_check_records(struct floe_request *rq, struct floe_bufslice bytes, const struct floe_batch *b,
+                       const struct floe_topic *t, int32_t partition, struct api_records_check *out);
 bool api_produce_prepare(struct floe_request *rq);
 /* Until when the request may wait for its partitions. */
 uint64_t api_hold_until(struct floe_request *rq);
@@ -88,6 +97,12 @@ static inline int16_t api_unknown(const struct floe_request *rq, const struct ap
  * of each as well; false when memory is out. */
 bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_t n, bool first_too,
                   bool *repeated);
+/* A partition's brokers as an administrator names them: INVALID_REPLICA_ASSIGNMENT with Kafka's sentence
+ * where none is named, one twice, or one that is not known; else 0. */
+int16_t api_check_brokers(struct floe_request *rq, const int32_t *ids, int32_t n, struct floe_error *err);
+/* Configurations of a topic that do not go together, or that need what is not there: Kafka's INVALID_CONFIG.
+ */
+enum floe_err api_configs_agree(const struct floe_topic_config *c, uint32_t n, struct floe_error *err);
 /* A want for each topic of the catalog, in the request's arena; null when memory is out. */
 struct api_want *api_all_topics(struct floe_request *rq, uint32_t *n);
 const struct floe_topic *api_topic(struct floe_api *api, const struct api_want *w);
@@ -109,6 +124,11 @@ void api_endpoint_of(struct floe_request *rq, const struct floe_node_info *node,
 /* KIP-320: the error of a client that speaks of another leader epoch than the partition's; 0 where it fits,
  * or names none (-1). */
 int16_t api_epoch_error(int32_t epoch, int32_t want);
+/* The same where -1 alone names none, as all but Fetch have it in Kafka. */
+static inline int16_t api_epoch_strict(int32_t epoch, int32_t want)
+{
+    return want < -1 ? FLOE_KERR_FENCED_LEADER_EPOCH : api_epoch_error(epoch, want);
+}
 
 /* Is that this broker's rack? */
 bool api_rack_own(const struct floe_api *api, struct floe_kstr rack);

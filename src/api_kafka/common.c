@@ -1,6 +1,7 @@
 /* What several handlers need: errors, endpoints, leaders, and topics made known. */
 #include "api_kafka/api_int.h"
 #include <floe/base/str.h>
+#include <floe/kafka/configs.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -196,6 +197,61 @@ void api_held(struct floe_request *rq, uint64_t *since_us, bool waits)
         rq->client->waited_us += now - *since_us;
         *since_us = 0;
     }
+}
+
+int16_t api_check_brokers(struct floe_request *rq, const int32_t *ids, int32_t n, struct floe_error *err)
+{
+    struct floe_node_info node;
+    if (n <= 0) {
+        floe_error_set(err, FLOE_EINVAL, "The manual partition assignment includes an empty replica list.");
+        return FLOE_KERR_INVALID_REPLICA_ASSIGNMENT;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        bool known = floe_lease_node(api_of(rq)->cfg.lease, ids[i], &node);
+        for (int32_t k = 0; known && k < i; k++) { /* so no longer than there are brokers */
+            if (ids[k] != ids[i])
+                continue;
+            floe_error_set(err, FLOE_EINVAL,
+                           "The manual partition assignment includes the broker %d more than once.", ids[i]);
+            return FLOE_KERR_INVALID_REPLICA_ASSIGNMENT;
+        }
+        if (known)
+            continue;
+        floe_error_set(err, FLOE_EINVAL,
+                       "The manual partition assignment includes broker %d, but no such broker is "
+                       "registered.",
+                       ids[i]);
+        return FLOE_KERR_INVALID_REPLICA_ASSIGNMENT;
+    }
+    return 0;
+}
+
+static const char *config_of(const struct floe_topic_config *c, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(c[i].name, name) == 0)
+            return c[i].value;
+    const struct floe_kafka_config *k = floe_kafka_config_find(FLOE_CONFIG_TOPIC, floe_slice_str(name));
+    return k->def;
+}
+
+enum floe_err api_configs_agree(const struct floe_topic_config *c, uint32_t n, struct floe_error *err)
+{
+    static const char *const lag[2] = {"min.compaction.lag.ms", "max.compaction.lag.ms"};
+    int64_t ms[2];
+    for (int i = 0; i < 2; i++)
+        ms[i] = floe_kafka_config_int(floe_kafka_config_find(FLOE_CONFIG_TOPIC, floe_slice_str(lag[i])),
+                                      floe_slice_str(config_of(c, n, lag[i])));
+    if (ms[0] > ms[1])
+        return floe_error_set(err, FLOE_EINVAL, "conflict topic config setting %s (%lld) > %s (%lld)", lag[0],
+                              (long long)ms[0], lag[1], (long long)ms[1]);
+    const char *remote = "remote.storage.enable";
+    const struct floe_kafka_config *r = floe_kafka_config_find(FLOE_CONFIG_TOPIC, floe_slice_str(remote));
+    if (floe_kafka_config_int(r, floe_slice_str(config_of(c, n, remote))))
+        return floe_error_set(err, FLOE_EINVAL,
+                              "Tiered Storage functionality is disabled in the broker. Topic cannot be "
+                              "configured with remote log storage.");
+    return FLOE_OK;
 }
 
 struct ready {

@@ -55,6 +55,15 @@ static void find_group(struct floe_request *rq, coordinator *c)
         refuse(c, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, "The coordinator is not available.");
 }
 
+/* group:topic id:partition */
+static bool is_share_key(struct floe_kstr key)
+{
+    int colons = 0;
+    for (int32_t i = 0; i < key.n; i++)
+        colons += key.p[i] == ':';
+    return colons >= 2 && key.p[0] != ':' && key.p[key.n - 1] >= '0' && key.p[key.n - 1] <= '9';
+}
+
 static void find_one(struct floe_request *rq, int8_t type, coordinator *c)
 {
     c->NodeId = c->Port = -1;
@@ -63,7 +72,8 @@ static void find_one(struct floe_request *rq, int8_t type, coordinator *c)
     else if (type == KEY_TRANSACTION)
         name_node(rq, floe_lease_node_id(api_of(rq)->cfg.lease), c);
     else if (type == KEY_SHARE && rq->head.api_version >= 6)
-        refuse(c, FLOE_KERR_COORDINATOR_NOT_AVAILABLE, "Share groups are not served.");
+        refuse(c, is_share_key(c->Key) ? FLOE_KERR_COORDINATOR_NOT_AVAILABLE : FLOE_KERR_INVALID_REQUEST,
+               "Share groups are not served.");
     else
         refuse(c, FLOE_KERR_INVALID_REQUEST, "The key type is not known.");
 }

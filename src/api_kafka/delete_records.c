@@ -1,6 +1,7 @@
 /* DeleteRecords 0-2: the log start goes up to an offset. It is answered, and told to anybody, once a
  * checkpoint that says so is named by the lease: a log start that was seen never goes back. */
 #include "api_kafka/api_int.h"
+#include <stdlib.h>
 
 typedef struct floe_kafka_DeleteRecordsResponse_DeleteRecordsPartitionResult result;
 
@@ -130,35 +131,57 @@ static void ready(struct floe_request *rq)
     pump(d);
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct item *x = a, *y = b;
+    if (x->topic_at != y->topic_at)
+        return x->topic_at < y->topic_at ? -1 : 1;
+    if (x->tp.index != y->tp.index)
+        return x->tp.index < y->tp.index ? -1 : 1;
+    return (x->in > y->in) - (x->in < y->in); /* one array a topic: the last one named comes last */
+}
+
+/* As in Kafka each partition counts once, as it is named last, and a topic without any is left out. */
 static bool fill(struct deletion *d, const struct floe_kafka_DeleteRecordsRequest *in)
 {
     struct floe_arena *arena = &d->rq->arena;
     int32_t topics = FLOE_MAX(in->Topics_n, 0);
+    uint32_t named = 0;
     for (int32_t t = 0; t < topics; t++)
-        d->n += (uint32_t)FLOE_MAX(in->Topics[t].Partitions_n, 0);
-    d->open = d->n;
-    d->items = floe_arena_calloc(arena, d->n, sizeof *d->items);
+        named += (uint32_t)FLOE_MAX(in->Topics[t].Partitions_n, 0);
+    d->items = floe_arena_calloc(arena, named, sizeof *d->items);
     d->wants = floe_arena_calloc(arena, (size_t)topics, sizeof *d->wants);
     d->rs->Topics =
         floe_kafka_array(&floe_kafka_DeleteRecordsResponse_DeleteRecordsTopicResult_desc, topics, arena);
-    struct item *it = d->items;
-    if (!it || !d->wants || !d->rs->Topics)
+    if (!d->items || !d->wants || !d->rs->Topics)
         return false;
-    d->rs->Topics_n = topics;
     for (int32_t t = 0; t < topics; t++) {
         int32_t n = FLOE_MAX(in->Topics[t].Partitions_n, 0);
-        d->wants[t].name = d->rs->Topics[t].Name = in->Topics[t].Name;
-        d->rs->Topics[t].Partitions =
+        struct floe_kafka_DeleteRecordsResponse_DeleteRecordsTopicResult *out =
+            &d->rs->Topics[d->rs->Topics_n];
+        struct item *from = &d->items[d->n];
+        d->wants[t].name = out->Name = in->Topics[t].Name;
+        out->Partitions =
             floe_kafka_array(&floe_kafka_DeleteRecordsResponse_DeleteRecordsPartitionResult_desc, n, arena);
-        if (!d->rs->Topics[t].Partitions)
+        if (!out->Partitions)
             return false;
-        d->rs->Topics[t].Partitions_n = n;
-        for (int32_t i = 0; i < n; i++, it++) {
-            *it = (struct item){
-                .in = &in->Topics[t].Partitions[i], .out = &d->rs->Topics[t].Partitions[i], .topic_at = t};
-            it->tp.index = it->out->PartitionIndex = it->in->PartitionIndex;
+        for (int32_t i = 0; i < n; i++) {
+            from[i] = (struct item){.in = &in->Topics[t].Partitions[i], .topic_at = t};
+            from[i].tp.index = from[i].in->PartitionIndex;
         }
+        if (n > 1)
+            qsort(from, (size_t)n, sizeof *from, by_place);
+        for (int32_t i = 0; i < n; i++) {
+            if (i + 1 < n && from[i + 1].tp.index == from[i].tp.index)
+                continue;
+            from[out->Partitions_n] = from[i];
+            from[out->Partitions_n].out = &out->Partitions[out->Partitions_n];
+            out->Partitions[out->Partitions_n++].PartitionIndex = from[i].tp.index;
+        }
+        d->n += (uint32_t)out->Partitions_n;
+        d->rs->Topics_n += n > 0;
     }
+    d->open = d->n;
     return true;
 }
 

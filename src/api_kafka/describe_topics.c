@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #define PARTITIONS_MAX 2000
+#define TOPIC_OPERATIONS 3576 /* every operation on a topic, as bits by AclOperation */
 
 struct listing {
     struct api_want *wants; /* in order of name */
@@ -23,6 +24,7 @@ static bool put(struct floe_request *rq, const struct floe_topic *t, int32_t fro
 {
     out->Name = api_copy(rq, t->name);
     out->TopicId = t->id;
+    out->TopicAuthorizedOperations = TOPIC_OPERATIONS;
     out->Partitions = floe_kafka_array(
         &floe_kafka_DescribeTopicPartitionsResponse_DescribeTopicPartitionsResponsePartition_desc, n,
         &rq->arena);
@@ -53,8 +55,7 @@ static bool page(struct floe_request *rq, struct listing *l,
                  struct floe_kafka_DescribeTopicPartitionsResponse *rs)
 {
     const struct floe_kafka_DescribeTopicPartitionsRequest *in = rq->body;
-    int32_t left = in->ResponsePartitionLimit > 0 ? FLOE_MIN(in->ResponsePartitionLimit, PARTITIONS_MAX)
-                                                  : PARTITIONS_MAX;
+    int32_t left = FLOE_MAX(FLOE_MIN(in->ResponsePartitionLimit, PARTITIONS_MAX), 1);
     rs->Topics = floe_kafka_array(
         &floe_kafka_DescribeTopicPartitionsResponse_DescribeTopicPartitionsResponseTopic_desc, (int32_t)l->n,
         &rq->arena);
@@ -85,6 +86,7 @@ static bool page(struct floe_request *rq, struct listing *l,
             &rs->Topics[rs->Topics_n++];
         if (!t) {
             out->Name = l->wants[i].name;
+            out->TopicAuthorizedOperations = TOPIC_OPERATIONS;
             out->ErrorCode = floe_topic_name_check(out->Name.p, (size_t)out->Name.n, NULL)
                                  ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
                                  : api_unknown(rq, &l->wants[i]);
@@ -105,6 +107,41 @@ static bool page(struct floe_request *rq, struct listing *l,
         }
     }
     return true;
+}
+
+/* A cursor of no partition, or of a topic that is not asked for: as in Kafka each topic says so. */
+static bool bad_cursor(const struct floe_kafka_DescribeTopicPartitionsRequest *in)
+{
+    if (!in->Cursor)
+        return false;
+    bool named = in->Topics_n <= 0;
+    for (int32_t i = 0; !named && i < in->Topics_n; i++)
+        named = floe_kstr_eq(in->Topics[i].Name, in->Cursor->TopicName);
+    return in->Cursor->PartitionIndex < 0 || !named;
+}
+
+static void refuse_all(struct floe_request *rq)
+{
+    const struct floe_kafka_DescribeTopicPartitionsRequest *in = rq->body;
+    struct floe_kafka_DescribeTopicPartitionsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    int32_t n = FLOE_MAX(in->Topics_n, 0);
+    if (rs) {
+        floe_kafka_defaults(&floe_kafka_DescribeTopicPartitionsResponse_desc, rs);
+        rs->Topics = floe_kafka_array(
+            &floe_kafka_DescribeTopicPartitionsResponse_DescribeTopicPartitionsResponseTopic_desc, n,
+            &rq->arena);
+    }
+    if (!rs || !rs->Topics) {
+        api_give_up(rq);
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        rs->Topics[i].Name = in->Topics[i].Name;
+        rs->Topics[i].ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        rs->Topics_n = i + 1;
+    }
+    rq->response = rs;
+    floe_request_complete(rq);
 }
 
 static void ready(struct floe_request *rq)
@@ -145,6 +182,10 @@ void api_describe_topic_partitions(struct floe_request *rq)
         return;
     }
     rq->state = l;
+    if (bad_cursor(in)) {
+        refuse_all(rq);
+        return;
+    }
     if (in->Topics_n <= 0) { /* all of them */
         l->wait = (struct floe_catalog_wait){.all = true, .done = all_read, .user = rq};
         if (floe_catalog_loaded(api_of(rq)->cfg.catalog))
@@ -162,5 +203,10 @@ void api_describe_topic_partitions(struct floe_request *rq)
     for (uint32_t i = 0; i < l->n; i++)
         l->wants[i].name = in->Topics[i].Name;
     qsort(l->wants, l->n, sizeof *l->wants, by_name);
+    uint32_t left = FLOE_MIN(l->n, 1u); /* each once */
+    for (uint32_t i = 1; i < l->n; i++)
+        if (!floe_kstr_eq(l->wants[i].name, l->wants[left - 1].name))
+            l->wants[left++] = l->wants[i];
+    l->n = left;
     api_topics_ready(rq, l->wants, l->n, ready);
 }

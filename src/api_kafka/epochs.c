@@ -33,7 +33,7 @@ static void serve(struct floe_request *rq,
         out->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER; /* another may have gone on */
         return;
     }
-    out->ErrorCode = api_epoch_error(floe_partition_epoch(p), in->CurrentLeaderEpoch);
+    out->ErrorCode = api_epoch_strict(floe_partition_epoch(p), in->CurrentLeaderEpoch);
     if (out->ErrorCode)
         return;
     int64_t end = -1;

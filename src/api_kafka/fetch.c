@@ -164,6 +164,10 @@ static bool epochs_fit(struct item *it, const struct floe_partition *p)
     }
     if (it->view && it->in->LastFetchedEpoch >= floe_partition_epoch(p))
         return true; /* where that epoch ends is not known here */
+    if (it->in->LastFetchedEpoch > floe_partition_epoch(p)) {
+        fail(it, sure_of_end(it) ? FLOE_KERR_OFFSET_OUT_OF_RANGE : FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        return false;
+    }
     if (it->in->LastFetchedEpoch >= 0 && it->in->FetchOffset > 0) {
         int64_t end = -1;
         int32_t last = floe_partition_epoch_end(p, it->in->LastFetchedEpoch, &end);
@@ -230,6 +234,7 @@ static bool locate(struct item *it)
             fail(it, FLOE_KERR_KAFKA_STORAGE_ERROR);
         else
             fail(it, t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(f->rq, &f->wants[it->topic_at]));
+        it->out->AbortedTransactions_n = 0; /* not null: so Kafka says it of what is not there */
         return false;
     case API_ELSEWHERE:
         return locate_view(it);

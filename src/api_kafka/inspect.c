@@ -40,6 +40,10 @@ static bool producers_one(struct floe_request *rq, const struct floe_kstr *name,
     switch (api_place(api_of(rq), t, &tp, &p)) {
     case API_UNKNOWN:
         out->ErrorCode = t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(rq, &want);
+        if (floe_topic_name_check(name->p, (size_t)FLOE_MAX(name->n, 0), NULL))
+            out->ErrorCode = FLOE_KERR_INVALID_TOPIC_EXCEPTION;
+        if (t)
+            return true; /* Kafka says no more of a partition that is not there */
         break;
     case API_ELSEWHERE:
         out->ErrorCode = FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
@@ -194,32 +198,20 @@ void api_update_features(struct floe_request *rq)
 {
     const struct floe_kafka_UpdateFeaturesRequest *in = rq->body;
     struct floe_kafka_UpdateFeaturesResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
-    int32_t n = FLOE_MAX(in->FeatureUpdates_n, 0);
-    if (rs) {
-        floe_kafka_defaults(&floe_kafka_UpdateFeaturesResponse_desc, rs);
-        rs->Results = floe_kafka_array(&floe_kafka_UpdateFeaturesResponse_UpdatableFeatureResult_desc,
-                                       rq->head.api_version < 2 ? n : 0, &rq->arena);
-    }
-    if (!rs || !rs->Results) {
+    if (!rs) {
         api_give_up(rq);
         return;
     }
-    for (int32_t i = 0; i < n; i++) {
-        const struct floe_kafka_UpdateFeaturesRequest_FeatureUpdateKey *f = &in->FeatureUpdates[i];
+    floe_kafka_defaults(&floe_kafka_UpdateFeaturesResponse_desc, rs);
+    rs->ErrorMessage = (struct floe_kstr){NULL, -1};
+    if (in->FeatureUpdates_n > 0) {
+        const struct floe_kafka_UpdateFeaturesRequest_FeatureUpdateKey *f = &in->FeatureUpdates[0];
         char text[192];
         snprintf(text, sizeof text,
                  "Invalid update version %d for feature %.*s. The brokers do not support it.",
                  f->MaxVersionLevel, (int)FLOE_MIN(f->Feature.n, 64), f->Feature.p);
-        struct floe_kstr message = api_copy(rq, text);
-        if (rq->head.api_version < 2) {
-            rs->Results[i].Feature = f->Feature;
-            rs->Results[i].ErrorCode = FLOE_KERR_INVALID_UPDATE_VERSION;
-            rs->Results[i].ErrorMessage = message;
-            rs->Results_n = i + 1;
-        } else if (i == 0) {
-            rs->ErrorCode = FLOE_KERR_INVALID_UPDATE_VERSION;
-            rs->ErrorMessage = message;
-        }
+        rs->ErrorCode = FLOE_KERR_INVALID_UPDATE_VERSION;
+        rs->ErrorMessage = api_copy(rq, text);
     }
     rq->response = rs;
     floe_request_complete(rq);

@@ -91,7 +91,7 @@ static void serve(struct item *it, const struct floe_partition *p)
 {
     struct floe_api *api = it->l->api;
     int32_t epoch = floe_partition_epoch(p);
-    int16_t error = api_epoch_error(floe_partition_epoch(p), it->in->CurrentLeaderEpoch);
+    int16_t error = api_epoch_strict(floe_partition_epoch(p), it->in->CurrentLeaderEpoch);
     int64_t ts = it->in->Timestamp;
     if (!timestamp_served(ts, it->l->rq->head.api_version)) {
         finish(it, FLOE_KERR_UNSUPPORTED_VERSION);

@@ -95,8 +95,6 @@ static bool put_topic(struct view *v, const struct floe_topic *t, int16_t error,
     out->Name = w->name;
     out->TopicId = w->id;
     out->TopicAuthorizedOperations = NO_OPERATIONS;
-    if (w->name.n < 0 && v->rq->head.api_version < 12)
-        out->Name = (struct floe_kstr){"", 0};
     return true;
 }
 
@@ -105,8 +103,6 @@ static int16_t unknown_error(const struct view *v, uint32_t i)
     const struct api_want *w = &v->wants[i];
     if (v->create_error && v->create_error[i])
         return v->create_error[i];
-    if (w->name.n < 0 && v->rq->head.api_version < 12)
-        return FLOE_KERR_INVALID_REQUEST; /* ids have a place there, and are served from version 12 on */
     if (w->name.n >= 0 && floe_topic_name_check(w->name.p, (size_t)w->name.n, NULL))
         return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
     return api_unknown(v->rq, w);
@@ -129,8 +125,6 @@ static void metadata_answer(struct floe_request *rq)
     }
     for (uint32_t i = 0; ok && i < v->n; i++) {
         const struct floe_topic *t = api_topic(v->api, &v->wants[i]);
-        if (v->wants[i].name.n < 0 && rq->head.api_version < 12)
-            t = NULL;
         if (!t && v->all)
             continue; /* deleted a moment ago */
         ok = put_topic(v, t, t ? 0 : unknown_error(v, i), &v->wants[i], &rs->Topics[rs->Topics_n]);
@@ -218,10 +212,8 @@ static bool want_named(struct view *v, const struct floe_kafka_MetadataRequest *
     for (uint32_t i = 0; i < n; i++) {
         v->wants[i] = (struct api_want){in->Topics[i].Name, in->Topics[i].TopicId};
         static const struct floe_uuid none;
-        if (in->Topics[i].Name.n == 0 && !floe_uuid_eq(&in->Topics[i].TopicId, &none))
-            v->wants[i].name = (struct floe_kstr){NULL, -1}; /* so the Java client asks by id */
-        else if (in->Topics[i].Name.n >= 0)
-            v->wants[i].id = none;
+        if (!floe_uuid_eq(&in->Topics[i].TopicId, &none))
+            v->wants[i].name = (struct floe_kstr){NULL, -1}; /* whatever it is called */
     }
     if (!api_repeated(v->rq, v->wants, n, false, repeated))
         return false;
@@ -244,9 +236,44 @@ static void all_read(struct floe_catalog_wait *w)
         api_give_up(rq);
 }
 
+/* Ids have a place from version 10 on and are served from 12 on; a topic without a name is none before that:
+ * Kafka answers with nothing but the error. */
+static bool refuses_ids(struct floe_request *rq, const struct floe_kafka_MetadataRequest *in)
+{
+    bool odd = false;
+    for (int32_t i = 0; rq->head.api_version < 12 && i < in->Topics_n; i++)
+        odd |= in->Topics[i].Name.n < 0 || !floe_uuid_is_zero(&in->Topics[i].TopicId);
+    if (!odd)
+        return false;
+    struct floe_kafka_MetadataResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    if (rs) {
+        floe_kafka_defaults(&floe_kafka_MetadataResponse_desc, rs);
+        rs->Topics = floe_kafka_array(&floe_kafka_MetadataResponse_MetadataResponseTopic_desc, in->Topics_n,
+                                      &rq->arena);
+    }
+    if (!rs || !rs->Topics) {
+        api_give_up(rq);
+        return true;
+    }
+    for (int32_t i = 0; i < in->Topics_n; i++) {
+        struct floe_kafka_MetadataResponse_MetadataResponseTopic *t = &rs->Topics[i];
+        t->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        t->Name = in->Topics[i].Name.n < 0 ? floe_kstr("") : in->Topics[i].Name;
+        t->TopicId = in->Topics[i].TopicId;
+        t->TopicAuthorizedOperations = NO_OPERATIONS;
+        rs->Topics_n = i + 1;
+    }
+    rs->ClusterAuthorizedOperations = NO_OPERATIONS;
+    rq->response = rs;
+    floe_request_complete(rq);
+    return true;
+}
+
 void api_metadata(struct floe_request *rq)
 {
     const struct floe_kafka_MetadataRequest *in = rq->body;
+    if (refuses_ids(rq, in))
+        return;
     struct view *v = floe_arena_alloc(&rq->arena, sizeof *v);
     if (!v) {
         api_give_up(rq);

@@ -76,7 +76,7 @@ void api_init_producer_id(struct floe_request *rq)
     }
     floe_kafka_defaults(&floe_kafka_InitProducerIdResponse_desc, rs);
     rq->state = rs;
-    if ((in->ProducerId < 0) != (in->ProducerEpoch < 0)) {
+    if ((in->ProducerId == -1) != (in->ProducerEpoch == -1)) {
         rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
         rs->ProducerEpoch = -1;
         rq->response = rs;

@@ -13,9 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PARTITIONS_MAX 65536           /* of one request */
-#define KEYS_LIMIT ((size_t)256 << 20) /* decompressed bytes of a batch whose keys are looked at */
-#define ACKS_1_TIMEOUT_MS 5000         /* Kafka's acks=1 knows no timeout: at least so long */
+#define PARTITIONS_MAX 65536    /* of one request */
+#define ACKS_1_TIMEOUT_MS 5000  /* Kafka's acks=1 knows no timeout: at least so long */
 #define ROOM_POLL_US 100000     /* how often one that waits for room looks whether it is still wanted */
 #define GONE_HOLD_US 1000000    /* how long a batch waits for its partition when its client is gone, */
 #define ACKS_0_HOLD_US 10000000 /* and when nobody would send it again */
@@ -23,7 +22,7 @@
 struct prepared {
     struct floe_batch batch;
     int16_t error;
-    const char *message;
+    bool early; /* Kafka refuses it before it looks for the partition's log */
 };
 /* One partition of a request. */
 struct item {
@@ -32,6 +31,8 @@ struct item {
     struct floe_log_append append;
     struct floe_tp tp;
     int32_t topic_at;
+    int16_t refused;   /* by what its bytes are alone; told when its partition is known */
+    int64_t log_start; /* -1 until it is known */
     bool appended, finished, checked;
 };
 /* Lives until the log has answered every append, which may be long after the request timed out. */
@@ -68,9 +69,9 @@ bool api_produce_prepare(struct floe_request *rq)
         for (int32_t i = 0; i < in->TopicData[t].PartitionData_n; i++, out++) {
             const struct floe_krecords *rec = &in->TopicData[t].PartitionData[i].Records;
             struct floe_error err = {0};
-            if (floe_batch_validate_produce((uint8_t *)(uintptr_t)rec->p, rec->n > 0 ? (size_t)rec->n : 0,
-                                            &limits, &out->batch, &out->error, &err) != FLOE_OK)
-                out->message = floe_arena_strndup(&rq->arena, err.msg, strlen(err.msg));
+            out->early =
+                floe_batch_validate_produce((uint8_t *)(uintptr_t)rec->p, rec->n > 0 ? (size_t)rec->n : 0,
+                                            &limits, &out->batch, &out->error, &err) == FLOE_EUNSUPPORTED;
         }
     }
     return true;
@@ -164,6 +165,14 @@ static void note_refused(const struct item *it, int16_t error)
         floe_log_refused(it->produce->api->cfg.log, &it->tp, &it->append.batch);
 }
 
+/* Kafka tells the log's start of what the partition's log refused, but for these. */
+static bool tells_start(int16_t error)
+{
+    return error != FLOE_KERR_CORRUPT_MESSAGE && error != FLOE_KERR_MESSAGE_TOO_LARGE &&
+           error != FLOE_KERR_NOT_LEADER_OR_FOLLOWER && error != FLOE_KERR_REQUEST_TIMED_OUT &&
+           error != FLOE_KERR_KAFKA_STORAGE_ERROR;
+}
+
 static void finish(struct item *it, int16_t error, const char *message)
 {
     struct produce *p = it->produce;
@@ -178,7 +187,7 @@ static void finish(struct item *it, int16_t error, const char *message)
     if (error) {
         it->out->BaseOffset = -1;
         it->out->LogAppendTimeMs = -1;
-        it->out->LogStartOffset = -1;
+        it->out->LogStartOffset = tells_start(error) ? it->log_start : -1;
         if (message && *message)
             it->out->ErrorMessage = api_copy(p->rq, message);
     }
@@ -205,44 +214,17 @@ static void appended(struct floe_log_append *a)
         it->out->LogStartOffset = a->log_start;
         finish(it, 0, NULL);
     } else {
-        finish(it, append_error(a, a->err.code), a->err.msg);
+        finish(it, append_error(a, a->err.code), NULL);
     }
     if (p->open == 0 && p->rq)
         answer(p);
 }
 
-/* Every record of a compacted topic has a key, by which it is kept. */
-static int16_t check_keys(const struct item *it)
+static void refuse_records(struct item *it, const struct api_records_check *c)
 {
-    struct floe_record_iter *iter;
-    struct floe_record record;
-    struct floe_error err;
-    struct floe_slice bytes = floe_slice(it->append.bytes.p, it->append.bytes.n);
-    int16_t error = 0;
-    if (floe_record_iter_create(&iter, bytes, KEYS_LIMIT, &err))
-        return FLOE_KERR_CORRUPT_MESSAGE;
-    enum floe_err rc;
-    while (!error && (rc = floe_record_iter_next(iter, &record, &err)) != FLOE_ENOTFOUND) {
-        if (rc)
-            error = FLOE_KERR_CORRUPT_MESSAGE;
-        else if (record.key.n < 0)
-            error = FLOE_KERR_INVALID_RECORD;
-    }
-    floe_record_iter_destroy(&iter);
-    return error;
-}
-
-/* What the topic asks of a batch: Kafka's code, 0 when it is fine. */
-static int16_t check_topic_limits(const struct item *it, const struct floe_topic *t, const char **message)
-{
-    if (it->append.batch.length > t->max_message_bytes) {
-        *message = "The record batch is larger than max.message.bytes of the topic.";
-        return FLOE_KERR_MESSAGE_TOO_LARGE;
-    }
-    int16_t error = t->compacted ? check_keys(it) : 0;
-    if (error == FLOE_KERR_INVALID_RECORD)
-        *message = "Compacted topic cannot accept message without key.";
-    return error;
+    finish(it, c->error, c->message);
+    it->out->RecordErrors = c->errors;
+    it->out->RecordErrors_n = c->n;
 }
 
 /* FLOE_EAGAIN: must wait, for its partition or (*full) for room; else the item is in the log's hands or
@@ -272,13 +254,20 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
         break;
     }
     *full = true;
-    const char *message = NULL;
-    int16_t error = it->checked ? 0 : check_topic_limits(it, t, &message);
-    if (error) {
-        finish(it, error, message);
-        return FLOE_OK;
+    if (!it->checked) {
+        struct api_records_check check;
+        it->log_start = floe_partition_log_start(part);
+        if (it->refused) {
+            finish(it, it->refused, NULL);
+            return FLOE_OK;
+        }
+        api_check_records(p->rq, it->append.bytes, &it->append.batch, t, it->tp.index, &check);
+        if (check.error) {
+            refuse_records(it, &check);
+            return FLOE_OK;
+        }
+        it->checked = true;
     }
-    it->checked = true;
     it->append.tp = it->tp;
     it->append.topic_name = t->name;
     it->append.log_append_time = t->log_append_time;
@@ -294,7 +283,7 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
     it->appended = false;
     if (rc == FLOE_EAGAIN)
         return rc;
-    finish(it, append_error(&it->append, rc), it->append.err.msg);
+    finish(it, append_error(&it->append, rc), NULL);
     return FLOE_OK;
 }
 
@@ -420,8 +409,8 @@ static bool fill(struct produce *p, const struct floe_kafka_ProduceRequest *in,
         floe_kafka_array(&floe_kafka_ProduceResponse_TopicProduceResponse_desc, in->TopicData_n, arena);
     for (int32_t t = 0; rs->Responses && t < in->TopicData_n; t++) {
         const struct floe_kafka_ProduceRequest_TopicProduceData *td = &in->TopicData[t];
-        struct floe_kafka_ProduceResponse_TopicProduceResponse *tr = &rs->Responses[t];
-        rs->Responses_n = t + 1;
+        struct floe_kafka_ProduceResponse_TopicProduceResponse *tr = &rs->Responses[rs->Responses_n];
+        rs->Responses_n += td->PartitionData_n > 0; /* a topic without partitions is left out */
         tr->Name = td->Name;
         tr->TopicId = td->TopicId;
         p->wants[t] = (struct api_want){td->Name, td->TopicId};
@@ -435,7 +424,8 @@ static bool fill(struct produce *p, const struct floe_kafka_ProduceRequest *in,
         tr->PartitionResponses_n = n;
         for (int32_t i = 0; i < n; i++, it++, prep++) {
             const struct floe_kafka_ProduceRequest_PartitionProduceData *pd = &td->PartitionData[i];
-            *it = (struct item){.produce = p, .out = &tr->PartitionResponses[i], .topic_at = t};
+            *it = (struct item){
+                .produce = p, .out = &tr->PartitionResponses[i], .topic_at = t, .log_start = -1};
             it->tp.index = it->out->Index = pd->Index;
             it->append.batch = prep->batch;
             it->append.bytes = (struct floe_bufslice){p->rq->frame, pd->Records.p, prep->batch.length};
@@ -443,10 +433,14 @@ static bool fill(struct produce *p, const struct floe_kafka_ProduceRequest *in,
             it->append.user = it;
             if (bad_acks)
                 finish(it, FLOE_KERR_INVALID_REQUIRED_ACKS, NULL);
-            else if (prep->error)
-                finish(it, prep->error, prep->message);
+            else if (prep->batch.attributes & FLOE_BATCH_TRANSACTIONAL && in->TransactionalId.n < 0)
+                finish(it, FLOE_KERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NULL);
             else if (prep->batch.attributes & FLOE_BATCH_TRANSACTIONAL)
                 finish(it, FLOE_KERR_INVALID_TXN_STATE, "Transactions are not served.");
+            else if (prep->early)
+                finish(it, prep->error, NULL);
+            else
+                it->refused = prep->error;
         }
     }
     return rs->Responses != NULL;

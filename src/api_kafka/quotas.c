@@ -39,7 +39,17 @@ struct alter {
     struct floe_quotas_op op;
     struct floe_request *rq;
     struct floe_kafka_AlterClientQuotasResponse *rs;
+    bool *copies; /* entries that name an entity again: told of once */
 };
+
+/* Letters, digits, dots and dashes of a host's name, or an address. */
+static bool is_host(struct floe_kstr s)
+{
+    for (int32_t i = 0; i < s.n; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:_", s.p[i]))
+            return false;
+    return true;
+}
 
 /* The entity of an entry; false with the error said. */
 static bool entity_of(struct floe_request *rq, const alter_entry *in, bool has[FLOE_QUOTA_TYPES],
@@ -53,10 +63,10 @@ static bool entity_of(struct floe_request *rq, const alter_entry *in, bool has[F
             out->ErrorMessage = say(rq, "Unhandled client quota entity type: %.*s", type);
         else if (n.n == 0)
             out->ErrorMessage = say(rq, "Empty %.*s not supported", type);
+        else if (t == FLOE_QUOTA_IP && n.n > 0 && !is_host(n))
+            out->ErrorMessage = say(rq, "%.*s is not a valid IP or resolvable host.", n);
         else if (memchr(n.n > 0 ? n.p : "x", '\0', (size_t)FLOE_MAX(n.n, 1)))
             out->ErrorMessage = say(rq, "The name of a %.*s has a zero byte", type);
-        else if (has[t])
-            out->ErrorMessage = say(rq, "Entity type %.*s appears more than once", type);
         else {
             has[t] = true;
             name[t] = n;
@@ -80,10 +90,15 @@ static bool check_ops(struct floe_request *rq, const alter_entry *in, bool ip, a
     for (int32_t i = 0; i < in->Ops_n; i++) {
         int k = key_of(in->Ops[i].Key, ip);
         double v = in->Ops[i].Value;
-        if (k < 0)
-            out->ErrorMessage = say(rq, "Invalid configuration key %.*s", in->Ops[i].Key);
-        else if (in->Ops[i].Remove)
+        if (in->Ops[i].Remove)
             continue;
+        bool again = false; /* the same key before */
+        for (int32_t j = 0; j < i; j++)
+            again |= floe_kstr_eq(in->Ops[j].Key, in->Ops[i].Key);
+        if (again)
+            out->ErrorMessage = say(rq, "Duplicate quota key %.*s not updated", in->Ops[i].Key);
+        else if (k < 0)
+            out->ErrorMessage = say(rq, "Invalid configuration key %.*s", in->Ops[i].Key);
         else if (!(v > 0) || !isfinite(v))
             out->ErrorMessage = say(rq, "Quota %.*s must be greater than 0", in->Ops[i].Key);
         else if (k != 2 && k != 3 && (v != floor(v) || v > 9007199254740992.0))
@@ -110,6 +125,8 @@ static bool edit(void *user, struct floe_quotas *q)
             return false;
         for (int32_t k = 0; k < in->Entries[i].Ops_n; k++) {
             int key = key_of(in->Entries[i].Ops[k].Key, has[FLOE_QUOTA_IP]);
+            if (key < 0)
+                continue; /* removed, and never there */
             at->set[key] = !in->Entries[i].Ops[k].Remove;
             at->value[key] = in->Entries[i].Ops[k].Value;
         }
@@ -119,8 +136,51 @@ static bool edit(void *user, struct floe_quotas *q)
 
 static void answer(struct alter *a)
 {
+    int32_t left = 0;
+    for (int32_t i = 0; i < a->rs->Entries_n; i++)
+        if (!a->copies[i])
+            a->rs->Entries[left++] = a->rs->Entries[i];
+    a->rs->Entries_n = left;
     a->rq->response = a->rs;
     floe_request_complete(a->rq);
+}
+
+/* Of a type that comes twice the last one counts. */
+static void put_entity(const alter_entry *e, int32_t m, altered *out)
+{
+    for (int32_t k = 0; k < m; k++) {
+        int32_t at = 0;
+        while (at < out->Entity_n && !floe_kstr_eq(out->Entity[at].EntityType, e->Entity[k].EntityType))
+            at++;
+        out->Entity[at].EntityType = e->Entity[k].EntityType;
+        out->Entity[at].EntityName = e->Entity[k].EntityName;
+        out->Entity_n = FLOE_MAX(out->Entity_n, at + 1);
+    }
+}
+
+/* A name for an entity that no other has; null when memory is out. */
+static struct floe_kstr entity_key(struct floe_request *rq, const alter_entry *e, int32_t m)
+{
+    struct floe_kstr none = {NULL, -1};
+    size_t n = 1, cap = 1;
+    for (int32_t k = 0; k < m; k++)
+        cap += (size_t)FLOE_MAX(e->Entity[k].EntityType.n, 0) +
+               (size_t)FLOE_MAX(e->Entity[k].EntityName.n, 0) + 16;
+    char *text = floe_arena_alloc(&rq->arena, cap);
+    if (!text)
+        return none;
+    text[0] = '{';
+    for (int t = 0; t < FLOE_QUOTA_TYPES; t++) {
+        for (int32_t k = m - 1; k >= 0; k--) {
+            struct floe_kstr name = e->Entity[k].EntityName;
+            if (type_of(e->Entity[k].EntityType) != t)
+                continue;
+            n += (size_t)snprintf(text + n, cap - n, "%s%d:%.*s,", floe_quota_types[t], (int)name.n,
+                                  (int)FLOE_MAX(name.n, 0), name.n > 0 ? name.p : "");
+            break;
+        }
+    }
+    return (struct floe_kstr){text, (int32_t)FLOE_MIN(n, cap)};
 }
 
 static void on_altered(struct floe_quotas_op *op)
@@ -146,7 +206,11 @@ void api_alter_client_quotas(struct floe_request *rq)
         floe_kafka_defaults(&floe_kafka_AlterClientQuotasResponse_desc, rs);
         rs->Entries = floe_kafka_array(&floe_kafka_AlterClientQuotasResponse_EntryData_desc, n, &rq->arena);
     }
-    if (!a || !rs || !rs->Entries) {
+    struct api_want *wants = floe_arena_calloc(&rq->arena, (size_t)n, sizeof *wants);
+    bool *repeated = floe_arena_calloc(&rq->arena, (size_t)n, sizeof *repeated);
+    if (a)
+        a->copies = floe_arena_calloc(&rq->arena, (size_t)n, sizeof *a->copies);
+    if (!a || !rs || !rs->Entries || !wants || !repeated || !a->copies) {
         api_give_up(rq);
         return;
     }
@@ -164,16 +228,29 @@ void api_alter_client_quotas(struct floe_request *rq)
             api_give_up(rq);
             return;
         }
-        rs->Entries[i].Entity_n = m;
-        for (int32_t k = 0; k < m; k++) {
-            rs->Entries[i].Entity[k].EntityType = e->Entity[k].EntityType;
-            rs->Entries[i].Entity[k].EntityName = e->Entity[k].EntityName;
+        put_entity(e, m, &rs->Entries[i]);
+        rs->Entries[i].ErrorMessage = (struct floe_kstr){NULL, -1};
+        bool ok = entity_of(rq, e, has, name, &rs->Entries[i]) &&
+                  check_ops(rq, e, has[FLOE_QUOTA_IP], &rs->Entries[i]);
+        wants[i].name = entity_key(rq, e, m);
+        if (!wants[i].name.p) {
+            api_give_up(rq);
+            return;
         }
-        if (entity_of(rq, e, has, name, &rs->Entries[i]) &&
-            check_ops(rq, e, has[FLOE_QUOTA_IP], &rs->Entries[i]))
-            good++;
-        else
+        if (!ok)
             rs->Entries[i].ErrorCode = FLOE_KERR_INVALID_REQUEST;
+    }
+    if (!api_repeated(rq, wants, (uint32_t)n, true, repeated) ||
+        !api_repeated(rq, wants, (uint32_t)n, false, a->copies)) {
+        api_give_up(rq);
+        return;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        if (repeated[i]) {
+            rs->Entries[i].ErrorCode = FLOE_KERR_INVALID_REQUEST;
+            rs->Entries[i].ErrorMessage = say(rq, "Ignoring duplicate entity %.*s", wants[i].name);
+        }
+        good += !rs->Entries[i].ErrorCode;
     }
     if (good == 0 || in->ValidateOnly) {
         answer(a);

@@ -32,8 +32,14 @@ static void elect_one(struct floe_request *rq, const struct floe_kstr *name, int
 {
     const struct api_want want = {.name = *name};
     const struct floe_topic *t = api_topic(api_of(rq), &want);
+    const struct floe_kafka_ElectLeadersRequest *in = rq->body;
     out->PartitionId = index;
-    if (!t) {
+    if (in->ElectionType < 0 || in->ElectionType > 1) {
+        char text[48];
+        snprintf(text, sizeof text, "Unknown election type %d", in->ElectionType);
+        out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        out->ErrorMessage = api_copy(rq, text);
+    } else if (!t) {
         out->ErrorCode = rq->lookup_error ? FLOE_KERR_REQUEST_TIMED_OUT : api_unknown(rq, &want);
         out->ErrorMessage = sentence(rq, "No such topic as ", *name, -1, "");
     } else if (index < 0 || index >= t->partitions) {
@@ -86,14 +92,9 @@ void api_elect_leaders(struct floe_request *rq)
     }
     for (int32_t i = 0; i < n; i++)
         wants[i].name = in->TopicPartitions[i].Topic;
-    rq->state = rs;
-    if (in->ElectionType < 0 || in->ElectionType > 1) {
+    if (in->ElectionType < 0 || in->ElectionType > 1)
         rs->ErrorCode = FLOE_KERR_INVALID_REQUEST;
-        rs->ReplicaElectionResults_n = 0;
-        rq->response = rs;
-        floe_request_complete(rq);
-        return;
-    }
+    rq->state = rs;
     api_topics_ready(rq, wants, (uint32_t)n, elect);
 }
 
@@ -108,6 +109,7 @@ reassign_one(struct floe_request *rq, const struct floe_kstr *name,
     const struct floe_topic *t = api_topic(api_of(rq), &want);
     int32_t index = in->PartitionIndex, leader, epoch;
     out->PartitionIndex = index;
+    out->ErrorMessage = (struct floe_kstr){NULL, -1};
     if (!t) {
         out->ErrorCode = rq->lookup_error ? FLOE_KERR_REQUEST_TIMED_OUT : api_unknown(rq, &want);
         out->ErrorMessage = sentence(rq, "Unable to find a topic named ", *name, -1, ".");
@@ -120,7 +122,6 @@ reassign_one(struct floe_request *rq, const struct floe_kstr *name,
     }
     if (in->Replicas_n < 0) {
         out->ErrorCode = FLOE_KERR_NO_REASSIGNMENT_IN_PROGRESS;
-        out->ErrorMessage = floe_kstr(floe_kafka_error_message(FLOE_KERR_NO_REASSIGNMENT_IN_PROGRESS));
         return;
     }
     struct floe_tp tp = {t->id, index};
@@ -162,6 +163,7 @@ void api_alter_reassignments(struct floe_request *rq)
     struct api_want *wants = wants_of(rq, n);
     if (rs) {
         floe_kafka_defaults(&floe_kafka_AlterPartitionReassignmentsResponse_desc, rs);
+        rs->ErrorMessage = (struct floe_kstr){NULL, -1};
         rs->AllowReplicationFactorChange = in->AllowReplicationFactorChange;
         rs->Responses = floe_kafka_array(
             &floe_kafka_AlterPartitionReassignmentsResponse_ReassignableTopicResponse_desc, n, &rq->arena);
@@ -185,6 +187,7 @@ void api_list_reassignments(struct floe_request *rq)
         return;
     }
     floe_kafka_defaults(&floe_kafka_ListPartitionReassignmentsResponse_desc, rs);
+    rs->ErrorMessage = (struct floe_kstr){NULL, -1};
     rq->response = rs;
     floe_request_complete(rq);
 }

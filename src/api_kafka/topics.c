@@ -16,7 +16,7 @@ struct work {
     created_topic *made;
     struct floe_kafka_DeleteTopicsResponse_DeletableTopicResult *gone;
     struct floe_topic_spec spec;
-    bool finished, repeated;
+    bool finished, repeated, copy; /* copy: and not the first; it is left out of the answer */
 };
 struct admin {
     struct floe_api *api;
@@ -29,11 +29,32 @@ struct admin {
     struct floe_catalog_wait wait;
 };
 
+/* Kafka tells of what is named several times once. */
+static void drop_copies(struct admin *a)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct work *w = &a->works[i];
+        if (w->copy)
+            continue;
+        if (w->made)
+            ((struct floe_kafka_CreateTopicsResponse *)a->rs)->Topics[left] = *w->made;
+        else
+            ((struct floe_kafka_DeleteTopicsResponse *)a->rs)->Responses[left] = *w->gone;
+        left++;
+    }
+    if (a->n > 0 && a->works[0].made)
+        ((struct floe_kafka_CreateTopicsResponse *)a->rs)->Topics_n = (int32_t)left;
+    else if (a->n > 0)
+        ((struct floe_kafka_DeleteTopicsResponse *)a->rs)->Responses_n = (int32_t)left;
+}
+
 static void answer_when_done(struct admin *a)
 {
     if (a->open > 0)
         return;
     floe_timer_stop(&a->timer);
+    drop_copies(a);
     a->rq->response = a->rs;
     floe_request_complete(a->rq);
 }
@@ -101,13 +122,17 @@ static struct admin *admin_new(struct floe_request *rq, uint32_t n, void *rs)
 }
 
 /* Marks the works whose topic another one has too: none of them is done, as in Kafka. */
-static bool mark_repeated(struct admin *a)
+static bool mark_repeated(struct admin *a, const struct api_want *wants)
 {
     bool *repeated = floe_arena_calloc(&a->rq->arena, a->n, sizeof *repeated);
-    if (!repeated || !api_repeated(a->rq, a->wants, a->n, true, repeated))
+    bool *copies = floe_arena_calloc(&a->rq->arena, a->n, sizeof *copies);
+    if (!repeated || !copies || !api_repeated(a->rq, wants, a->n, true, repeated) ||
+        !api_repeated(a->rq, wants, a->n, false, copies))
         return false;
-    for (uint32_t i = 0; i < a->n; i++)
+    for (uint32_t i = 0; i < a->n; i++) {
         a->works[i].repeated = repeated[i];
+        a->works[i].copy = copies[i];
+    }
     return true;
 }
 
@@ -121,9 +146,10 @@ static void run(struct admin *a, int32_t timeout_ms)
 
 /* ---- creation ---- */
 
-static int16_t check_assignments(struct floe_arena *arena, const creatable *t, int32_t *partitions,
+static int16_t check_assignments(struct floe_request *rq, const creatable *t, int32_t *partitions,
                                  struct floe_error *err)
 {
+    int16_t error = 0;
     if (t->NumPartitions != -1 || t->ReplicationFactor != -1) {
         floe_error_set(err, FLOE_EINVAL,
                        "A manual partition assignment was specified, but numPartitions or "
@@ -131,23 +157,19 @@ static int16_t check_assignments(struct floe_arena *arena, const creatable *t, i
         return FLOE_KERR_INVALID_REQUEST;
     }
     bool *seen = t->Assignments_n <= FLOE_TOPIC_PARTITIONS_MAX
-                     ? floe_arena_calloc(arena, (size_t)t->Assignments_n, sizeof *seen)
+                     ? floe_arena_calloc(&rq->arena, (size_t)t->Assignments_n, sizeof *seen)
                      : NULL;
-    for (int32_t i = 0; i < t->Assignments_n; i++) {
+    for (int32_t i = 0; !error && i < t->Assignments_n; i++) {
         int32_t at = t->Assignments[i].PartitionIndex;
-        bool fits =
-            seen && at >= 0 && at < t->Assignments_n && !seen[at] && t->Assignments[i].BrokerIds_n > 0;
-        if (fits)
-            seen[at] = true;
-        if (!fits) {
-            floe_error_set(err, FLOE_EINVAL,
-                           "partitions should be a consecutive 0-based integer sequence, each "
-                           "with at least one broker");
+        if (!seen || at < 0 || at >= t->Assignments_n || seen[at]) {
+            floe_error_set(err, FLOE_EINVAL, "partitions should be a consecutive 0-based integer sequence");
             return FLOE_KERR_INVALID_REPLICA_ASSIGNMENT;
         }
+        seen[at] = true;
+        error = api_check_brokers(rq, t->Assignments[i].BrokerIds, t->Assignments[i].BrokerIds_n, err);
     }
     *partitions = t->Assignments_n;
-    return 0;
+    return error;
 }
 
 static int16_t check_counts(struct floe_request *rq, const creatable *t, int32_t *partitions,
@@ -156,15 +178,14 @@ static int16_t check_counts(struct floe_request *rq, const creatable *t, int32_t
     const struct floe_api *api = api_of(rq);
     *partitions = t->NumPartitions == -1 ? api->cfg.num_partitions : t->NumPartitions;
     if (t->Assignments_n > 0) {
-        int16_t error = check_assignments(&rq->arena, t, partitions, err);
+        int16_t error = check_assignments(rq, t, partitions, err);
         if (error)
             return error;
     }
-    if (*partitions < 1 || *partitions > FLOE_TOPIC_PARTITIONS_MAX) {
-        floe_error_set(err, FLOE_EINVAL,
-                       "Number of partitions was set to an invalid value: %d (1 to %d, or -1 for the "
-                       "broker's default).",
-                       t->NumPartitions, FLOE_TOPIC_PARTITIONS_MAX);
+    if (*partitions > FLOE_TOPIC_PARTITIONS_MAX)
+        return FLOE_KERR_POLICY_VIOLATION;
+    if (*partitions < 1) {
+        floe_error_set(err, FLOE_EINVAL, "Number of partitions was set to an invalid non-positive value.");
         return FLOE_KERR_INVALID_PARTITIONS;
     }
     if (t->ReplicationFactor == 0 || t->ReplicationFactor < -1) {
@@ -204,19 +225,16 @@ static int16_t check_configs(struct floe_request *rq, const creatable *t, struct
         }
         if (floe_kafka_config_check(c, floe_slice(value.p, (size_t)value.n), err))
             return FLOE_KERR_INVALID_CONFIG;
-        for (uint32_t j = 0; j < i; j++) {
-            if (strcmp(out[j].name, c->name) == 0) {
-                floe_error_set(err, FLOE_EINVAL, "Topic config %s is given twice", c->name);
-                return FLOE_KERR_INVALID_CONFIG;
-            }
-        }
-        out[i].name = (char *)(uintptr_t)c->name;
-        out[i].value = floe_arena_strndup(&rq->arena, value.p, (size_t)value.n);
-        if (!out[i].value)
+        uint32_t at = 0; /* given twice: the last one counts */
+        while (at < spec->config_count && strcmp(out[at].name, c->name) != 0)
+            at++;
+        out[at].name = (char *)(uintptr_t)c->name;
+        out[at].value = floe_arena_strndup(&rq->arena, value.p, (size_t)value.n);
+        if (!out[at].value)
             return FLOE_KERR_REQUEST_TIMED_OUT;
-        spec->config_count = i + 1;
+        spec->config_count = FLOE_MAX(spec->config_count, at + 1);
     }
-    return 0;
+    return api_configs_agree(out, spec->config_count, err) ? FLOE_KERR_INVALID_CONFIG : 0;
 }
 
 /* '.' and '_' are one character to Kafka's metrics: names that differ only in them are refused. */
@@ -357,7 +375,7 @@ void api_create_topics(struct floe_request *rq)
         a->works[i].made = &rs->Topics[i];
         a->wants[i].name = rs->Topics[i].Name = in->Topics[i].Name;
     }
-    if (mark_repeated(a))
+    if (mark_repeated(a, a->wants))
         create_ready(rq);
     else
         api_give_up(rq);
@@ -365,16 +383,54 @@ void api_create_topics(struct floe_request *rq)
 
 /* ---- deletion ---- */
 
+/* A topic by its name and by its id: neither counts. */
+static bool mark_both(struct admin *a)
+{
+    struct api_want *ids = floe_arena_calloc(&a->rq->arena, a->n, sizeof *ids);
+    bool *repeated = floe_arena_calloc(&a->rq->arena, a->n, sizeof *repeated);
+    bool *copies = floe_arena_calloc(&a->rq->arena, a->n, sizeof *copies);
+    struct work **known = floe_arena_calloc(&a->rq->arena, a->n, sizeof(void *));
+    uint32_t n = 0;
+    if (!ids || !repeated || !copies || !known)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        struct work *w = &a->works[i];
+        const struct floe_topic *t = w->finished || w->repeated ? NULL : api_topic(a->api, &a->wants[i]);
+        if (!t)
+            continue;
+        known[n] = w;
+        ids[n++] = (struct api_want){{NULL, -1}, t->id};
+    }
+    if (!api_repeated(a->rq, ids, n, true, repeated) || !api_repeated(a->rq, ids, n, false, copies))
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct floe_topic *t = repeated[i] ? api_topic(a->api, &ids[i]) : NULL;
+        if (!t)
+            continue;
+        known[i]->copy = copies[i];
+        known[i]->gone->TopicId = t->id;
+        known[i]->gone->Name = api_copy(a->rq, t->name);
+        finish(known[i], FLOE_KERR_INVALID_REQUEST,
+               "The provided topic name maps to an ID that was already supplied.");
+    }
+    return true;
+}
+
 static void delete_ready(struct floe_request *rq)
 {
     struct admin *a = rq->state;
     const struct floe_kafka_DeleteTopicsRequest *in = rq->body;
+    if (rq->head.api_version >= 6 && !mark_both(a)) {
+        api_give_up(rq);
+        return;
+    }
     for (uint32_t i = 0; i < a->n; i++) {
         struct work *w = &a->works[i];
         if (w->finished)
             continue;
         if (w->repeated) {
-            finish(w, FLOE_KERR_INVALID_REQUEST, "Duplicate topic name.");
+            finish(w, FLOE_KERR_INVALID_REQUEST,
+                   w->gone->Name.n < 0 ? "Duplicate topic id." : "Duplicate topic name.");
             continue;
         }
         const struct floe_topic *t = api_topic(a->api, &a->wants[i]);
@@ -423,7 +479,7 @@ void api_delete_topics(struct floe_request *rq)
         else if (w->gone->Name.n < 0 && floe_uuid_is_zero(&in->Topics[i].TopicId))
             finish(w, FLOE_KERR_INVALID_REQUEST, "Neither topic name nor id were specified.");
     }
-    if (mark_repeated(a))
+    if (mark_repeated(a, a->wants))
         api_topics_ready(rq, a->wants, a->n, delete_ready);
     else
         api_give_up(rq);

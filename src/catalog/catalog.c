@@ -112,6 +112,8 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
 {
     t->max_message_bytes = c->cfg.default_max_message_bytes;
     t->log_append_time = c->cfg.default_log_append_time;
+    t->stamp_before_ms = INT64_MAX;
+    t->stamp_after_ms = 3600000;
     for (uint32_t i = 0; i < t->config_count; i++) {
         const struct floe_topic_config *e = &t->configs[i];
         if (strcmp(e->name, "max.message.bytes") == 0) {
@@ -120,6 +122,10 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
                 t->max_message_bytes = (uint32_t)v;
         } else if (strcmp(e->name, "message.timestamp.type") == 0) {
             t->log_append_time = strcmp(e->value, "LogAppendTime") == 0;
+        } else if (strcmp(e->name, "message.timestamp.before.max.ms") == 0) {
+            (void)!floe_str_parse_i64(e->value, &t->stamp_before_ms, NULL);
+        } else if (strcmp(e->name, "message.timestamp.after.max.ms") == 0) {
+            (void)!floe_str_parse_i64(e->value, &t->stamp_after_ms, NULL);
         } else if (strcmp(e->name, "cleanup.policy") == 0) {
             t->compacted = strstr(e->value, "compact") != NULL; /* a list of `compact` and `delete` */
         }

@@ -1,9 +1,12 @@
 /* DescribeGroups 0–6, ListGroups 0–5, DeleteGroups 0–2. */
 #include "group_int.h"
 
+#include <stdlib.h>
 #include <strings.h>
 
-#define AUTHORIZED_ALL 0x148 /* read, delete, describe, as bits of Kafka's AclOperation codes 3, 6, 8 */
+/* Read, delete, describe, describe and alter configurations, as bits of Kafka's AclOperation codes 3, 6, 8,
+ * 10, 11. */
+#define AUTHORIZED_ALL 0xd48
 
 /* ---- DescribeGroups ----------------------------------------------------------------------------------- */
 
@@ -67,7 +70,7 @@ static void describe_one(struct floe_groups *g, struct describe *d, int32_t i)
     } else {
         classic_describe(group, out, d->c->arena);
     }
-    if (in->IncludeAuthorizedOperations)
+    if (in->IncludeAuthorizedOperations && !out->ErrorCode)
         out->AuthorizedOperations = AUTHORIZED_ALL;
     *p = (struct describe_part){.w = {.fn = on_committed}, .d = d, .out = out};
     journal_wait(s, &p->w);
@@ -216,6 +219,27 @@ static int16_t remove_group(struct group_shard *s, struct floe_kstr name)
     return 0;
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct floe_kstr *x = a, *y = b;
+    int c = (x->n > y->n) - (x->n < y->n);
+    return c || x->n <= 0 ? c : memcmp(x->p, y->p, (size_t)x->n);
+}
+
+/* The names, each once; how many. */
+static int32_t each_once(const struct floe_kstr *in, int32_t n, struct floe_kstr *out)
+{
+    int32_t left = 0;
+    for (int32_t i = 0; i < n; i++)
+        out[i] = in[i];
+    if (n > 1)
+        qsort(out, (size_t)n, sizeof *out, by_name);
+    for (int32_t i = 0; i < n; i++)
+        if (left == 0 || by_name(&out[i], &out[left - 1]) != 0)
+            out[left++] = out[i];
+    return left;
+}
+
 void floe_group_delete(struct floe_groups *g, struct floe_group_call *c)
 {
     c->g = g;
@@ -223,26 +247,29 @@ void floe_group_delete(struct floe_groups *g, struct floe_group_call *c)
     int32_t n = FLOE_MAX(in->GroupsNames_n, 0);
     delete_response *rs = group_response(c, &floe_kafka_DeleteGroupsResponse_desc);
     struct removal *r = floe_arena_alloc(c->arena, sizeof *r);
+    struct floe_kstr *names = NULL;
     if (rs && r) {
         rs->Results =
             floe_kafka_array(&floe_kafka_DeleteGroupsResponse_DeletableGroupResult_desc, n, c->arena);
         r->parts = floe_arena_calloc(c->arena, (size_t)n, sizeof *r->parts);
+        names = floe_arena_calloc(c->arena, (size_t)n, sizeof *names);
     }
-    if (!rs || !r || !rs->Results || !r->parts) {
+    if (!rs || !r || !rs->Results || !r->parts || !names) {
         c->response = NULL;
         group_answer(c);
         return;
     }
+    n = each_once(in->GroupsNames, n, names);
     rs->Results_n = n;
     r->c = c;
     r->left = 1;
     for (int32_t i = 0; i < n; i++) {
         deleted *out = &rs->Results[i];
         struct group_shard *s;
-        out->GroupId = in->GroupsNames[i];
-        out->ErrorCode = groups_shard(g, in->GroupsNames[i], false, &s);
+        out->GroupId = names[i];
+        out->ErrorCode = groups_shard(g, names[i], true, &s);
         if (!out->ErrorCode)
-            out->ErrorCode = remove_group(s, in->GroupsNames[i]);
+            out->ErrorCode = remove_group(s, names[i]);
         if (out->ErrorCode)
             continue;
         r->parts[i] = (struct removal_part){.w = {.fn = on_removed}, .r = r, .out = out};

@@ -131,7 +131,10 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
         return;
     }
     struct classic_member *m = NULL;
-    int16_t error = find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
+    bool incomplete = call->version >= 5 && (in->ProtocolType.n < 0 || in->ProtocolName.n < 0);
+    int16_t error = incomplete
+                        ? FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL /* KIP-559 */
+                        : find(g, in->GroupId, in->MemberId, in->GroupInstanceId, in->GenerationId, &m);
     struct classic *c = m ? m->c : NULL;
     if (!error &&
         ((in->ProtocolType.n >= 0 &&
@@ -240,7 +243,12 @@ void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
     struct group *group = rs->ErrorCode ? NULL : group_find(s, in->GroupId);
     bool found = group && (group->classic || group->kind == GROUP_CONSUMER);
     if (!found) {
-        if (!rs->ErrorCode)
+        for (; !rs->ErrorCode && rs->Members_n < n; rs->Members_n++) { /* nobody is in it: each is told so */
+            rs->Members[rs->Members_n].MemberId = in->Members[rs->Members_n].MemberId;
+            rs->Members[rs->Members_n].GroupInstanceId = in->Members[rs->Members_n].GroupInstanceId;
+            rs->Members[rs->Members_n].ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
+        }
+        if (!rs->ErrorCode && call->version < 3)
             rs->ErrorCode = FLOE_KERR_UNKNOWN_MEMBER_ID;
         group_answer(call);
         return;

@@ -5,7 +5,9 @@ typedef struct floe_kafka_ConsumerGroupDescribeResponse describe_response;
 typedef struct floe_kafka_ConsumerGroupDescribeResponse_DescribedGroup described;
 typedef struct floe_kafka_ConsumerGroupDescribeResponse_Member described_member;
 
-#define AUTHORIZED_ALL 0x148 /* read, delete, describe, as bits of Kafka's AclOperation codes 3, 6, 8 */
+/* Read, delete, describe, describe and alter configurations, as bits of Kafka's AclOperation codes 3, 6, 8,
+ * 10, 11. */
+#define AUTHORIZED_ALL 0xd48
 #define MEMBER_TYPE_CLASSIC 0
 #define MEMBER_TYPE_CONSUMER 1
 
@@ -84,7 +86,7 @@ static bool tell_member(struct floe_catalog *topics, described_member *out, cons
     out->ClientHost = copy(a, v->ClientHost);
     out->MemberType = consumer_is_classic(m) ? MEMBER_TYPE_CLASSIC : MEMBER_TYPE_CONSUMER;
     out->SubscribedTopicRegex =
-        copy(a, v->SubscribedTopicRegex.n > 0 ? v->SubscribedTopicRegex : floe_kstr(NULL));
+        copy(a, v->SubscribedTopicRegex.n > 0 ? v->SubscribedTopicRegex : floe_kstr(""));
     out->SubscribedTopicNames =
         floe_arena_calloc(a, (size_t)v->SubscribedTopicNames_n, sizeof *out->SubscribedTopicNames);
     if (!out->SubscribedTopicNames)
@@ -130,7 +132,7 @@ static bool describe_one(struct floe_groups *g, struct describe *d, int32_t i)
     described *out = &((describe_response *)d->c->response)->Groups[i];
     struct group_shard *s;
     out->GroupId = in->GroupIds[i];
-    int16_t error = groups_shard(g, in->GroupIds[i], true, &s);
+    int16_t error = groups_shard(g, in->GroupIds[i], false, &s);
     struct group *group = error ? NULL : group_find(s, in->GroupIds[i]);
     if (error)
         failed(out, error, NULL);

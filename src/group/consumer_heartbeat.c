@@ -42,7 +42,7 @@ static const char *invalid_join(const beat_request *in)
         return "RebalanceTimeoutMs must be provided in first request.";
     if (in->TopicPartitions_n != 0)
         return "TopicPartitions must be empty when (re-)joining.";
-    if (in->SubscribedTopicNames_n <= 0 && in->SubscribedTopicRegex.n <= 0)
+    if (in->SubscribedTopicNames_n < 0 && in->SubscribedTopicRegex.n < 0)
         return "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining.";
     return NULL;
 }

@@ -25,9 +25,6 @@ static enum floe_err check_header(const struct check *c, const struct floe_batch
         return REFUSE(c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
                       "producer id %lld with epoch %d and sequence %d", (long long)b->producer_id,
                       b->producer_epoch, b->base_sequence);
-    if (b->producer_id < 0 && b->attributes & FLOE_BATCH_TRANSACTIONAL)
-        return REFUSE(c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
-                      "a transactional batch without a producer id");
     return FLOE_OK;
 }
 
@@ -92,27 +89,52 @@ out:
     return rc;
 }
 
+/* How many bytes the first batch of p has; 0: none that is whole, which Kafka takes for no batch at all;
+ * -1: a length that none can have. */
+static int64_t first_batch(const uint8_t *p, size_t n)
+{
+    if (n < FLOE_BATCH_LENGTH_FROM)
+        return 0;
+    int64_t length = (int32_t)floe_be32(p + 8);
+    if (length < 14) /* the shortest message of any magic */
+        return -1;
+    return n < 17 || (size_t)length > n - FLOE_BATCH_LENGTH_FROM ? 0 : length + FLOE_BATCH_LENGTH_FROM;
+}
+
 enum floe_err floe_batch_validate_produce(uint8_t *p, size_t n, const struct floe_batch_limits *limits,
                                           struct floe_batch *out, int16_t *kafka_error,
                                           struct floe_error *err)
 {
     struct check c = {kafka_error, err};
     struct floe_batch b;
-    if (n == 0)
-        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
+    int64_t first = first_batch(p, n);
+    if (first == 0)
+        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EUNSUPPORTED,
                       "a produce request must hold exactly one batch a partition");
-    enum floe_err rc = floe_batch_parse(floe_slice(p, n), &b, err);
-    if (rc != FLOE_OK) {
-        *kafka_error = rc == FLOE_EUNSUPPORTED ? FLOE_KERR_INVALID_RECORD : FLOE_KERR_CORRUPT_MESSAGE;
+    if (first < 0)
+        return REFUSE(&c, FLOE_KERR_CORRUPT_MESSAGE, FLOE_ECORRUPT, "a batch of length %d",
+                      (int32_t)floe_be32(p + 8));
+    if (p[16] < 2)
+        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EUNSUPPORTED, "a batch of magic %d, only 2 is known",
+                      p[16]);
+    if ((size_t)first < n && first_batch(p + first, n - (size_t)first) != 0)
+        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EUNSUPPORTED,
+                      "a batch of %lld bytes with %zu more behind it", (long long)first, n - (size_t)first);
+    bool base = floe_be64(p) == 0; /* offsets are the broker's */
+    enum floe_err rc = floe_batch_parse(floe_slice(p, (size_t)first), &b, err);
+    if (rc != FLOE_OK) { /* what is wrong with a whole one of magic 2 is an offset, a delta or the count */
+        bool whole = p[16] == 2 && (size_t)first >= FLOE_BATCH_HEADER;
+        *kafka_error = whole ? FLOE_KERR_INVALID_RECORD : FLOE_KERR_CORRUPT_MESSAGE;
         return rc;
     }
+    if (!base)
+        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
+                      "The baseOffset of the record batch should be 0, but it is %lld",
+                      (long long)b.base_offset);
     enum floe_compression comp = floe_batch_compression(&b);
     if (comp >= FLOE_COMPRESSION_COUNT || (comp == FLOE_COMPRESSION_ZSTD && !limits->zstd))
         return REFUSE(&c, FLOE_KERR_UNSUPPORTED_COMPRESSION_TYPE, FLOE_EUNSUPPORTED,
                       "compression %s (%d) in this version", floe_compression_name(comp), comp);
-    if (b.length != n)
-        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
-                      "a batch of %u bytes with %zu more behind it", b.length, n - b.length);
     if (b.length > limits->max_bytes)
         return REFUSE(&c, FLOE_KERR_MESSAGE_TOO_LARGE, FLOE_ETOOLARGE,
                       "a batch of %u bytes, max.message.bytes is %u", b.length, limits->max_bytes);

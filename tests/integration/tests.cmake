@@ -41,3 +41,4 @@ add_test(NAME integration.http COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3serve
 set_tests_properties(integration.http PROPERTIES LABELS integration TIMEOUT 180 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 
 include(${CMAKE_CURRENT_LIST_DIR}/clients/tests.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/compare/tests.cmake)

@@ -92,12 +92,14 @@ struct floe_batch_limits {
     bool keys;              /* compacted topic: a record without key is refused (decompresses) */
     uint32_t records_limit; /* decompressed bytes, where `keys` asks for it */
 };
-/* Checks the records of one partition of a produce request: exactly one batch of magic 2, of acceptable size,
- * CRC right, count and offset delta in accord, no control bit, producer id with epoch and sequence,
- * compression known and allowed. Records that are not compressed are walked: offset deltas 0..n-1, lengths in
- * bounds, nothing behind them; a maximum timestamp that they do not bear out is put right in place with a new
- * CRC, as Kafka does. Compressed ones are taken at their header's word. On failure *kafka_error is Kafka's
- * code: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE.
+/* Checks the records of one partition of a produce request: exactly one batch of magic 2 at base offset 0, of
+ * acceptable size (a piece of another one behind it is left out, as Kafka does), CRC right, count and offset
+ * delta in accord, no control bit, producer id with epoch and sequence, compression known and allowed.
+ * Records that are not compressed are walked: offset deltas 0..n-1, lengths in bounds, nothing behind them; a
+ * maximum timestamp that they do not bear out is put right in place with a new CRC, as Kafka does. Compressed
+ * ones are taken at their header's word. On failure *kafka_error is Kafka's code, and FLOE_EUNSUPPORTED what
+ * no partition was asked about: CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
+ * UNSUPPORTED_COMPRESSION_TYPE.
  */
 enum floe_err floe_batch_validate_produce(uint8_t *p, size_t n, const struct floe_batch_limits *limits,
                                           struct floe_batch *out, int16_t *kafka_error,

@@ -281,4 +281,5 @@ def main():
     sys.exit(1 if bad or (full and missing) else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -327,6 +327,7 @@ static int16_t validate(enum floe_compression c, void (*change)(uint8_t *p, stru
     struct floe_batch b;
     int16_t kafka_error = 0;
     struct floe_slice s = sample(c, &w);
+    floe_batch_patch(w.p, 0, -1);
     assert_int_equal(floe_batch_parse(s, &b, &err), FLOE_OK);
     if (change)
         change(w.p, &b);
@@ -346,6 +347,10 @@ static int16_t validate(enum floe_compression c, void (*change)(uint8_t *p, stru
         code;                                                                                                \
     }
 CHANGE(magic_1, p[16] = 1)
+CHANGE(base_offset, floe_put_be64(p, 7))
+CHANGE(base_negative, floe_put_be64(p, UINT64_MAX))
+CHANGE(magic_3, p[16] = 3)
+CHANGE(length_10, floe_put_be32(p + 8, 10))
 CHANGE(bad_crc, p[70] ^= 1)
 CHANGE(control, p[22] |= FLOE_BATCH_CONTROL)
 CHANGE(append_time, p[22] |= FLOE_BATCH_LOG_APPEND_TIME)
@@ -378,15 +383,19 @@ static void test_validation(void **state)
         {bad_crc, false, FLOE_KERR_CORRUPT_MESSAGE},
         {control, true, FLOE_KERR_INVALID_RECORD},
         {append_time, true, FLOE_KERR_INVALID_TIMESTAMP},
-        {transactional, true, FLOE_KERR_INVALID_RECORD},
+        {transactional, true, FLOE_KERR_NONE}, /* what that takes is the request's */
+        {base_offset, false, FLOE_KERR_INVALID_RECORD},
+        {base_negative, false, FLOE_KERR_INVALID_RECORD},
+        {magic_3, false, FLOE_KERR_CORRUPT_MESSAGE},
+        {length_10, false, FLOE_KERR_CORRUPT_MESSAGE},
         {compression_5, true, FLOE_KERR_UNSUPPORTED_COMPRESSION_TYPE},
         {zero_count, true, FLOE_KERR_INVALID_RECORD},
         {count_4, true, FLOE_KERR_INVALID_RECORD},
         {count_2, true, FLOE_KERR_INVALID_RECORD},
         {delta_3, true, FLOE_KERR_INVALID_RECORD},
         {no_sequence, true, FLOE_KERR_INVALID_RECORD},
-        {longer, true, FLOE_KERR_CORRUPT_MESSAGE},
-        {shorter, true, FLOE_KERR_INVALID_RECORD},
+        {longer, true, FLOE_KERR_INVALID_RECORD},   /* no whole batch */
+        {shorter, true, FLOE_KERR_CORRUPT_MESSAGE}, /* what is left over is left out; the CRC is of all */
         {record_length, true, FLOE_KERR_INVALID_RECORD},
         {offset_delta, true, FLOE_KERR_INVALID_RECORD},
         {key_length, true, FLOE_KERR_INVALID_RECORD},
@@ -410,7 +419,7 @@ static void test_validation(void **state)
     int16_t kerr = 0;
     uint8_t nothing = 0;
     struct floe_error err;
-    assert_int_equal(floe_batch_validate_produce(&nothing, 0, &any, &b, &kerr, &err), FLOE_EINVAL);
+    assert_int_equal(floe_batch_validate_produce(&nothing, 0, &any, &b, &kerr, &err), FLOE_EUNSUPPORTED);
     assert_int_equal(kerr, FLOE_KERR_INVALID_RECORD);
 }
 
@@ -426,6 +435,7 @@ static void test_two_batches_refused(void **state)
         struct floe_batch b;
         struct floe_error err;
         int16_t kerr = 0;
+        floe_batch_patch((uint8_t *)(uintptr_t)s.p, 0, -1);
         enum floe_err rc = floe_batch_validate_produce((uint8_t *)(uintptr_t)s.p, s.n, &any, &b, &kerr, &err);
         bool two = strcmp(v.column[0], "two-batches") == 0, marker = strncmp(v.column[0], "marker", 6) == 0;
         bool append_time = strcmp(v.column[0], "none-logappend") == 0;

@@ -1,0 +1,58 @@
+"""Where Floe's answers differ from Apache Kafka's on purpose: a pattern of the place that compare.py prints, and why. One that
+fits nothing any more is a failure of the full run."""
+import re
+
+KNOWN = [
+    # topics
+    (r"Configs\[21\]\.(ConfigSource|Synonyms)", "Kafka 4.1 keeps min.insync.replicas as a dynamic default of a new cluster"),
+    (r"CreateTopics v7: Topics\[\d\]\.TopicId", "a topic that is only validated has no id"),
+    (r"create_numbers\[\d+\] replication (2|3|32767) ", "the store keeps the copies: any number of replicas is taken"),
+    (r"internal segment ", "internal.segment.bytes is for Kafka's own tests"),
+    (r"count 2147483647 ", "Kafka runs out of memory; Floe names its limit"),
+    (r"null name without id Metadata v1[23]: ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"name and id Metadata v1[23]: ", "a topic asked for by name and by id is told of twice"),
+    (r"describe_topic_partitions\[\d+\] bad name ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"nothing AlterPartitionReassignments v\d: ErrorMessage", "an empty sentence or none"),
+    (r"quotas\[\d+\] (all|user|user strict) DescribeClientQuotas", "Kafka refuses an entity that is named twice and sets its first values all the same"),
+    (r"DescribeLogDirs v\d: Results\[0\]\.(TotalBytes|UsableBytes)", "a store has no size"),
+    # frames
+    (r"headers\[\d+\] ApiVersions (5|6|99|32767): ", "a header without tags is read all the same, so that the client learns the versions"),
+    (r"headers\[\d+\] (ApiVersions \d, client id -2|metadata, a negative count): ", "only -1 is null: other negative lengths end the connection"),
+    # records
+    (r"produce_batches\[\d+\] null ", "Kafka never answers a produce request without records"),
+    (r"produce_batches\[\d+\] (deltas from one|deltas twice|log append time|delete horizon|producer -2) ",
+     "Kafka stores batches whose records have wrong offsets, or attributes that are the broker's; Floe refuses them"),
+    (r"produce_batches\[\d+\] codec \d ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"produce_batches\[\d+\] \w+ that is not ", "compressed records are taken at their header's word and not decompressed"),
+    (r"produce_batches\[\d+\] .*BaseOffset", "follows from those that one of the two has stored"),
+    (r"produce_batches\[\d+\] (magic 3|length too short|length negative) .*ErrorMessage", "the code says it"),
+    (r"LogAppendTimeMs", "of a duplicate Kafka tells the timestamp of its records, though the topic has CreateTime"),
+    (r"(too old a duplicate|sequence 0 again in an old place) Produce v9: .*ErrorCode",
+     "DUPLICATE_SEQUENCE_NUMBER: it was stored; Kafka has forgotten that and ends the producer"),
+    (r"fetch_offsets\[\d+\] twice ", "each mention of a partition is answered"),
+    (r"isolation 2 ", "an isolation level that there is not reads as read_uncommitted; Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"fetch_offsets\[\d+\] negative max ", "read as 0; Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"fetch_offsets\[\d+\] replica 2 ", "there are no replicas that fetch: it is answered as a consumer"),
+    (r"list_offsets\[\d+\] twice ", "each mention of a partition is answered"),
+    (r"all gone, time -3 ", "Kafka remembers the largest timestamp of records that are deleted"),
+    (r"leader_epochs\[\d+\] (empty )?epoch -2 ", "there is no epoch -2"),
+    # groups
+    (r"no partitions Offset(Commit|Delete) v\d: Topics", "a topic without partitions is told of"),
+    (r"of an empty one OffsetDelete", "a group without members and offsets is gone at once; Kafka's goes when it is next looked at"),
+    (r"a classic member JoinGroup", "which protocols a group takes is told in docs/formats/group.md"),
+]
+
+_used = set()
+
+
+def expected(where):
+    hit = False
+    for i, (pattern, _) in enumerate(KNOWN):
+        if re.search(pattern, where):
+            _used.add(i)
+            hit = True
+    return hit
+
+
+def unused():
+    return [KNOWN[i][0] for i in range(len(KNOWN)) if i not in _used]

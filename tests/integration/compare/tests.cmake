@@ -1,0 +1,3 @@
+# Floe beside a real Apache Kafka, answer by answer: on demand (ctest -L compare), since it needs Kafka's jars.
+add_test(NAME compare.kafka COMMAND /usr/bin/python3 -B ${CMAKE_CURRENT_LIST_DIR}/compare.py $<TARGET_FILE:floe>)
+set_tests_properties(compare.kafka PROPERTIES LABELS compare TIMEOUT 900)
