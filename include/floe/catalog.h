@@ -200,6 +200,42 @@ struct floe_quotas_op {
 };
 void floe_catalog_quotas(struct floe_catalog *c, struct floe_quotas_op *op);
 
+/* ---- configurations of brokers and groups that were set over the wire ---- */
+enum floe_dynamic_kind { FLOE_DYNAMIC_BROKER, FLOE_DYNAMIC_GROUP, FLOE_DYNAMIC_KINDS };
+struct floe_dynamic {
+    enum floe_dynamic_kind kind;
+    char *resource; /* a broker's id, "": every broker's; a group */
+    char *name, *value;
+};
+struct floe_dynamics {
+    struct floe_dynamic *list; /* in order of kind, resource and name */
+    uint32_t n, cap;
+};
+const char *floe_dynamics_get(const struct floe_dynamics *d, enum floe_dynamic_kind kind,
+                              struct floe_kstr resource, const char *name);
+/* A value of n < 0: taken away. False: memory is out, or there are too many. */
+bool floe_dynamics_set(struct floe_dynamics *d, enum floe_dynamic_kind kind, struct floe_kstr resource,
+                       struct floe_kstr name, struct floe_kstr value);
+struct floe_dynamics_op {
+    /* in */
+    enum floe_err (*edit)(void *user, struct floe_dynamics *d, struct floe_error *err); /* may run again */
+    void (*done)(struct floe_dynamics_op *op); /* once, later; may free it */
+    void (*drop)(struct floe_dynamics_op *op); /* instead, at the catalog's end */
+    void *user;
+    struct floe_error err;
+    /* the catalog's own */
+    struct floe_dynamics dynamics;
+    struct floe_catalog *c;
+    struct floe_list link;
+    struct floe_table_req req;
+    char *text;
+    uint32_t tries;
+};
+/* One after another; what was written is in force here when `done` runs, and soon everywhere. */
+void floe_catalog_dynamics_change(struct floe_catalog *c, struct floe_dynamics_op *op);
+/* What is in force. */
+const struct floe_dynamics *floe_catalog_dynamics(const struct floe_catalog *c);
+
 /* FLOE_OK, or FLOE_EINVAL with Kafka's sentence. */
 enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_error *err) FLOE_MUST_USE;
 

@@ -1,6 +1,6 @@
 /* CreatePartitions 0–3, AlterConfigs 0–2, IncrementalAlterConfigs 0–1: changes of topics, each one record of
- * the table. Checks and sentences follow Kafka's controller. What a broker or a group is configured with is
- * given to it at its start, not here. */
+ * the table; configurations of brokers and groups are handed on (dynamic.c). Checks and sentences follow
+ * Kafka's controller. */
 #include "api_kafka/api_int.h"
 #include <floe/kafka/configs.h>
 #include <stdio.h>
@@ -11,9 +11,8 @@
 #define TYPE_BROKER 4
 #define TYPE_GROUP 32
 
-enum change_kind { CHANGE_SET, CHANGE_DELETE, CHANGE_APPEND, CHANGE_SUBTRACT };
 struct change {
-    enum change_kind kind;
+    uint8_t kind;
     char *name, *value;
 };
 /* What one topic's operation does; on the heap, since it may outlive the request. */
@@ -27,6 +26,7 @@ struct alter;
 struct item {
     struct alter *a;
     struct floe_catalog_op *op;
+    struct api_dynamic *dynamic;
     int16_t *error;
     struct floe_kstr *message;
     bool finished;
@@ -80,8 +80,7 @@ static bool has(const char *list, const char *word, size_t n)
     return false;
 }
 
-/* The list with every element of `words` in it once, or with none of them. */
-static char *list_edit(const char *list, const char *words, bool add)
+char *api_list_edit(const char *list, const char *words, bool add)
 {
     size_t cap = strlen(list) + strlen(words) + 2, n = 0;
     char *out = malloc(cap);
@@ -104,13 +103,13 @@ static enum floe_err apply(struct floe_topic *t, const struct change *ch, struct
 {
     const struct floe_kafka_config *c = floe_kafka_config_find(FLOE_CONFIG_TOPIC, floe_slice_str(ch->name));
     char *made = NULL;
-    if (ch->kind == CHANGE_APPEND || ch->kind == CHANGE_SUBTRACT) {
+    if (ch->kind == API_CONFIG_APPEND || ch->kind == API_CONFIG_SUBTRACT) {
         const char *now = floe_topic_config_get(t, ch->name);
-        made = list_edit(now ? now : c->def ? c->def : "", ch->value, ch->kind == CHANGE_APPEND);
+        made = api_list_edit(now ? now : c->def ? c->def : "", ch->value, ch->kind == API_CONFIG_APPEND);
         if (!made)
             return floe_error_set(err, FLOE_ENOMEM, "no memory");
     }
-    const char *value = ch->kind == CHANGE_DELETE ? NULL : made ? made : ch->value;
+    const char *value = ch->kind == API_CONFIG_DELETE ? NULL : made ? made : ch->value;
     enum floe_err rc = value ? floe_kafka_config_check(c, floe_slice_str(value), err) : FLOE_OK;
     if (!rc && !floe_topic_config_set(t, ch->name, value))
         rc = floe_error_set(err, FLOE_EINVAL, "more than %d configurations", FLOE_TOPIC_CONFIGS_MAX);
@@ -171,7 +170,9 @@ static void timed_out(struct floe_timer *t)
     for (uint32_t i = 0; i < a->n; i++) {
         if (a->items[i].finished)
             continue;
-        floe_catalog_op_detach(a->items[i].op);
+        if (a->items[i].op)
+            floe_catalog_op_detach(a->items[i].op);
+        api_dynamic_detach(a->items[i].dynamic);
         finish(&a->items[i], FLOE_KERR_REQUEST_TIMED_OUT, NULL);
     }
     answer_when_done(a);
@@ -336,43 +337,38 @@ void api_create_partitions(struct floe_request *rq)
 /* ---- configurations
  * ----------------------------------------------------------------------------------------- */
 
-/* One change as asked for, in either API's words. */
-struct asked {
-    struct floe_kstr name, value;
-    enum change_kind kind;
-};
-
-static int16_t check_asked(const struct asked *w, bool incremental, struct floe_error *err)
+static int16_t check_asked(const struct api_config_change *w, bool incremental, struct floe_error *err)
 {
     struct floe_slice name = floe_slice(w->name.p, (size_t)FLOE_MAX(w->name.n, 0));
     const struct floe_kafka_config *c = floe_kafka_config_find(FLOE_CONFIG_TOPIC, name);
-    if (!c && incremental && w->kind == CHANGE_DELETE)
+    if (!c && incremental && w->kind == API_CONFIG_DELETE)
         return 0; /* it is not there */
     if (!c) {
         floe_error_set(err, FLOE_EINVAL, "Unknown topic config name: %.*s",
                        (int)FLOE_MIN(name.n, (size_t)200), (const char *)name.p);
         return FLOE_KERR_INVALID_CONFIG;
     }
-    if (w->kind < CHANGE_SET || w->kind > CHANGE_SUBTRACT) {
+    if (w->kind > API_CONFIG_SUBTRACT) {
         floe_error_set(err, FLOE_EINVAL, "Unknown operation %d for config %s.", (int)w->kind, c->name);
         return FLOE_KERR_INVALID_REQUEST;
     }
-    if ((w->kind == CHANGE_APPEND || w->kind == CHANGE_SUBTRACT) && c->type != FLOE_CONFIG_LIST) {
+    if ((w->kind == API_CONFIG_APPEND || w->kind == API_CONFIG_SUBTRACT) && c->type != FLOE_CONFIG_LIST) {
         floe_error_set(err, FLOE_EINVAL, "Can't %s to key %s because its type is not LIST.",
-                       w->kind == CHANGE_APPEND ? "APPEND" : "SUBTRACT", c->name);
+                       w->kind == API_CONFIG_APPEND ? "APPEND" : "SUBTRACT", c->name);
         return FLOE_KERR_INVALID_CONFIG;
     }
-    if (w->kind == CHANGE_DELETE)
+    if (w->kind == API_CONFIG_DELETE)
         return 0;
     if (w->value.n < 0) {
         floe_error_set(err, FLOE_EINVAL, "Null value not supported for : %s", c->name);
-        return incremental ? FLOE_KERR_INVALID_REQUEST : FLOE_KERR_INVALID_CONFIG;
+        return FLOE_KERR_INVALID_REQUEST;
     }
     if (w->value.n > FLOE_TOPIC_CONFIG_VALUE_MAX) {
         floe_error_set(err, FLOE_EINVAL, "Value too long for topic config: %s", c->name);
         return FLOE_KERR_INVALID_CONFIG;
     }
-    if (w->kind == CHANGE_SET && floe_kafka_config_check(c, floe_slice(w->value.p, (size_t)w->value.n), err))
+    if (w->kind == API_CONFIG_SET &&
+        floe_kafka_config_check(c, floe_slice(w->value.p, (size_t)w->value.n), err))
         return FLOE_KERR_INVALID_CONFIG;
     return 0;
 }
@@ -382,7 +378,7 @@ static char *text_of(struct floe_kstr s)
     return s.n < 0 ? NULL : strndup(s.p ? s.p : "", (size_t)s.n);
 }
 
-static struct changes *changes_of(const struct asked *w, uint32_t n)
+static struct changes *changes_of(const struct api_config_change *w, uint32_t n)
 {
     struct changes *c = calloc(1, sizeof *c + n * sizeof *c->c);
     for (uint32_t i = 0; c && i < n; i++) {
@@ -396,7 +392,7 @@ static struct changes *changes_of(const struct asked *w, uint32_t n)
     return c;
 }
 
-static void alter_topic(struct item *it, struct floe_kstr name, const struct asked *w, uint32_t n,
+static void alter_topic(struct item *it, struct floe_kstr name, const struct api_config_change *w, uint32_t n,
                         bool incremental, bool validate)
 {
     const struct floe_topic *t = topic_for(it, name);
@@ -425,16 +421,45 @@ static void alter_topic(struct item *it, struct floe_kstr name, const struct ask
     change(it, t, c, validate);
 }
 
-static void alter_resource(struct item *it, int8_t type, struct floe_kstr name, const struct asked *w,
-                           uint32_t n, bool incremental, bool validate)
+static void dynamic_done(void *user, const struct floe_error *err)
+{
+    struct item *it = user;
+    it->dynamic = NULL;
+    finish(it,
+           !err->code                 ? 0
+           : err->code == FLOE_EINVAL ? FLOE_KERR_INVALID_REQUEST
+                                      : api_error(err->code),
+           err->msg);
+    answer_when_done(it->a);
+}
+
+/* Of a broker, of all, or of a group. */
+static void alter_dynamic(struct item *it, enum floe_dynamic_kind kind, struct floe_kstr name,
+                          const struct api_config_change *w, uint32_t n, bool incremental, bool validate)
+{
+    struct floe_request *rq = it->a->rq;
+    struct floe_error err = {0};
+    int16_t error = api_dynamic_resource(rq, kind, name, &err);
+    error = error ? error : api_dynamic_check(rq, kind, name, w, n, &err);
+    if (error || validate || (n == 0 && incremental)) {
+        finish(it, error, err.msg);
+        return;
+    }
+    it->dynamic = api_dynamic_store(rq, kind, name, w, n, !incremental, dynamic_done, it);
+    if (!it->dynamic)
+        finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
+}
+
+static void alter_resource(struct item *it, int8_t type, struct floe_kstr name,
+                           const struct api_config_change *w, uint32_t n, bool incremental, bool validate)
 {
     if (!w)
         finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
     else if (type == TYPE_TOPIC)
         alter_topic(it, name, w, n, incremental, validate);
     else if (type == TYPE_BROKER || type == TYPE_GROUP)
-        finish(it, FLOE_KERR_INVALID_CONFIG,
-               "Brokers are configured by their file, environment and flags, not over the wire.");
+        alter_dynamic(it, type == TYPE_BROKER ? FLOE_DYNAMIC_BROKER : FLOE_DYNAMIC_GROUP, name, w, n,
+                      incremental, validate);
     else
         finish(it, FLOE_KERR_INVALID_REQUEST, "Unknown resource type.");
 }
@@ -444,9 +469,9 @@ static void begin_replace(struct alter *a, uint32_t i)
     const struct floe_kafka_AlterConfigsRequest *in = a->rq->body;
     const struct floe_kafka_AlterConfigsRequest_AlterConfigsResource *r = &in->Resources[i];
     uint32_t n = (uint32_t)FLOE_MAX(r->Configs_n, 0);
-    struct asked *w = floe_arena_calloc(&a->rq->arena, n, sizeof *w);
+    struct api_config_change *w = floe_arena_calloc(&a->rq->arena, n, sizeof *w);
     for (uint32_t k = 0; w && k < n; k++)
-        w[k] = (struct asked){r->Configs[k].Name, r->Configs[k].Value, CHANGE_SET};
+        w[k] = (struct api_config_change){r->Configs[k].Name, r->Configs[k].Value, API_CONFIG_SET};
     alter_resource(&a->items[i], r->ResourceType, r->ResourceName, w, n, false, in->ValidateOnly);
 }
 
@@ -455,10 +480,10 @@ static void begin_incremental(struct alter *a, uint32_t i)
     const struct floe_kafka_IncrementalAlterConfigsRequest *in = a->rq->body;
     const struct floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource *r = &in->Resources[i];
     uint32_t n = (uint32_t)FLOE_MAX(r->Configs_n, 0);
-    struct asked *w = floe_arena_calloc(&a->rq->arena, n, sizeof *w);
+    struct api_config_change *w = floe_arena_calloc(&a->rq->arena, n, sizeof *w);
     for (uint32_t k = 0; w && k < n; k++)
-        w[k] = (struct asked){r->Configs[k].Name, r->Configs[k].Value,
-                              (enum change_kind)r->Configs[k].ConfigOperation};
+        w[k] = (struct api_config_change){r->Configs[k].Name, r->Configs[k].Value,
+                                          (uint8_t)r->Configs[k].ConfigOperation};
     alter_resource(&a->items[i], r->ResourceType, r->ResourceName, w, n, true, in->ValidateOnly);
 }
 
@@ -472,13 +497,15 @@ static void begin_incremental(struct alter *a, uint32_t i)
         struct floe_kafka_##api##Response *rs = floe_arena_alloc(&rq->arena, sizeof *rs);                    \
         uint32_t n = (uint32_t)FLOE_MAX(in->Resources_n, 0), topics = 0;                                     \
         struct api_want *wants = floe_arena_calloc(&rq->arena, n, sizeof *wants);                            \
+        struct api_want *keys = floe_arena_calloc(&rq->arena, n, sizeof *keys);                              \
+        bool *repeated = floe_arena_calloc(&rq->arena, n, sizeof *repeated);                                 \
         struct alter *a = alter_new(rq, n, rs, step, CONFIG_TIMEOUT_US);                                     \
         if (rs) {                                                                                            \
             floe_kafka_defaults(&floe_kafka_##api##Response_desc, rs);                                       \
             rs->Responses = floe_kafka_array(&floe_kafka_##api##Response_AlterConfigsResourceResponse_desc,  \
                                              (int32_t)n, &rq->arena);                                        \
         }                                                                                                    \
-        if (!rs || !rs->Responses || !wants || !a) {                                                         \
+        if (!rs || !rs->Responses || !wants || !keys || !repeated || !a) {                                   \
             api_give_up(rq);                                                                                 \
             return;                                                                                          \
         }                                                                                                    \
@@ -488,9 +515,18 @@ static void begin_incremental(struct alter *a, uint32_t i)
             rs->Responses[i].ResourceName = in->Resources[i].ResourceName;                                   \
             a->items[i].error = &rs->Responses[i].ErrorCode;                                                 \
             a->items[i].message = &rs->Responses[i].ErrorMessage;                                            \
+            keys[i].name = in->Resources[i].ResourceName;                                                    \
+            keys[i].id.b[0] = (uint8_t)in->Resources[i].ResourceType;                                        \
             if (in->Resources[i].ResourceType == TYPE_TOPIC)                                                 \
                 wants[topics++].name = in->Resources[i].ResourceName;                                        \
         }                                                                                                    \
+        if (!api_repeated(rq, keys, n, true, repeated)) {                                                    \
+            api_give_up(rq);                                                                                 \
+            return;                                                                                          \
+        }                                                                                                    \
+        for (uint32_t i = 0; i < n; i++)                                                                     \
+            if (repeated[i])                                                                                 \
+                finish(&a->items[i], FLOE_KERR_INVALID_REQUEST, "Each resource must appear at most once.");  \
         api_topics_ready(rq, wants, topics, begin_all);                                                      \
     }
 ALTER_CONFIGS(api_alter_configs, AlterConfigs, begin_replace)

@@ -97,6 +97,28 @@ static inline int16_t api_unknown(const struct floe_request *rq, const struct ap
  * of each as well; false when memory is out. */
 bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_t n, bool first_too,
                   bool *repeated);
+/* What AlterConfigs and IncrementalAlterConfigs ask for, one configuration. */
+enum api_config_kind { API_CONFIG_SET, API_CONFIG_DELETE, API_CONFIG_APPEND, API_CONFIG_SUBTRACT };
+struct api_config_change {
+    struct floe_kstr name, value;
+    uint8_t kind; /* more than API_CONFIG_SUBTRACT: one that there is not */
+};
+/* The list with every element of `words` in it once, or with none of them; from malloc. */
+char *api_list_edit(const char *list, const char *words, bool add);
+/* dynamic.c: may there be such a resource, and may it be changed so? Kafka's code, 0 when it may. */
+int16_t api_dynamic_resource(struct floe_request *rq, enum floe_dynamic_kind kind, struct floe_kstr name,
+                             struct floe_error *err);
+int16_t api_dynamic_check(struct floe_request *rq, enum floe_dynamic_kind kind, struct floe_kstr resource,
+                          const struct api_config_change *w, uint32_t n, struct floe_error *err);
+/* Stores it; `done` runs once, later, unless detached. Null: no memory. */
+struct api_dynamic;
+struct api_dynamic *api_dynamic_store(struct floe_request *rq, enum floe_dynamic_kind kind,
+                                      struct floe_kstr resource, const struct api_config_change *w,
+                                      uint32_t n, bool replace,
+                                      void (*done)(void *user, const struct floe_error *err), void *user);
+void api_dynamic_detach(struct api_dynamic *d);
+/* What was set over the wire for this broker, else for all; null: nothing. */
+const char *api_dynamic_value(struct floe_request *rq, const char *name);
 /* A partition's brokers as an administrator names them: INVALID_REPLICA_ASSIGNMENT with Kafka's sentence
  * where none is named, one twice, or one that is not known; else 0. */
 int16_t api_check_brokers(struct floe_request *rq, const int32_t *ids, int32_t n, struct floe_error *err);

@@ -7,9 +7,13 @@
 
 #define TYPE_TOPIC 2
 #define TYPE_BROKER 4
+#define TYPE_GROUP 32
 #define SOURCE_TOPIC 1
+#define SOURCE_DYNAMIC_BROKER 2
+#define SOURCE_DYNAMIC_DEFAULT 3
 #define SOURCE_STATIC_BROKER 4
 #define SOURCE_DEFAULT 5
+#define SOURCE_DYNAMIC_GROUP 8
 
 typedef struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult config_entry;
 
@@ -31,7 +35,7 @@ static bool wanted(const struct floe_kafka_DescribeConfigsRequest_DescribeConfig
 }
 
 /* A configuration's value and where it is from, newest first; what DescribeConfigs calls synonyms. */
-#define LAYERS_MAX 6
+#define LAYERS_MAX 12
 struct layer {
     struct floe_kstr name, value;
     int8_t source;
@@ -72,13 +76,22 @@ static const char *setting(struct floe_request *rq, const char *name, char out[3
 }
 
 /* What the broker itself gives, and Kafka's default below it. True where Floe has such a setting. */
-static bool add_broker(struct floe_request *rq, struct layers *l, const struct floe_kafka_config *c)
+static bool add_broker(struct floe_request *rq, struct layers *l, const struct floe_kafka_config *c,
+                       bool defaults)
 {
+    const struct floe_dynamics *d = floe_catalog_dynamics(api_of(rq)->cfg.catalog);
     char text[32];
+    snprintf(text, sizeof text, "%d", floe_lease_node_id(api_of(rq)->cfg.lease));
+    const char *own = floe_dynamics_get(d, FLOE_DYNAMIC_BROKER, floe_kstr(text), c->name);
+    const char *all = floe_dynamics_get(d, FLOE_DYNAMIC_BROKER, floe_kstr(""), c->name);
     const char *value = setting(rq, c->name, text);
+    if (own)
+        add(l, c->name, api_copy(rq, own), SOURCE_DYNAMIC_BROKER);
+    if (all)
+        add(l, c->name, api_copy(rq, all), SOURCE_DYNAMIC_DEFAULT);
     if (value && !(c->def && strcmp(c->def, value) == 0))
         add(l, c->name, api_copy(rq, value), SOURCE_STATIC_BROKER);
-    if (c->def)
+    if (c->def && defaults)
         add(l, c->name, floe_kstr(c->def), SOURCE_DEFAULT);
     return value != NULL;
 }
@@ -106,7 +119,7 @@ static void add_synonyms(struct floe_request *rq, struct layers *l, const char *
         for (size_t k = 1; k < 4 && special[i][k]; k++) {
             c = floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice_str(special[i][k]));
             if (c)
-                (void)add_broker(rq, l, c);
+                (void)add_broker(rq, l, c, k == 1); /* Kafka shows no default but the first one's */
         }
         return;
     }
@@ -115,7 +128,7 @@ static void add_synonyms(struct floe_request *rq, struct layers *l, const char *
         snprintf(name, sizeof name, "%s%s", prefixes[i], topic);
         c = floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice_str(name));
         if (c) {
-            (void)add_broker(rq, l, c);
+            (void)add_broker(rq, l, c, true);
             return;
         }
     }
@@ -129,7 +142,7 @@ static bool put_entry(struct floe_request *rq, config_entry *e, const struct flo
     e->Name = floe_kstr(c->name);
     e->Value = secret ? (struct floe_kstr){NULL, -1} : value;
     e->ConfigSource = source;
-    e->ReadOnly = c->kind == FLOE_CONFIG_BROKER; /* set at the broker's start */
+    e->ReadOnly = c->kind == FLOE_CONFIG_BROKER && !c->dynamic; /* set at the broker's start */
     e->IsSensitive = secret;
     e->ConfigType = floe_kafka_config_wire_type(c->type);
     e->Documentation = in->IncludeDocumentation ? floe_kstr(note) : (struct floe_kstr){NULL, -1};
@@ -181,7 +194,7 @@ static bool put_topic(struct floe_request *rq, const struct floe_topic *t,
             value = api_copy(rq, number);
         } else if (strcmp(c->name, "message.timestamp.type") == 0) {
             value = floe_kstr(t->log_append_time ? "LogAppendTime" : "CreateTime");
-        } else if (set) {
+        } else if (set || (l.n > 0 && l.v[0].source != SOURCE_DEFAULT)) {
             value = l.v[0].value;
         }
         if (l.n > 0)
@@ -207,11 +220,62 @@ static bool put_broker(struct floe_request *rq,
         struct layers l = {.n = 0};
         if (!wanted(in, c->name))
             continue;
-        bool own = add_broker(rq, &l, c);
+        bool own = add_broker(rq, &l, c, true);
         if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l,
                        l.n > 0 ? l.v[0].value : (struct floe_kstr){NULL, -1},
                        l.n > 0 ? l.v[0].source : SOURCE_DEFAULT,
                        own ? "Obeyed." : "Without meaning here: Kafka's default."))
+            return false;
+    }
+    return true;
+}
+
+/* What was set for all brokers, and nothing else. */
+static bool put_cluster(struct floe_request *rq,
+                        const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+                        struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
+{
+    const struct floe_dynamics *d = floe_catalog_dynamics(api_of(rq)->cfg.catalog);
+    const struct floe_kafka_config *c;
+    out->Configs = entries(rq, FLOE_CONFIG_BROKER);
+    if (!out->Configs)
+        return false;
+    for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_BROKER, i)); i++) {
+        struct layers l = {.n = 0};
+        const char *all = floe_dynamics_get(d, FLOE_DYNAMIC_BROKER, floe_kstr(""), c->name);
+        if (!all || !wanted(in, c->name))
+            continue;
+        add(&l, c->name, api_copy(rq, all), SOURCE_DYNAMIC_DEFAULT);
+        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l, l.v[0].value, SOURCE_DYNAMIC_DEFAULT, ""))
+            return false;
+    }
+    return true;
+}
+
+static bool put_group(struct floe_request *rq,
+                      const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+                      struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
+{
+    const struct floe_dynamics *d = floe_catalog_dynamics(api_of(rq)->cfg.catalog);
+    const struct floe_kafka_config *c;
+    out->Configs = entries(rq, FLOE_CONFIG_GROUP);
+    if (!out->Configs)
+        return false;
+    for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_GROUP, i)); i++) {
+        struct layers l = {.n = 0};
+        char text[32], name[96];
+        const char *set = floe_dynamics_get(d, FLOE_DYNAMIC_GROUP, in->ResourceName, c->name);
+        if (!wanted(in, c->name))
+            continue;
+        snprintf(name, sizeof name, "group.%s", c->name);
+        const char *value = setting(rq, name, text);
+        if (set)
+            add(&l, c->name, api_copy(rq, set), SOURCE_DYNAMIC_GROUP);
+        else
+            add(&l, c->name, api_copy(rq, value ? value : c->def), SOURCE_DEFAULT);
+        bool own = strncmp(c->name, "consumer.", 9) == 0;
+        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l, l.v[0].value, l.v[0].source,
+                       own ? "Obeyed." : "Stored; such groups are not served."))
             return false;
     }
     return true;
@@ -223,8 +287,11 @@ static bool put_result(struct floe_request *rq,
 {
     out->ResourceType = in->ResourceType;
     out->ResourceName = in->ResourceName;
-    out->ErrorMessage = (struct floe_kstr){NULL, -1};
-    if (in->ResourceType == TYPE_TOPIC) {
+    out->ErrorMessage = (struct floe_kstr){"", 0};
+    if (in->ResourceType == TYPE_TOPIC && in->ResourceName.n <= 0) {
+        out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        out->ErrorMessage = floe_kstr("A topic has a name.");
+    } else if (in->ResourceType == TYPE_TOPIC) {
         struct api_want want = {.name = in->ResourceName};
         const struct floe_topic *t = api_topic(api_of(rq), &want);
         if (t)
@@ -232,16 +299,21 @@ static bool put_result(struct floe_request *rq,
         out->ErrorCode = floe_topic_name_check(in->ResourceName.p, (size_t)in->ResourceName.n, NULL)
                              ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
                              : api_unknown(rq, &want);
+        out->ErrorMessage = (struct floe_kstr){NULL, -1};
     } else if (in->ResourceType == TYPE_BROKER) {
         char id[16];
         snprintf(id, sizeof id, "%d", floe_lease_node_id(api_of(rq)->cfg.lease));
-        if (in->ResourceName.n <= 0 || floe_kstr_is(in->ResourceName, id))
+        if (in->ResourceName.n <= 0)
+            return put_cluster(rq, in, out);
+        if (floe_kstr_is(in->ResourceName, id))
             return put_broker(rq, in, out);
         out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
         out->ErrorMessage = floe_kstr("Ask that broker itself.");
+    } else if (in->ResourceType == TYPE_GROUP && in->ResourceName.n > 0) {
+        return put_group(rq, in, out);
     } else {
         out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
-        out->ErrorMessage = floe_kstr("Only topics and brokers have configurations here.");
+        out->ErrorMessage = floe_kstr("Only topics, brokers and groups have configurations here.");
     }
     return true;
 }

@@ -234,6 +234,18 @@ static void add(struct floe_request *rq, const char *name, uint8_t type)
     rs->ConfigResources[rs->ConfigResources_n++].ResourceType = (int8_t)type;
 }
 
+/* Groups that have configurations of their own; the list is in order. */
+static void add_groups(struct floe_request *rq, const struct floe_dynamics *d)
+{
+    const char *last = NULL;
+    for (uint32_t i = 0; i < d->n; i++) {
+        if (d->list[i].kind != FLOE_DYNAMIC_GROUP || (last && strcmp(last, d->list[i].resource) == 0))
+            continue;
+        last = d->list[i].resource;
+        add(rq, last, CONFIG_GROUP);
+    }
+}
+
 static void list_resources(struct floe_request *rq)
 {
     struct resources *r = rq->state;
@@ -242,8 +254,9 @@ static void list_resources(struct floe_request *rq)
     uint32_t topics = r->types & CONFIG_TOPIC ? floe_catalog_list(catalog, NULL, 0) : 0, brokers;
     const struct floe_topic **list = floe_arena_calloc(&rq->arena, topics, sizeof(void *));
     struct api_endpoint *e = api_endpoints(rq, &brokers);
+    const struct floe_dynamics *dynamic = floe_catalog_dynamics(catalog);
     rs->ConfigResources = floe_kafka_array(&floe_kafka_ListConfigResourcesResponse_ConfigResource_desc,
-                                           (int32_t)(topics + 2 * brokers), &rq->arena);
+                                           (int32_t)(topics + 2 * brokers + dynamic->n), &rq->arena);
     if (!list || !e || !rs->ConfigResources) {
         api_give_up(rq);
         return;
@@ -258,6 +271,8 @@ static void list_resources(struct floe_request *rq)
             add(rq, id, type);
         }
     }
+    if (r->types & CONFIG_GROUP)
+        add_groups(rq, dynamic);
     rq->response = rs;
     floe_request_complete(rq);
 }
@@ -275,7 +290,7 @@ static void topics_read(struct floe_catalog_wait *w)
     floe_request_complete(rq);
 }
 
-/* Version 0 asks for client metrics (KIP-714), which are not kept here; so do none of a group's. */
+/* Version 0 asks for client metrics (KIP-714), which are not kept here. */
 void api_list_config_resources(struct floe_request *rq)
 {
     const struct floe_kafka_ListConfigResourcesRequest *in = rq->body;
@@ -289,7 +304,7 @@ void api_list_config_resources(struct floe_request *rq)
     *r = (struct resources){.rs = rs, .wait = {.all = true, .done = topics_read, .user = rq}};
     rq->state = r;
     if (rq->head.api_version > 0 && in->ResourceTypes_n <= 0)
-        r->types = CONFIG_TOPIC | CONFIG_BROKER | CONFIG_LOGGER;
+        r->types = CONFIG_TOPIC | CONFIG_BROKER | CONFIG_LOGGER | CONFIG_GROUP;
     for (int32_t i = 0; i < in->ResourceTypes_n; i++) {
         int8_t type = in->ResourceTypes[i];
         if (type != CONFIG_TOPIC && type != CONFIG_BROKER && type != CONFIG_LOGGER &&

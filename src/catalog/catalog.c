@@ -106,14 +106,34 @@ uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out
     return n;
 }
 
+/* What was set over the wire for this broker, else for all. */
+static const char *of_brokers(const struct floe_catalog *c, const char *name)
+{
+    char id[16];
+    (void)snprintf(id, sizeof id, "%d", floe_lease_node_id(c->cfg.lease));
+    const char *own = floe_dynamics_get(&c->dynamics, FLOE_DYNAMIC_BROKER, floe_kstr(id), name);
+    return own ? own : floe_dynamics_get(&c->dynamics, FLOE_DYNAMIC_BROKER, floe_kstr(""), name);
+}
+
 /* What of the configuration is obeyed. Values were checked when the topic was made; others keep the default.
  */
 static void derive(const struct floe_catalog *c, struct floe_topic *t)
 {
+    const char *v;
+    uint64_t bytes;
     t->max_message_bytes = c->cfg.default_max_message_bytes;
     t->log_append_time = c->cfg.default_log_append_time;
     t->stamp_before_ms = INT64_MAX;
     t->stamp_after_ms = 3600000;
+    if ((v = of_brokers(c, "message.max.bytes")) && floe_str_parse_u64(v, &bytes, NULL) == FLOE_OK &&
+        bytes <= INT32_MAX)
+        t->max_message_bytes = (uint32_t)bytes;
+    if ((v = of_brokers(c, "log.message.timestamp.type")))
+        t->log_append_time = strcmp(v, "LogAppendTime") == 0;
+    if ((v = of_brokers(c, "log.message.timestamp.before.max.ms")))
+        (void)!floe_str_parse_i64(v, &t->stamp_before_ms, NULL);
+    if ((v = of_brokers(c, "log.message.timestamp.after.max.ms")))
+        (void)!floe_str_parse_i64(v, &t->stamp_after_ms, NULL);
     for (uint32_t i = 0; i < t->config_count; i++) {
         const struct floe_topic_config *e = &t->configs[i];
         if (strcmp(e->name, "max.message.bytes") == 0) {
@@ -130,6 +150,12 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
             t->compacted = strstr(e->value, "compact") != NULL; /* a list of `compact` and `delete` */
         }
     }
+}
+
+void floe_catalog_derive_all(struct floe_catalog *c)
+{
+    for (struct floe_map_node *m = floe_map_iter(&c->by_name, NULL); m; m = floe_map_iter(&c->by_name, m))
+        derive(c, FLOE_MAP_ENTRY(m, struct floe_topic, by_name));
 }
 
 struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic *t)
@@ -357,6 +383,7 @@ static void changed(void *user)
 {
     struct floe_catalog *c = user;
     c->dirty = true;
+    floe_dynamics_refresh(c);
     if (!c->round && !floe_timer_armed(&c->kick))
         floe_timer_start(c->cfg.loop, &c->kick, 0);
 }
@@ -421,6 +448,7 @@ enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_c
     floe_list_init(&c->stops);
     floe_list_init(&c->pid_waits);
     floe_list_init(&c->quota_ops);
+    floe_list_init(&c->dynamics_ops);
     floe_timer_init(&c->kick, kicked, c);
     floe_timer_init(&c->sweep, swept, c);
     floe_catalog_ops_init(c);
@@ -441,6 +469,7 @@ void floe_catalog_destroy(struct floe_catalog **cp)
         floe_table_cancel(c->cfg.table, &c->scan);
     floe_producer_ids_fini(c);
     floe_quotas_fini(c);
+    floe_dynamics_fini(c);
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->todo)))
         read_free(FLOE_LIST_ENTRY(l, struct topic_read, link));

@@ -67,6 +67,10 @@ struct floe_catalog {
     int64_t pid_want;
     bool pid_busy;
     struct floe_list quota_ops; /* floe_quotas_op */
+    struct floe_dynamics dynamics;
+    struct floe_list dynamics_ops; /* floe_dynamics_op; the first one runs */
+    struct floe_table_req dynamics_req;
+    bool dynamics_reading, dynamics_again;
 };
 
 /* records.c: `topic/<name>` as JSON. */
@@ -82,7 +86,17 @@ enum floe_err floe_quotas_decode(struct floe_quotas *out, const char *json, size
 void floe_quotas_free(struct floe_quotas *q);
 void floe_quotas_fini(struct floe_catalog *c);
 
+/* dynamics.c: record `configs` as JSON. */
+char *floe_dynamics_encode(const struct floe_dynamics *d);
+enum floe_err floe_dynamics_decode(struct floe_dynamics *out, const char *json, size_t n,
+                                   struct floe_error *err) FLOE_MUST_USE;
+void floe_dynamics_free(struct floe_dynamics *d);
+void floe_dynamics_refresh(struct floe_catalog *c); /* reads the record again */
+void floe_dynamics_fini(struct floe_catalog *c);
+
 /* catalog.c */
+/* What of the configurations is obeyed, for every topic again. */
+void floe_catalog_derive_all(struct floe_catalog *c);
 /* Takes the record into the cache unless a newer revision is there; owns `t` from now on. Returns what is
  * cached. */
 struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic *t);

@@ -1,6 +1,8 @@
 /* KIP-848 groups: groups and members, and what others ask about them. */
 #include "consumer_int.h"
 
+#include <floe/base/str.h>
+
 #include <stdlib.h>
 
 static void on_session(struct floe_timer *t);
@@ -104,12 +106,22 @@ void consumer_free(struct group *g)
 
 /* ---- time-outs ---------------------------------------------------------------------------------------- */
 
+uint32_t consumer_setting(const struct floe_groups *g, struct floe_kstr group, const char *name, uint32_t def)
+{
+    const char *set =
+        floe_dynamics_get(floe_catalog_dynamics(g->cfg.catalog), FLOE_DYNAMIC_GROUP, group, name);
+    uint64_t ms;
+    return set && floe_str_parse_u64(set, &ms, NULL) == FLOE_OK && ms > 0 && ms <= INT32_MAX ? (uint32_t)ms
+                                                                                             : def;
+}
+
 void consumer_member_touch(struct consumer_member *m)
 {
     struct floe_groups *g = groups_of(m->c);
     uint64_t ms = consumer_is_classic(m)
                       ? (uint32_t)FLOE_MAX(m->meta->ClassicMemberMetadata->SessionTimeoutMs, 1)
-                      : g->cfg.set.consumer_session_ms;
+                      : consumer_setting(g, floe_kstr(m->c->g->name), "consumer.session.timeout.ms",
+                                         g->cfg.set.consumer_session_ms);
     floe_timer_start(g->cfg.loop, &m->session, ms * 1000);
 }
 

@@ -236,7 +236,8 @@ static bool tell_assignment(struct beat *b, const struct parts *assigned)
 static int32_t heartbeat_ms(const struct consumer *c, const struct consumer_member *m)
 {
     const struct floe_groups *g = c->g->shard->g;
-    uint32_t ms = g->cfg.set.consumer_heartbeat_ms;
+    uint32_t ms = consumer_setting(g, floe_kstr(c->g->name), "consumer.heartbeat.interval.ms",
+                                   g->cfg.set.consumer_heartbeat_ms);
     bool moving = m->now.state == MEMBER_UNRELEASED ||
                   (c->moved_us > 0 && group_now_us(g) - c->moved_us < ms * 1000ull);
     return (int32_t)(moving ? FLOE_MIN(ms, CONSUMER_HURRY_MS) : ms);

@@ -111,6 +111,10 @@ struct consumer_current { /* what a member has */
     enum consumer_member_state state;
     struct parts assigned, revoking;
 };
+/* What was set for the group over the wire, else the broker's. */
+uint32_t consumer_setting(const struct floe_groups *g, struct floe_kstr group, const char *name,
+                          uint32_t def);
+
 struct consumer_member {
     struct floe_map_node node; /* consumer.by_id */
     struct floe_list link;     /* consumer.members, in the order of joining */

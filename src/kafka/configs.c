@@ -189,9 +189,9 @@ static enum floe_err check_list(const struct floe_kafka_config_row *r, struct fl
                                 struct floe_error *err)
 {
     if (v.n == 0) {
-        bool wants =
-            r->check == FLOE_CHECK_NON_EMPTY || (r->check == FLOE_CHECK_WORDS && r->c.def && r->c.def[0]);
-        return wants ? invalid(&r->c, v, err, "Configuration value must not be empty") : FLOE_OK;
+        return r->check == FLOE_CHECK_NON_EMPTY
+                   ? invalid(&r->c, v, err, "Configuration value must not be empty")
+                   : FLOE_OK;
     }
     if (r->check == FLOE_CHECK_THROTTLED && floe_slice_eq(v, floe_slice_str("*")))
         return FLOE_OK;

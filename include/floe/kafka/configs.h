@@ -28,6 +28,7 @@ struct floe_kafka_config {
     enum floe_config_type type;
     const char *def;     /* null: none */
     const char *allowed; /* for people: "[0,...]"; "" where anything goes */
+    bool dynamic;        /* a broker's that Kafka takes while the broker runs */
 };
 
 /* Null for an unknown name. */

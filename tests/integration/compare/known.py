@@ -15,6 +15,14 @@ KNOWN = [
     (r"nothing AlterPartitionReassignments v\d: ErrorMessage", "an empty sentence or none"),
     (r"quotas\[\d+\] (all|user|user strict) DescribeClientQuotas", "Kafka refuses an entity that is named twice and sets its first values all the same"),
     (r"DescribeLogDirs v\d: Results\[0\]\.(TotalBytes|UsableBytes)", "a store has no size"),
+    # configurations
+    (r"describe_configs\[\d+\] types ", "Kafka fails the whole request for a type that there is not; Floe answers the others"),
+    (r"cluster DescribeConfigs|cluster itself DescribeConfigs", "Kafka 4.1 keeps min.insync.replicas as a dynamic default of a new cluster"),
+    (r"incremental_topic\[\d+\] operation (4|-1) ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
+    (r"alter_topic\[\d+\] (same topic twice|types) ", "Kafka never answers these"),
+    (r"listener's of '1'", "listeners are configured at the broker's start"),
+    (r"incremental_broker\[\d+\] logger", "loggers are Java's"),
+    (r"broker_configs_in_force\[\d+\] .*Synonyms", "of log.retention.hours Kafka tells the default once log.retention.ms is set, and not before"),
     # frames
     (r"headers\[\d+\] ApiVersions (5|6|99|32767): ", "a header without tags is read all the same, so that the client learns the versions"),
     (r"headers\[\d+\] (ApiVersions \d, client id -2|metadata, a negative count): ", "only -1 is null: other negative lengths end the connection"),
@@ -39,6 +47,7 @@ KNOWN = [
     # groups
     (r"no partitions Offset(Commit|Delete) v\d: Topics", "a topic without partitions is told of"),
     (r"of an empty one OffsetDelete", "a group without members and offsets is gone at once; Kafka's goes when it is next looked at"),
+    (r"HeartbeatIntervalMs|(group|after|after all) DescribeConfigs v\d: Results\[0\]\.Configs\[0\]\.(Value|Synonyms)", "members come every two seconds by default, and more often while a group is on the move"),
     (r"a classic member JoinGroup", "which protocols a group takes is told in docs/formats/group.md"),
 ]
 

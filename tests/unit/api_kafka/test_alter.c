@@ -194,12 +194,91 @@ static void test_configs(void **state)
     api_rig_stop(&r);
 }
 
+/* One configuration of a broker, of all ("") or of a group. */
+static int16_t alter_of(struct api_node *n, int8_t type, const char *resource, const char *key, int8_t op,
+                        const char *value, bool validate)
+{
+    struct floe_kafka_IncrementalAlterConfigsRequest rq;
+    struct floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource r;
+    struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig c;
+    floe_kafka_defaults(&floe_kafka_IncrementalAlterConfigsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource_desc, &r);
+    floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc, &c);
+    c.Name = floe_kstr(key);
+    c.ConfigOperation = op;
+    c.Value = value ? floe_kstr(value) : (struct floe_kstr){NULL, -1};
+    r.ResourceType = type;
+    r.ResourceName = floe_kstr(resource);
+    r.Configs = &c;
+    r.Configs_n = 1;
+    rq.Resources = &r;
+    rq.Resources_n = 1;
+    rq.ValidateOnly = validate;
+    struct floe_kafka_IncrementalAlterConfigsResponse *rs = api_do(n, 44, 1, &rq);
+    assert_non_null(rs);
+    return rs->Responses[0].ErrorCode;
+}
+
+/* Set on one broker, in force on another one; taken away, as before. */
+static void test_dynamic(void **state)
+{
+    struct api_rig r;
+    bool set;
+    (void)state;
+    api_rig_start(&r, 24, 2);
+    struct api_node *a = &r.nodes[0], *b = &r.nodes[1];
+    assert_int_equal(api_make_topic(a, "t", 1, NULL, NULL), 0);
+    const char *key = "message.max.bytes";
+    assert_int_equal(alter_of(a, 4, "", key, 0, "2000", true), 0);
+    assert_string_equal(shown(a, "t", "max.message.bytes", &set), "1048576");
+    assert_int_equal(alter_of(a, 4, "", key, 0, "2000", false), 0);
+    assert_string_equal(shown(a, "t", "max.message.bytes", &set), "2000");
+    api_rig_run(&r, 5000);
+    assert_string_equal(shown(b, "t", "max.message.bytes", &set), "2000");
+    assert_int_equal(alter_of(b, 4, "2", key, 0, "3000", false), 0);
+    api_rig_run(&r, 5000);
+    assert_string_equal(shown(b, "t", "max.message.bytes", &set), "3000");
+    assert_string_equal(shown(a, "t", "max.message.bytes", &set), "2000");
+    assert_int_equal(alter_of(b, 4, "2", key, 1, NULL, false), 0);
+    assert_int_equal(alter_of(b, 4, "", key, 1, NULL, false), 0);
+    api_rig_run(&r, 5000);
+    assert_string_equal(shown(a, "t", "max.message.bytes", &set), "1048576");
+    static const struct {
+        int8_t type, op;
+        const char *resource, *key, *value;
+        int16_t error;
+    } row[] = {
+        {4, 0, "1", "log.retention.ms", "x", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "1", "log.retention.ms", NULL, FLOE_KERR_INVALID_REQUEST},
+        {4, 2, "1", "log.retention.ms", "1", FLOE_KERR_INVALID_CONFIG},
+        {4, 9, "1", "log.retention.ms", "1", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "1", "num.partitions", "3", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "1", "ssl.keystore.password", "x", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "1", "num.io.threads", "99999", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "2", "log.retention.ms", "1", FLOE_KERR_INVALID_REQUEST},
+        {4, 0, "x", "log.retention.ms", "1", FLOE_KERR_INVALID_REQUEST},
+        {4, 2, "", "log.cleanup.policy", "burn", FLOE_KERR_INVALID_REQUEST},
+        {32, 0, "", "consumer.session.timeout.ms", "50000", FLOE_KERR_INVALID_REQUEST},
+        {32, 0, "g", "consumer.session.timeout.ms", "1", FLOE_KERR_INVALID_CONFIG},
+        {32, 0, "g", "consumer.session.timeout.ms", "99999999", FLOE_KERR_INVALID_CONFIG},
+        {32, 0, "g", "no.such", "1", FLOE_KERR_INVALID_CONFIG},
+        {32, 0, "g", "consumer.session.timeout.ms", "50000", 0},
+        {32, 1, "g", "consumer.session.timeout.ms", NULL, 0},
+    };
+    for (size_t i = 0; i < FLOE_COUNTOF(row); i++)
+        if (alter_of(a, row[i].type, row[i].resource, row[i].key, row[i].op, row[i].value, false) !=
+            row[i].error)
+            fail_msg("row %zu", i);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_partitions),
         cmocka_unit_test(test_lost_answers),
         cmocka_unit_test(test_configs),
+        cmocka_unit_test(test_dynamic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,7 +201,7 @@ static void test_log_append_time(void **state)
         int64_t now = floe_loop_wall_ms(floe_sim_node_loop(n->node));
         answer *out = result(api_do(n, 0, 9, &p.rq), 0);
         assert_int_equal(out->ErrorCode, 0);
-        assert_in_range(out->LogAppendTimeMs, now, now + 5);
+        assert_in_range(out->LogAppendTimeMs, now, now + 20); /* its partition may just be adopted */
     }
     floe_arena_fini(&a);
     api_rig_stop(&r);

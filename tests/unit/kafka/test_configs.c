@@ -73,7 +73,7 @@ static void test_values(void **state)
         {"cleanup.policy", "compact,delete", true},
         {"cleanup.policy", "compact, delete", true},
         {"cleanup.policy", "compact,", false},
-        {"cleanup.policy", "", false},
+        {"cleanup.policy", "", true},
         {"cleanup.policy", "none", false},
         {"message.timestamp.type", "LogAppendTime", true},
         {"message.timestamp.type", "logappendtime", false},
