@@ -288,18 +288,17 @@ static bool put_result(struct floe_request *rq,
     out->ResourceType = in->ResourceType;
     out->ResourceName = in->ResourceName;
     out->ErrorMessage = (struct floe_kstr){"", 0};
-    if (in->ResourceType == TYPE_TOPIC && in->ResourceName.n <= 0) {
-        out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
-        out->ErrorMessage = floe_kstr("A topic has a name.");
-    } else if (in->ResourceType == TYPE_TOPIC) {
+    if (in->ResourceType == TYPE_TOPIC) {
         struct api_want want = {.name = in->ResourceName};
+        struct floe_error err = {0};
         const struct floe_topic *t = api_topic(api_of(rq), &want);
         if (t)
             return put_topic(rq, t, in, out);
-        out->ErrorCode = floe_topic_name_check(in->ResourceName.p, (size_t)in->ResourceName.n, NULL)
-                             ? FLOE_KERR_INVALID_TOPIC_EXCEPTION
-                             : api_unknown(rq, &want);
-        out->ErrorMessage = (struct floe_kstr){NULL, -1};
+        out->ErrorCode = api_unknown(rq, &want);
+        if (floe_topic_name_check(in->ResourceName.p, (size_t)FLOE_MAX(in->ResourceName.n, 0), &err)) {
+            out->ErrorCode = FLOE_KERR_INVALID_TOPIC_EXCEPTION;
+            out->ErrorMessage = api_copy(rq, err.msg);
+        }
     } else if (in->ResourceType == TYPE_BROKER) {
         char id[16];
         snprintf(id, sizeof id, "%d", floe_lease_node_id(api_of(rq)->cfg.lease));

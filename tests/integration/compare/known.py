@@ -17,6 +17,7 @@ KNOWN = [
     (r"DescribeLogDirs v\d: Results\[0\]\.(TotalBytes|UsableBytes)", "a store has no size"),
     # configurations
     (r"describe_configs\[\d+\] types ", "Kafka fails the whole request for a type that there is not; Floe answers the others"),
+    (r"describe_configs\[\d+\] unknown DescribeConfigs v\d: Results\[(5|10)\]", "loggers are Java's, and client metrics are not kept"),
     (r"cluster DescribeConfigs|cluster itself DescribeConfigs", "Kafka 4.1 keeps min.insync.replicas as a dynamic default of a new cluster"),
     (r"incremental_topic\[\d+\] operation (4|-1) ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"alter_topic\[\d+\] (same topic twice|types) ", "Kafka never answers these"),
