@@ -488,6 +488,38 @@ static void test_idempotent(void **state)
     api_rig_stop(&r);
 }
 
+/* Records from long ago, and records without keys: each is told of by its number. */
+static void test_records_refused(void **state)
+{
+    struct api_rig r;
+    struct floe_arena a;
+    struct produce p;
+    (void)state;
+    api_rig_start(&r, 12, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 16 << 20);
+    assert_int_equal(api_make_topic(n, "old", 1, "message.timestamp.before.max.ms", "1000"), 0);
+    assert_int_equal(api_make_topic(n, "kept", 1, "cleanup.policy", "compact"), 0);
+    for (int c = 0; c < FLOE_COMPRESSION_COUNT; c++) {
+        produce_init(&p, "old", 1, api_batch(&a, 0, 3, true, c));
+        answer *out = result(api_do(n, 0, 9, &p.rq), 0);
+        assert_int_equal(out->ErrorCode, FLOE_KERR_INVALID_TIMESTAMP);
+        assert_int_equal(out->RecordErrors_n, 3);
+        assert_int_equal(out->RecordErrors[2].BatchIndex, 2);
+        assert_true(out->ErrorMessage.n > 0 && out->BaseOffset == -1 && out->LogStartOffset == 0);
+        produce_init(&p, "kept", 1, api_batch(&a, 0, 2, false, c));
+        out = result(api_do(n, 0, 9, &p.rq), 0);
+        assert_int_equal(out->ErrorCode, FLOE_KERR_INVALID_RECORD);
+        assert_int_equal(out->RecordErrors_n, 2);
+    }
+    /* Without a partition there is nothing to tell. */
+    p.topic[0].PartitionData_n = 0;
+    struct floe_kafka_ProduceResponse *rs = api_do(n, 0, 9, &p.rq);
+    assert_int_equal(rs->Responses_n, 0);
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -503,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_nothing_overtakes_a_refused_batch),
         cmocka_unit_test(test_idempotent),
         cmocka_unit_test(test_log_append_time),
+        cmocka_unit_test(test_records_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
