@@ -120,17 +120,12 @@ enum floe_err floe_batch_validate_produce(uint8_t *p, size_t n, const struct flo
     if ((size_t)first < n && first_batch(p + first, n - (size_t)first) != 0)
         return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EUNSUPPORTED,
                       "a batch of %lld bytes with %zu more behind it", (long long)first, n - (size_t)first);
-    bool base = floe_be64(p) == 0; /* offsets are the broker's */
     enum floe_err rc = floe_batch_parse(floe_slice(p, (size_t)first), &b, err);
     if (rc != FLOE_OK) { /* what is wrong with a whole one of magic 2 is an offset, a delta or the count */
         bool whole = p[16] == 2 && (size_t)first >= FLOE_BATCH_HEADER;
         *kafka_error = whole ? FLOE_KERR_INVALID_RECORD : FLOE_KERR_CORRUPT_MESSAGE;
         return rc;
     }
-    if (!base)
-        return REFUSE(&c, FLOE_KERR_INVALID_RECORD, FLOE_EINVAL,
-                      "The baseOffset of the record batch should be 0, but it is %lld",
-                      (long long)b.base_offset);
     enum floe_compression comp = floe_batch_compression(&b);
     if (comp >= FLOE_COMPRESSION_COUNT || (comp == FLOE_COMPRESSION_ZSTD && !limits->zstd))
         return REFUSE(&c, FLOE_KERR_UNSUPPORTED_COMPRESSION_TYPE, FLOE_EUNSUPPORTED,

@@ -92,7 +92,7 @@ struct floe_batch_limits {
     bool keys;              /* compacted topic: a record without key is refused (decompresses) */
     uint32_t records_limit; /* decompressed bytes, where `keys` asks for it */
 };
-/* Checks the records of one partition of a produce request: exactly one batch of magic 2 at base offset 0, of
+/* Checks the records of one partition of a produce request: exactly one batch of magic 2, of
  * acceptable size (a piece of another one behind it is left out, as Kafka does), CRC right, count and offset
  * delta in accord, no control bit, producer id with epoch and sequence, compression known and allowed.
  * Records that are not compressed are walked: offset deltas 0..n-1, lengths in bounds, nothing behind them; a

@@ -29,8 +29,8 @@ KNOWN = [
     (r"headers\[\d+\] (ApiVersions \d, client id -2|metadata, a negative count): ", "only -1 is null: other negative lengths end the connection"),
     # records
     (r"produce_batches\[\d+\] null ", "Kafka never answers a produce request without records"),
-    (r"produce_batches\[\d+\] (deltas from one|deltas twice|log append time|delete horizon|producer -2) ",
-     "Kafka stores batches whose records have wrong offsets, or attributes that are the broker's; Floe refuses them"),
+    (r"produce_batches\[\d+\] (base offset|deltas from one|deltas twice|log append time|delete horizon|producer -2) ",
+     "a base offset is taken whatever it is: brokers send on what was acknowledged before they died; Kafka stores batches whose records have wrong offsets, or attributes that are the broker's; Floe refuses them"),
     (r"produce_batches\[\d+\] codec \d ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"produce_batches\[\d+\] \w+ that is not ", "compressed records are taken at their header's word and not decompressed"),
     (r"produce_batches\[\d+\] .*BaseOffset", "follows from those that one of the two has stored"),

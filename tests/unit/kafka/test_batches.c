@@ -384,7 +384,7 @@ static void test_validation(void **state)
         {control, true, FLOE_KERR_INVALID_RECORD},
         {append_time, true, FLOE_KERR_INVALID_TIMESTAMP},
         {transactional, true, FLOE_KERR_NONE}, /* what that takes is the request's */
-        {base_offset, false, FLOE_KERR_INVALID_RECORD},
+        {base_offset, false, FLOE_KERR_NONE},
         {base_negative, false, FLOE_KERR_INVALID_RECORD},
         {magic_3, false, FLOE_KERR_CORRUPT_MESSAGE},
         {length_10, false, FLOE_KERR_CORRUPT_MESSAGE},
