@@ -39,6 +39,7 @@ KNOWN = [
     (r"(too old a duplicate|sequence 0 again in an old place) Produce v9: .*ErrorCode",
      "DUPLICATE_SEQUENCE_NUMBER: it was stored; Kafka has forgotten that and ends the producer"),
     (r"fetch_offsets\[\d+\] twice ", "each mention of a partition is answered"),
+    (r"fetch_sessions\[\d+\] add a known Fetch v1[38]: Responses\[[01]\]", "topics of a session come in the order of its cache's hashes in Kafka"),
     (r"isolation 2 ", "an isolation level that there is not reads as read_uncommitted; Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"fetch_offsets\[\d+\] negative max ", "read as 0; Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"fetch_offsets\[\d+\] replica 2 ", "there are no replicas that fetch: it is answered as a consumer"),
@@ -64,5 +65,9 @@ def expected(where):
     return hit
 
 
+# Differ by chance.
+SOMETIMES = ("fetch_sessions",)
+
+
 def unused():
-    return [KNOWN[i][0] for i in range(len(KNOWN)) if i not in _used]
+    return [KNOWN[i][0] for i in range(len(KNOWN)) if i not in _used and not KNOWN[i][0].startswith(SOMETIMES)]
