@@ -46,9 +46,9 @@ struct floe_log_hooks {
     void *user;
     bool (*alive)(void *user); /* floe_lease_alive */
     void (*adopted)(void *user, const struct floe_tp *tp, int32_t epoch, const struct floe_error *err);
-    /* The lease is read again after the rebuild, before serving: `done` with true when it still names this
-     * session at that epoch. */
-    void (*recheck)(void *user, const struct floe_tp *tp, int32_t epoch,
+    /* The lease is read again after the rebuild, before serving: `done` with true when a read of it that was
+     * begun at `since_us` or later names this session at that epoch. */
+    void (*recheck)(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t since_us,
                     void (*done)(void *user2, bool still), void *user2);
     void (*checkpointed)(void *user, const struct floe_tp *tp, int32_t epoch,
                          const struct floe_checkpoint_ref *ref);
@@ -153,6 +153,19 @@ void floe_log_wait_commit(struct floe_log *log, uint64_t keys, struct floe_log_w
  * hooks.adopted. */
 void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n);
 void floe_log_drop(struct floe_log *log, const struct floe_tp *tp);
+
+/* Planned moves to this broker: what the sender tells (PeerMoveAhead) is read from the store before the lease
+ * names this session, which then finds the partition's state ready where it confirms all of that. Returns of
+ * how many partitions something is not read yet; those that cannot be are not counted. */
+struct floe_moving {
+    struct floe_tp tp;
+    int32_t epoch;            /* the sender's leader epoch */
+    uint64_t checkpoint, end; /* keys of its chain: of its newest checkpoint; those below `end` may be read */
+};
+uint32_t floe_log_ahead(struct floe_log *log, const struct floe_session_name *sender,
+                        const struct floe_moving *parts, uint32_t n, bool stopped);
+/* The sender has told that the partition's lease is about to name this session. */
+bool floe_log_expects(struct floe_log *log, const struct floe_tp *tp);
 
 /* Hand-over to another session. First a checkpoint is put as soon as can be: once one of this session's is
  * published at the returned key or a later one, a rebuild reads little. (UINT64_MAX: it is not served.) */
@@ -355,7 +368,7 @@ void floe_log_seek(struct floe_log *log, struct floe_log_seek *s);
 
 struct floe_log_stats {
     uint64_t appends, append_records, append_bytes, segments, segment_bytes, puts, put_hedges, commits,
-        spilled_bytes, reads_memory, reads_store, footers_read,
+        spilled_bytes, reads_memory, reads_store, footers_read, read_ahead,
         paced;             /* appends whose sender was slowed down */
     uint64_t reads_view;   /* reads of views, from cache or store */
     uint64_t shared_asked; /* ranges that another broker of the rack was asked for; got from it */

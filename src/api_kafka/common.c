@@ -174,7 +174,8 @@ enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const
      * another does, which changes the lease. */
     if (own && floe_lease_lookup(api->cfg.lease, tp, &e) && e.holder.node == own->node)
         return API_WAIT;
-    return API_ELSEWHERE;
+    /* On its way to us: who was sent here by its last holder is not to be sent back. */
+    return floe_log_expects(api->cfg.log, tp) ? API_WAIT : API_ELSEWHERE;
 }
 
 /* ---- waiting for a partition ------------------------------------------------------------------------ */

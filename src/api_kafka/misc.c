@@ -234,3 +234,32 @@ void api_broker_status(struct floe_request *rq)
     rq->response = rs;
     floe_request_complete(rq);
 }
+
+void api_peer_move_ahead(struct floe_request *rq)
+{
+    const struct floe_kafka_PeerMoveAheadRequest *in = rq->body;
+    struct floe_kafka_PeerMoveAheadResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    size_t n = (size_t)FLOE_MAX(in->Partitions_n, 0);
+    struct floe_moving *parts = floe_arena_calloc(&rq->arena, n, sizeof *parts);
+    struct floe_session_name sender = {in->NodeId, in->NodeEpoch, (uint64_t)in->SessionId};
+    uint32_t count = 0;
+    if (!rs || (!parts && n > 0)) {
+        api_give_up(rq);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct floe_kafka_PeerMoveAheadRequest_MovingPartition *p = &in->Partitions[i];
+        if (p->Index >= 0 && p->LeaderEpoch >= 0 && p->Checkpoint >= 0 && p->End >= p->Checkpoint)
+            parts[count++] = (struct floe_moving){{p->TopicId, p->Index},
+                                                  p->LeaderEpoch,
+                                                  (uint64_t)p->Checkpoint,
+                                                  (uint64_t)p->End};
+    }
+    floe_kafka_defaults(&floe_kafka_PeerMoveAheadResponse_desc, rs);
+    if (floe_uuid_eq(&in->ClusterId, &api_of(rq)->cfg.cluster))
+        rs->Waiting = (int32_t)floe_log_ahead(api_of(rq)->cfg.log, &sender, parts, count, in->Stopped);
+    else
+        rs->ErrorCode = FLOE_KERR_INCONSISTENT_CLUSTER_ID;
+    rq->response = rs;
+    floe_request_complete(rq);
+}

@@ -50,6 +50,7 @@
     X(FLOE_PEER_LEASE_CHANGED, 0, 0, true, api_peer_lease_changed)                                           \
     X(FLOE_PEER_TOPIC_DELETED, 0, 0, true, api_peer_topic_deleted)                                           \
     X(FLOE_PEER_TOPIC_CHANGED, 0, 0, true, api_peer_topic_changed)                                           \
+    X(FLOE_PEER_MOVE_AHEAD, 0, 0, true, api_peer_move_ahead)                                                 \
     X(FLOE_PEER_CHAIN, 0, 0, true, api_peer_chain)                                                           \
     X(FLOE_PEER_READ, 0, 0, true, api_peer_read)
 

@@ -155,7 +155,7 @@ static void rechecked(void *user, const struct floe_error *err)
     done(user2, still);
 }
 
-static void recheck(void *user, const struct floe_tp *tp, int32_t epoch,
+static void recheck(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t since_us,
                     void (*done)(void *user2, bool still), void *user2)
 {
     struct floe_core *c = user;
@@ -166,7 +166,7 @@ static void recheck(void *user, const struct floe_tp *tp, int32_t epoch,
     }
     *r = (struct recheck){.c = c, .tp = *tp, .epoch = epoch, .done = done, .user2 = user2};
     floe_list_push_back(&c->rechecks, &r->link);
-    floe_lease_refresh(c->lease, tp, rechecked, r);
+    floe_lease_refresh_since(c->lease, tp, since_us, rechecked, r);
 }
 
 static void checkpointed(void *user, const struct floe_tp *tp, int32_t epoch,

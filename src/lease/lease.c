@@ -177,6 +177,7 @@ enum floe_err floe_lease_create(struct floe_lease **out, const struct floe_lease
     floe_list_init(&l->seals);
     floe_list_init(&l->groups);
     floe_list_init(&l->mover.moves);
+    lease_ahead_init(l);
     floe_map_init(&l->ends);
     floe_map_init(&l->served);
     floe_map_init(&l->forgotten);
@@ -216,6 +217,7 @@ void floe_lease_close(struct floe_lease *l, void (*closed)(void *user), void *us
     floe_timer_stop(&l->tick);
     floe_timer_stop(&l->own.renew);
     floe_timer_stop(&l->own.lapse);
+    lease_ahead_fini(l);
     lease_ops_cancel_all(l);
     lease_kick(l);
 }

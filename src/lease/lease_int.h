@@ -58,8 +58,9 @@ struct lease_op *lease_op_object_get(struct floe_lease *l, const char *key, uint
 struct lease_op *lease_op_object_create(struct floe_lease *l, const char *key, const char *nonce,
                                         struct floe_slice bytes, void (*fn)(struct lease_op *), void *ctx);
 /* Takes `text`, the encoded body of `n` bytes. */
-struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t api_key, char *text, size_t n,
-                               uint64_t timeout_us, void (*fn)(struct lease_op *), void *ctx);
+struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t api_key, uint8_t lane,
+                               char *text, size_t n, uint64_t timeout_us, void (*fn)(struct lease_op *),
+                               void *ctx);
 void lease_op_cancel(struct lease_op *op); /* null is fine */
 void lease_ops_cancel_all(struct floe_lease *l);
 
@@ -164,6 +165,8 @@ uint64_t lease_poll_us(const struct floe_lease *l);
 /* ---- peer.c ------------------------------------------------------------------------------------------ */
 
 void lease_peers_tick(struct floe_lease *l);
+struct floe_kafka_msg;
+char *lease_peer_encode(const struct floe_kafka_msg *m, const void *msg, size_t *n);
 /* Tells every live peer that these shards changed, and the catalog version. */
 void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n);
 /* One of them, at once. */
@@ -235,6 +238,7 @@ struct lease_shard {
     int32_t *holders; /* nodes that the document names as holders, each once */
     uint32_t holder_count;
     uint64_t retry_us, wake_us;
+    uint64_t asked_us; /* when the request that told of `doc` last was begun */
     uint64_t put_us; /* checkpoints alone are gathered until then */
     uint32_t fails, gen;
 };
@@ -312,7 +316,14 @@ struct lease_move {
     bool stopped;
     struct lease_edit *edit; /* its shard's */
 };
-enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_STOP, MOVE_GIVE };
+enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_AHEAD, MOVE_STOP, MOVE_GIVE };
+struct lease_ahead { /* move_ahead.c */
+    struct floe_timer again;
+    uint64_t round, until_us, again_us;
+    uint32_t asked; /* receivers that have not answered */
+    bool waiting;   /* one of them has not read everything yet */
+    bool fresh;     /* they have, and the shards are read once more */
+};
 struct lease_mover {
     uint64_t sessions, since_us; /* the live sessions that partitions are placed on; since when */
     uint64_t view;               /* and the partitions; 0: no placement is known */
@@ -326,6 +337,7 @@ struct lease_mover {
     uint64_t drain_beat, drain_deadline_us; /* drain_beat: the first renewal that says so */
     void (*drained)(void *user);
     void *drained_user;
+    struct lease_ahead ahead;
     struct floe_lease_stats stats;
 };
 void lease_moves_step(struct floe_lease *l);
@@ -339,6 +351,12 @@ void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
 bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp);
 /* The partition is let go of. */
 void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
+/* move_ahead.c: the receivers read ahead; true once they have, or took too long; where the spans end. */
+void lease_ahead_init(struct floe_lease *l);
+void lease_ahead_fini(struct floe_lease *l);
+void lease_ahead_begin(struct floe_lease *l);
+bool lease_ahead_read(struct floe_lease *l);
+void lease_ahead_stopped(struct floe_lease *l);
 /* A hash of what placement depends on. */
 uint64_t lease_view(struct floe_lease *l);
 

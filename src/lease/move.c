@@ -1,9 +1,10 @@
 /* Planned moves follow from state: what this session holds is compared with what placement names, and handed
  * over in batches. (design.md, "Leases")
  *
- *   NONE ─► PREPARE ─► STOP ─► GIVE ─► NONE
+ *   NONE ─► PREPARE ─► AHEAD ─► STOP ─► GIVE ─► NONE
  *
  *  PREPARE  checkpoints are put and named by the leases, so that the receiver reads little; appends go on
+ *  AHEAD    the receivers read them, and the chain so far; appends go on
  *  STOP     appends wait; what is open is flushed; until every segment that carries the partitions is
  *           committed
  *  GIVE     one conditional write a shard names the receivers; they are told at once
@@ -339,6 +340,7 @@ static void give_all(struct floe_lease *l)
         e->ref.seq = m->ckpt_key;
         m->edit = e;
     }
+    lease_ahead_stopped(l);
 }
 
 static void take_back_late(struct floe_lease *l)
@@ -427,7 +429,11 @@ void lease_moves_step(struct floe_lease *l)
     if (moves_wanted(l)) {
         if (m->step == MOVE_NONE && may_move(l) && lease_now(l) >= m->look_us && (m->look || m->draining))
             begin(l);
-        if (m->step == MOVE_PREPARE && ready(l, prepared) && m->count > 0)
+        if (m->step == MOVE_PREPARE && ready(l, prepared) && m->count > 0) {
+            m->step = MOVE_AHEAD;
+            lease_ahead_begin(l);
+        }
+        if (m->step == MOVE_AHEAD && ready(l, prepared) && m->count > 0 && lease_ahead_read(l))
             stop_all(l);
         if (m->step == MOVE_STOP && ready(l, stopped) && m->count > 0)
             give_all(l);

@@ -152,13 +152,15 @@ struct lease_op *lease_op_object_create(struct floe_lease *l, const char *key, c
     return op;
 }
 
-struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t api_key, char *text, size_t n,
-                               uint64_t timeout_us, void (*fn)(struct lease_op *), void *ctx)
+struct lease_op *lease_op_call(struct floe_lease *l, const char *addr, int16_t api_key, uint8_t lane,
+                               char *text, size_t n, uint64_t timeout_us, void (*fn)(struct lease_op *),
+                               void *ctx)
 {
     struct lease_op *op = make(l, LEASE_OP_PEER, fn, ctx);
     op->text = text;
     op->body = (struct floe_bufslice){.p = (const uint8_t *)text, .n = n};
     op->u.peer.api_key = api_key;
+    op->u.peer.lane = lane;
     op->u.peer.flexible = true;
     op->u.peer.body = &op->body;
     op->u.peer.body_count = 1;

@@ -10,7 +10,7 @@
 #define REFUSED_GAP_US 100000u /* between the two refusals that count */
 #define HINT_SHARDS_MAX 4096
 
-static char *encode(const struct floe_kafka_msg *m, const void *msg, size_t *n)
+char *lease_peer_encode(const struct floe_kafka_msg *m, const void *msg, size_t *n)
 {
     struct floe_writer w;
     struct floe_error err;
@@ -102,9 +102,9 @@ static void heartbeat(struct floe_lease *l, struct lease_node *n)
     rq.SentUs = (int64_t)lease_now(l);
     rq.PlacementHash = (int64_t)lease_view(l);
     rq.CatalogVersion = (int64_t)l->catalog.version;
-    char *body = encode(&floe_kafka_PeerHeartbeatRequest_desc, &rq, &size);
-    n->call = lease_op_call(l, n->rec.info.peer_addr, floe_kafka_PeerHeartbeatRequest_desc.key, body, size,
-                            lease_step_us(l), on_heartbeat, n);
+    char *body = lease_peer_encode(&floe_kafka_PeerHeartbeatRequest_desc, &rq, &size);
+    n->call = lease_op_call(l, n->rec.info.peer_addr, floe_kafka_PeerHeartbeatRequest_desc.key,
+                            FLOE_PEER_LANE_CONTROL, body, size, lease_step_us(l), on_heartbeat, n);
     n->call->tag = n->rec.info.session.id;
 }
 
@@ -180,9 +180,9 @@ static void tell(struct floe_lease *l, struct lease_node *only, const int32_t *s
         size_t size;
         if (!callable(l, node) || (only != NULL && node != only))
             continue;
-        char *body = encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
-        lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key, body, size,
-                      lease_step_us(l), on_told, node);
+        char *body = lease_peer_encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
+        lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key,
+                      FLOE_PEER_LANE_CONTROL, body, size, lease_step_us(l), on_told, node);
         l->tells++;
     }
 }

@@ -242,6 +242,8 @@ static void on_get(struct lease_op *op)
     done_op(l, s);
     if (err.code == FLOE_OK || err.code == FLOE_ENOTFOUND)
         lease_table_ok(l);
+    if (err.code == FLOE_OK)
+        s->asked_us = op->started_us;
     if (err.code == FLOE_OK && s->loaded && !s->bad && strcmp(s->version, r->version) == 0) {
         s->fails = 0;
     } else if (err.code == FLOE_OK) {
@@ -297,6 +299,7 @@ static void on_put(struct lease_op *op)
     const struct floe_table_req *r = &op->u.table;
     done_op(l, s);
     if (r->err.code == FLOE_OK) {
+        s->asked_us = op->started_us; /* its condition held after that */
         publish(l, s, &s->next, r->version);
         note_written(l, s);
         finish_flight(l, s);
@@ -517,4 +520,15 @@ void floe_lease_refresh(struct floe_lease *l, const struct floe_tp *tp,
     r->user = user;
     floe_list_push_back(&lease_shard_at(l, tp)->next_readers, &r->link);
     lease_kick(l);
+}
+
+void floe_lease_refresh_since(struct floe_lease *l, const struct floe_tp *tp, uint64_t since_us,
+                              void (*done)(void *user, const struct floe_error *err), void *user)
+{
+    const struct lease_shard *s = lease_shard_at(l, tp);
+    struct floe_error ok = {.code = FLOE_OK};
+    if (s->loaded && !s->bad && !s->stale && s->asked_us >= since_us)
+        done(user, &ok);
+    else
+        floe_lease_refresh(l, tp, done, user);
 }

@@ -254,11 +254,12 @@ static struct floe_feed *feed_new(struct floe_view *v, const struct floe_lease_e
     f->session = e->holder;
     floe_list_init(&f->deltas);
     floe_list_init(&f->link);
-    f->p = floe_partition_create_view(log, &v->tp, e->epoch, f);
+    f->p = floe_partition_create_aside(log, &v->tp, e->epoch);
     if (!f->p) {
         free(f);
         return NULL;
     }
+    f->p->feed = f;
     v->next = f;
     if (!last_is_open(e))
         return f;
@@ -291,7 +292,7 @@ static bool start_rebuild(struct floe_rebuild *g, struct floe_feed *f, const str
     if (f->chain)
         spans[e->span_count - 1].end = FLOE_MAX(f->first, f->from);
     closed.spans = spans;
-    bool ok = floe_rebuild_view(g, &closed, f->p);
+    bool ok = floe_rebuild_add(g, &closed, f->p);
     free(spans);
     return ok;
 }
@@ -310,7 +311,8 @@ static void build(struct floe_view *v, struct floe_rebuild **g)
     floe_error_set(&err, FLOE_ENOMEM, "out of memory");
     struct floe_feed *f = feed_new(v, &e);
     if (f && !*g)
-        *g = floe_rebuild_views(log, v->fails ? log->cfg.store : floe_share_store(log->share));
+        *g = floe_rebuild_group(log, v->fails ? log->cfg.store : floe_share_store(log->share),
+                                FLOE_REBUILD_VIEWS);
     if (!f || !*g || !start_rebuild(*g, f, &e))
         build_failed(v, &err);
 }

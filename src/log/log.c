@@ -164,6 +164,7 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
         return floe_error_set(err, FLOE_ENOMEM, "out of memory");
     log->cfg = *cfg;
     floe_map_init(&log->partitions);
+    floe_ahead_init(log);
     struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
                                  &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
                                  &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
@@ -210,6 +211,7 @@ void floe_log_destroy(struct floe_log **out)
     *out = NULL;
     log->detached = true;
     drop_partitions(log, FLOE_ECLOSED);
+    floe_ahead_fini(log);
     floe_end_over(log);
     floe_chain_abandon(log);
     floe_follow_fini(log);
@@ -253,6 +255,7 @@ void floe_log_session_over(struct floe_log *log)
 {
     floe_reappend_stop(log);
     drop_partitions(log, FLOE_EFENCED);
+    floe_ahead_drop_all(log);
     floe_end_over(log);
     floe_chain_abandon(log);
     floe_pace_turn(log);

@@ -149,17 +149,22 @@ struct floe_partition {
     struct floe_list serving_waiters; /* floe_log_waiter */
     struct floe_list data_waiters;
     struct floe_rebuild_part *rebuild;
+    struct floe_ahead *ahead;   /* read ahead of its lease (ahead.c), on no list of partitions; else null */
     struct floe_feed *feed;     /* a view's state (follow_int.h), on no list of partitions; else null */
     bool ckpt_built;            /* by this session: it begins at span_from */
     bool handing;               /* handover.c: appends wait */
     struct floe_list hand_link; /* log's list: handing, and not told yet */
-    uint64_t carried;           /* keys of the own chain from here on carry no batch of it so far */
-    uint64_t moved_us;          /* since when it is served here; 0: nobody held it before */
+    /* Keys of the own chain from here on carry no batch of it so far; before it is served: of the chain that
+     * was read last. */
+    uint64_t carried;
+    uint64_t moved_us; /* since when it is served here; 0: nobody held it before */
 };
 struct floe_partition *floe_partition_get(struct floe_log *log, const struct floe_tp *tp); /* or null */
 struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch);
-struct floe_partition *floe_partition_create_view(struct floe_log *log, const struct floe_tp *tp,
-                                                  int32_t epoch, struct floe_feed *feed);
+/* On no list of partitions: its owner sets `feed` or `ahead`. */
+struct floe_partition *floe_partition_create_aside(struct floe_log *log, const struct floe_tp *tp,
+                                                   int32_t epoch);
+bool floe_partition_insert(struct floe_partition *p) FLOE_MUST_USE; /* on the list after all; else no memory */
 /* Answers what waits with `why` and frees. Entries in segments stay there without their partition. */
 void floe_partition_destroy(struct floe_partition *p, enum floe_err why);
 enum floe_err floe_partition_begin_epoch(struct floe_partition *p, int32_t epoch,
@@ -342,6 +347,17 @@ void floe_checkpoint_dirty(struct floe_partition *p);
 /* rebuild.c */
 void floe_rebuild_cancel(struct floe_partition *p); /* the partition is dropped while rebuilding */
 void floe_rebuild_fini(struct floe_log *log);
+/* ahead.c */
+void floe_ahead_init(struct floe_log *log);
+void floe_ahead_fini(struct floe_log *log);
+void floe_ahead_drop(struct floe_log *log, const struct floe_tp *tp);
+void floe_ahead_drop_all(struct floe_log *log);
+struct floe_partition *floe_ahead_building(struct floe_log *log, const struct floe_tp *tp); /* or null */
+/* A rebuild's end. */
+void floe_ahead_rebuilt(struct floe_ahead *a);
+void floe_ahead_failed(struct floe_ahead *a, const struct floe_error *err);
+/* The lease names this session: true when what was read ahead is, or will be, the partition's state. */
+bool floe_ahead_adopt(struct floe_log *log, const struct floe_lease_entry *e) FLOE_MUST_USE;
 /* follow.c: views */
 enum floe_err floe_follow_init(struct floe_log *log) FLOE_MUST_USE;
 void floe_follow_fini(struct floe_log *log);
@@ -428,6 +444,10 @@ struct floe_log {
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
     struct floe_list rebuilds, rechecks, floor_asks;
+    struct floe_map aheads;                    /* floe_ahead.node */
+    struct floe_list ahead_due;                /* floe_ahead.due */
+    struct floe_timer ahead_start, ahead_end;
+    uint32_t ahead_count;
     bool detached; /* being destroyed: drivers are not called any more */
     struct floe_reappend *reappend;
     struct floe_list reappends; /* stopped ones that wait for call-backs */

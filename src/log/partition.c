@@ -16,8 +16,8 @@ struct floe_partition *floe_partition_get(struct floe_log *log, const struct flo
     return NULL;
 }
 
-struct floe_partition *floe_partition_create_view(struct floe_log *log, const struct floe_tp *tp,
-                                                  int32_t epoch, struct floe_feed *feed)
+struct floe_partition *floe_partition_create_aside(struct floe_log *log, const struct floe_tp *tp,
+                                                   int32_t epoch)
 {
     struct floe_partition *p = calloc(1, sizeof *p);
     if (!p)
@@ -26,7 +26,6 @@ struct floe_partition *floe_partition_create_view(struct floe_log *log, const st
     p->log = log;
     p->state = FLOE_PARTITION_REBUILDING;
     p->epoch = epoch;
-    p->feed = feed;
     floe_map_init(&p->producers);
     floe_list_init(&p->producer_lru);
     floe_list_init(&p->ckpt_link);
@@ -42,17 +41,24 @@ struct floe_partition *floe_partition_create_view(struct floe_log *log, const st
     return p;
 }
 
+bool floe_partition_insert(struct floe_partition *p)
+{
+    if (!floe_map_insert(&p->log->partitions, &p->node, floe_tp_hash(&p->tp)))
+        return false;
+    p->log->partition_count++;
+    return true;
+}
+
 struct floe_partition *floe_partition_create(struct floe_log *log, const struct floe_tp *tp, int32_t epoch)
 {
-    struct floe_partition *p = floe_partition_create_view(log, tp, epoch, NULL);
+    struct floe_partition *p = floe_partition_create_aside(log, tp, epoch);
     if (!p)
         return NULL;
-    if (!floe_map_insert(&log->partitions, &p->node, floe_tp_hash(tp))) {
+    if (!floe_partition_insert(p)) {
         floe_index_destroy(&p->index);
         free(p);
         return NULL;
     }
-    log->partition_count++;
     return p;
 }
 
@@ -172,7 +178,7 @@ void floe_partition_destroy(struct floe_partition *p, enum floe_err why)
     if (log->reader)
         floe_log_reader_forget(log->reader, p->index);
     floe_index_destroy(&p->index);
-    if (!p->feed) {
+    if (!p->feed && !p->ahead) {
         floe_map_remove(&log->partitions, &p->node);
         log->partition_count--;
     }
@@ -272,6 +278,7 @@ void floe_log_drop(struct floe_log *log, const struct floe_tp *tp)
     struct floe_partition *p = floe_partition_get(log, tp);
     if (p)
         floe_partition_destroy(p, FLOE_ENOTHOLDER);
+    floe_ahead_drop(log, tp);
 }
 
 void floe_partition_wake_data(struct floe_partition *p)

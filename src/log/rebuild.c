@@ -66,6 +66,10 @@ void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *er
         floe_follow_failed(rp->p->feed, err);
         return;
     }
+    if (rp->p->ahead) {
+        floe_ahead_failed(rp->p->ahead, err);
+        return;
+    }
     floe_partition_destroy(rp->p, FLOE_ENOTHOLDER);
     log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, epoch, err);
 }
@@ -91,7 +95,7 @@ static struct floe_rebuild *adoption(struct floe_log *log, bool started)
     FLOE_LIST_EACH(it, &log->rebuilds)
     {
         struct floe_rebuild *g = FLOE_LIST_ENTRY(it, struct floe_rebuild, link);
-        if (g->started == started && !g->views)
+        if (g->started == started && g->kind == FLOE_REBUILD_ADOPT)
             return g;
     }
     return NULL;
@@ -174,6 +178,16 @@ static void on_recheck(void *user, bool still)
     free_part(rp);
 }
 
+static void check_lease(struct floe_rebuild_part *rp)
+{
+    struct floe_log *log = rp->log;
+    floe_list_push_back(&log->rechecks, &rp->link);
+    if (FLOE_MUTANT(LEASE_NOT_READ_AGAIN))
+        on_recheck(rp, true);
+    else
+        log->cfg.hooks.recheck(log->cfg.hooks.user, &rp->tp, rp->epoch, rp->ready_us, on_recheck, rp);
+}
+
 /* ---- applying ------------------------------------------------------------------------------------- */
 
 enum floe_err floe_rebuild_apply(struct floe_partition *p, const struct floe_segment_block *b,
@@ -231,6 +245,7 @@ static bool apply_deltas(struct floe_rebuild_part *rp, struct floe_rebuild_span 
         enum floe_err rc = floe_rebuild_apply(rp->p, &d->block, &s->span.session, d->seq);
         for (uint32_t i = 0; i < d->n && rc == FLOE_OK; i++)
             rc = apply_batch(rp->p, &d->batches[i]);
+        rp->p->carried = d->seq + 1;
         bool ok = applied(rp, &d->block, &s->span.session, d->seq, rc);
         free(d);
         if (!ok)
@@ -251,20 +266,20 @@ static void advance(struct floe_rebuild_part *rp)
         if (s->source && !floe_rebuild_passed(s->source, s->span.end))
             return;
     }
-    struct floe_log *log = rp->log;
+    struct floe_feed *feed = rp->p->feed;
+    struct floe_ahead *ahead = rp->p->ahead;
     leave_group(rp);
-    if (rp->p->feed) {
-        struct floe_feed *feed = rp->p->feed;
-        rp->p->rebuild = NULL;
-        free_part(rp);
-        floe_follow_rebuilt(feed);
+    if (!feed && !ahead) {
+        rp->ready_us = floe_loop_now_us(rp->log->cfg.loop);
+        check_lease(rp);
         return;
     }
-    floe_list_push_back(&log->rechecks, &rp->link);
-    if (FLOE_MUTANT(LEASE_NOT_READ_AGAIN))
-        on_recheck(rp, true);
+    rp->p->rebuild = NULL;
+    free_part(rp);
+    if (feed)
+        floe_follow_rebuilt(feed);
     else
-        log->cfg.hooks.recheck(log->cfg.hooks.user, &rp->tp, rp->epoch, on_recheck, rp);
+        floe_ahead_rebuilt(ahead);
 }
 
 void floe_rebuild_advance_all(struct floe_rebuild *g)
@@ -290,7 +305,9 @@ static struct floe_rebuild_span *span_of(struct floe_rebuild_part *rp, const str
 static struct floe_rebuild_part *part_of(struct floe_rebuild *g, const struct floe_uuid *topic, int32_t index)
 {
     struct floe_tp tp = {.topic = *topic, .index = index};
-    struct floe_partition *p = g->views ? floe_follow_building(g->log, &tp) : floe_partition_get(g->log, &tp);
+    struct floe_partition *p = g->kind == FLOE_REBUILD_ADOPT   ? floe_partition_get(g->log, &tp)
+                               : g->kind == FLOE_REBUILD_VIEWS ? floe_follow_building(g->log, &tp)
+                                                               : floe_ahead_building(g->log, &tp);
     return p && p->rebuild && p->rebuild->group == g ? p->rebuild : NULL;
 }
 
@@ -469,26 +486,49 @@ static enum floe_err want_spans(struct floe_rebuild *g, struct floe_rebuild_part
     return FLOE_OK;
 }
 
-static bool new_part(struct floe_rebuild *g, const struct floe_lease_entry *e, struct floe_partition *p)
+static struct floe_rebuild_part *make_part(struct floe_log *log, const struct floe_lease_entry *e,
+                                           struct floe_partition *p)
 {
-    struct floe_log *log = g->log;
     struct floe_rebuild_part *rp = calloc(1, sizeof *rp + e->span_count * sizeof rp->spans[0]);
     if (!rp)
-        return false;
+        return NULL;
     rp->p = p;
     rp->p->rebuild = rp;
-    rp->group = g;
     rp->log = log;
     rp->tp = e->tp;
     rp->epoch = e->epoch;
     rp->ckpt = e->checkpoint;
     rp->ckpt_wait = e->checkpoint.present;
     rp->span_count = e->span_count;
+    floe_list_init(&rp->link);
     for (uint32_t i = 0; i < e->span_count; i++) {
         rp->spans[i].span = e->spans[i];
         floe_list_init(&rp->spans[i].deltas);
     }
+    return rp;
+}
+
+bool floe_rebuild_add(struct floe_rebuild *g, const struct floe_lease_entry *e, struct floe_partition *p)
+{
+    struct floe_rebuild_part *rp = make_part(g->log, e, p);
+    if (!rp)
+        return false;
+    rp->group = g;
     floe_list_push_back(&g->parts, &rp->link);
+    return true;
+}
+
+bool floe_rebuild_done(struct floe_log *log, const struct floe_lease_entry *e, struct floe_partition *p,
+                       uint64_t ready_us)
+{
+    struct floe_rebuild_part *rp = make_part(log, e, p);
+    if (!rp) {
+        floe_partition_destroy(p, FLOE_ENOTHOLDER);
+        return false;
+    }
+    rp->ready_us = ready_us;
+    log->stats.read_ahead++;
+    check_lease(rp);
     return true;
 }
 
@@ -496,7 +536,7 @@ static bool new_part(struct floe_rebuild *g, const struct floe_lease_entry *e, s
 static uint64_t gathers_us(const struct floe_rebuild *g)
 {
     uint64_t now = floe_loop_now_us(g->log->cfg.loop), until = g->made_us + FLOE_REBUILD_GATHER_US;
-    return !g->views && now < until && adoption(g->log, true) ? until - now : 0;
+    return g->kind == FLOE_REBUILD_ADOPT && now < until && adoption(g->log, true) ? until - now : 0;
 }
 
 static void on_start(struct floe_timer *t)
@@ -535,14 +575,15 @@ static void refuse(struct floe_log *log, const struct floe_lease_entry *e, enum 
     log->cfg.hooks.adopted(log->cfg.hooks.user, &e->tp, e->epoch, &err);
 }
 
-static struct floe_rebuild *new_group(struct floe_log *log, struct floe_store *store, bool views)
+struct floe_rebuild *floe_rebuild_group(struct floe_log *log, struct floe_store *store,
+                                        enum floe_rebuild_kind kind)
 {
     struct floe_rebuild *g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
     g->log = log;
     g->store = store;
-    g->views = views;
+    g->kind = kind;
     g->made_us = floe_loop_now_us(log->cfg.loop);
     floe_list_init(&g->parts);
     floe_list_init(&g->sources);
@@ -557,8 +598,6 @@ static struct floe_rebuild *new_group(struct floe_log *log, struct floe_store *s
 void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n)
 {
     struct floe_rebuild *g = adoption(log, false);
-    if (!g)
-        g = new_group(log, log->cfg.store, false);
     for (uint32_t i = 0; i < n; i++) {
         const struct floe_lease_entry *e = &entries[i];
         struct floe_partition *old = floe_partition_get(log, &e->tp);
@@ -574,21 +613,15 @@ void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries
         }
         if (old)
             floe_partition_destroy(old, FLOE_ENOTHOLDER);
+        if (floe_ahead_adopt(log, e))
+            continue;
+        if (!g)
+            g = floe_rebuild_group(log, log->cfg.store, FLOE_REBUILD_ADOPT);
         struct floe_partition *p = g ? floe_partition_create(log, &e->tp, e->epoch) : NULL;
-        if (p && new_part(g, e, p))
+        if (p && floe_rebuild_add(g, e, p))
             continue;
         if (p)
             floe_partition_destroy(p, FLOE_ENOTHOLDER);
         refuse(log, e, FLOE_ENOMEM, "out of memory");
     }
-}
-
-struct floe_rebuild *floe_rebuild_views(struct floe_log *log, struct floe_store *store)
-{
-    return new_group(log, store, true);
-}
-
-bool floe_rebuild_view(struct floe_rebuild *g, const struct floe_lease_entry *e, struct floe_partition *p)
-{
-    return new_part(g, e, p);
 }

@@ -38,6 +38,7 @@ struct floe_rebuild_part {
     int32_t epoch;
     bool ckpt_wait, ckpt_found;
     struct floe_checkpoint_ref ckpt;
+    uint64_t ready_us; /* when all was read */
     uint32_t cur, span_count; /* spans[cur] is the one to be applied now */
     struct floe_rebuild_span spans[];
 };
@@ -85,6 +86,8 @@ struct floe_rebuild_range {
     uint32_t n, windows;
     struct floe_rebuild_ckpt items[];
 };
+/* Of what this session adopts, of views (follow.c), of what is read ahead (ahead.c). */
+enum floe_rebuild_kind { FLOE_REBUILD_ADOPT, FLOE_REBUILD_VIEWS, FLOE_REBUILD_AHEAD };
 struct floe_rebuild {
     struct floe_list link; /* log's rebuilds */
     struct floe_log *log;
@@ -93,7 +96,7 @@ struct floe_rebuild {
     uint32_t gets;
     bool started;
     uint64_t made_us;
-    bool views; /* of views (follow.c), not of what this session adopts */
+    enum floe_rebuild_kind kind;
     struct floe_timer start, end;
 };
 /* rebuild_fetch.c */
@@ -124,11 +127,16 @@ void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice byt
 void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err);
 void floe_rebuild_advance_all(struct floe_rebuild *g);
 void floe_rebuild_maybe_done(struct floe_rebuild *g);
-/* A group for views, which starts in the next turn, and its members: `e` lists closed spans only. False when
- * memory is out; then `p` stays the caller's. */
-struct floe_rebuild *floe_rebuild_views(struct floe_log *log, struct floe_store *store);
-bool floe_rebuild_view(struct floe_rebuild *g, const struct floe_lease_entry *e,
-                       struct floe_partition *p) FLOE_MUST_USE;
+/* A group of views or of what is read ahead, which starts in the next turn (null: no memory), and its
+ * members: `e` lists closed spans only. False when memory is out; then `p` stays the caller's. */
+struct floe_rebuild *floe_rebuild_group(struct floe_log *log, struct floe_store *store,
+                                        enum floe_rebuild_kind kind);
+bool floe_rebuild_add(struct floe_rebuild *g, const struct floe_lease_entry *e,
+                      struct floe_partition *p) FLOE_MUST_USE;
+/* `p` holds all that the lease lists since `ready_us`: the lease is read again, unless it was after that,
+ * and it is served. False: memory is out, and it is gone. */
+bool floe_rebuild_done(struct floe_log *log, const struct floe_lease_entry *e, struct floe_partition *p,
+                       uint64_t ready_us) FLOE_MUST_USE;
 /* The next block of a partition, by the footer of `seq`. FLOE_ECORRUPT, FLOE_ENOMEM. */
 enum floe_err floe_rebuild_apply(struct floe_partition *p, const struct floe_segment_block *b,
                                  const struct floe_session_name *session, uint64_t seq) FLOE_MUST_USE;

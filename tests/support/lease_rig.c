@@ -187,6 +187,12 @@ static bool serve(void *user, int16_t api_key, int16_t api_version, struct floe_
         floe_kafka_defaults(&floe_kafka_PeerLeaseChangedResponse_desc, &rs);
         floe_lease_hint(b->lease, rq);
         ok = floe_kafka_encode(&floe_kafka_PeerLeaseChangedResponse_desc, 0, &rs, w, &err) == FLOE_OK;
+    } else if (api_key == 20010 && floe_kafka_decode(&floe_kafka_PeerMoveAheadRequest_desc, 0, body, &arena,
+                                                     &rq, &err) == FLOE_OK) {
+        struct floe_kafka_PeerMoveAheadResponse rs;
+        floe_kafka_defaults(&floe_kafka_PeerMoveAheadResponse_desc, &rs);
+        rs.Waiting = lrig_read_ahead(b, rq);
+        ok = floe_kafka_encode(&floe_kafka_PeerMoveAheadResponse_desc, 0, &rs, w, &err) == FLOE_OK;
     }
     floe_arena_fini(&arena);
     assert_true(ok);

@@ -11,6 +11,7 @@
 
 #include "floe_cmocka.h"
 
+#include <floe/kafka/codec.h>
 #include <floe/lease.h>
 #include <floe/sim.h>
 
@@ -46,6 +47,9 @@ struct lrig_broker {
     struct floe_list ckpts; /* wanted and not committed */
     uint64_t ckpt_us;
     uint32_t resumed;
+    uint32_t ahead_asks, ahead_parts, ahead_waits; /* told to read ahead; partitions then, and when appends had
+                                                      stopped; so many times it has not read them yet */
+    uint32_t ahead_stopped;
     bool hold_stop, drained; /* hold_stop: a flush that does not end */
     int32_t newest;          /* format that it reads, when it starts the next time; 0: the program's */
 };
@@ -106,6 +110,7 @@ void lrig_drain(struct lrig *r, int i, uint64_t limit_ms);
 
 /* lease_rig_moves.c and lease_rig.c for each other */
 struct lrig_part *lrig_part_of(struct lrig_broker *b, const struct floe_tp *tp);
+int32_t lrig_read_ahead(struct lrig_broker *b, const struct floe_kafka_PeerMoveAheadRequest *rq);
 void lrig_move_hooks(struct floe_lease_hooks *h);
 void lrig_committed(struct lrig_broker *b); /* something was; or hold_stop ended */
 void lrig_forget_moves(struct lrig_broker *b);

@@ -52,6 +52,30 @@ static void resume(void *user, const struct floe_tp *tp)
     assert_true(lrig_lease_names(b->rig, &b->session, tp, p->epoch));
 }
 
+/* What the sender says must be so: its checkpoint is named, the keys are committed, and nothing follows. */
+int32_t lrig_read_ahead(struct lrig_broker *b, const struct floe_kafka_PeerMoveAheadRequest *rq)
+{
+    struct lrig_broker *from = NULL;
+    for (int i = 0; i < LRIG_BROKERS; i++)
+        if (b->rig->b[i].up && b->rig->b[i].session.id == (uint64_t)rq->SessionId)
+            from = &b->rig->b[i];
+    for (int32_t i = 0; i < rq->Partitions_n && from != NULL; i++) {
+        assert_true(rq->Partitions[i].Checkpoint < (int64_t)from->committed);
+        assert_true(rq->Partitions[i].End <= (int64_t)from->committed);
+        assert_true(rq->Partitions[i].End >= rq->Partitions[i].Checkpoint);
+    }
+    if (rq->Stopped) {
+        b->ahead_stopped += (uint32_t)rq->Partitions_n;
+        return 0;
+    }
+    b->ahead_asks++;
+    b->ahead_parts += (uint32_t)rq->Partitions_n;
+    if (b->ahead_waits == 0)
+        return 0;
+    b->ahead_waits--;
+    return rq->Partitions_n;
+}
+
 void lrig_committed(struct lrig_broker *b)
 {
     FLOE_LIST_EACH_SAFE(it, &b->ckpts)

@@ -57,10 +57,11 @@ static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const s
         r->last = *err;
 }
 
-static void recheck(void *user, const struct floe_tp *tp, int32_t epoch, void (*done)(void *, bool),
-                    void *user2)
+static void recheck(void *user, const struct floe_tp *tp, int32_t epoch, uint64_t since_us,
+                    void (*done)(void *, bool), void *user2)
 {
     struct rig *r = user;
+    (void)since_us; /* what it says is always new */
     struct rig_lease *l = rig_lease(r->w, *tp);
     bool mine = l && l->epoch == epoch && floe_session_name_eq(&l->holder, &r->session);
     done(user2, mine && r->recheck_says);

@@ -28,6 +28,7 @@ enum {
     FLOE_PEER_LEASE_CHANGED = 20001,
     FLOE_PEER_TOPIC_DELETED = 20002,
     FLOE_PEER_TOPIC_CHANGED = 20003,
+    FLOE_PEER_MOVE_AHEAD = 20010,
     FLOE_PEER_CHAIN = 20020,
     FLOE_PEER_READ = 20021
 };
@@ -36,6 +37,7 @@ enum {
 enum {
     FLOE_PEER_LANE_CONTROL,
     FLOE_PEER_LANE_WAIT, /* long polls */
+    FLOE_PEER_LANE_MOVE, /* what a broker of an older version closes the connection for */
     FLOE_PEER_LANE_DATA, /* this one and higher ones: long answers */
 };
 

@@ -79,6 +79,28 @@ static void a_newcomer_gets_its_share(void **state)
     finish(&r);
 }
 
+/* Receivers read ahead before appends stop, and are told where the spans end; one that is slow at it, or
+ * never done, is not waited for long. */
+static void receivers_read_ahead(void **state)
+{
+    (void)state;
+    for (uint32_t waits = 0; waits <= 1000000; waits = waits * 1000 + 3) {
+        struct lrig r;
+        begin(&r, 1, 3);
+        lrig_boot_wait(&r, 3);
+        r.b[3].ahead_waits = waits;
+        assert_true(lrig_until(&r, balanced, 3 * LEASE_MS));
+        uint32_t got = lrig_serves(&r, 3);
+        assert_true(got > 0);
+        assert_int_equal(r.b[3].ahead_stopped, got);
+        assert_true(r.b[3].ahead_parts >= got);
+        assert_true(r.b[3].ahead_asks >= FLOE_MIN(waits, 8u));
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(r.b[i].resumed, 0);
+        finish(&r);
+    }
+}
+
 static bool drained(struct lrig *r)
 {
     return r->b[1].drained;
@@ -320,6 +342,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newcomer_gets_its_share),
+        cmocka_unit_test(receivers_read_ahead),
         cmocka_unit_test(one_that_drains_leaves_nothing),
         cmocka_unit_test(the_last_one_has_nobody_to_drain_to),
         cmocka_unit_test(nothing_moves_without_the_receivers_word),

@@ -1,0 +1,174 @@
+/* A planned move's receivers read ahead: before appends stop they are told where the checkpoints lie and how
+ * far the chain may be read, and once more when it is known where each span ends. All of it is a hint
+ * (PeerMoveAhead): a receiver that was not told, or could not read, reads later what it needs. */
+#include "lease_int.h"
+
+#include <floe/kafka/codec.h>
+
+#include <stdlib.h>
+
+#define AGAIN_US 10000u    /* between two questions whether all has been read */
+#define PATIENCE_US 500000u /* or a tenth of the lease time: then appends stop in any case */
+
+static void on_again(struct floe_timer *t)
+{
+    lease_kick(t->user);
+}
+
+void lease_ahead_init(struct floe_lease *l)
+{
+    floe_timer_init(&l->mover.ahead.again, on_again, l);
+}
+
+void lease_ahead_fini(struct floe_lease *l)
+{
+    floe_timer_stop(&l->mover.ahead.again);
+}
+
+static void on_answer(struct lease_op *op)
+{
+    struct lease_ahead *a = &op->l->mover.ahead;
+    const struct floe_peer_call *c = &op->u.peer;
+    if (op->tag != a->round)
+        return;
+    a->asked--;
+    if (c->err.code == FLOE_OK) {
+        struct floe_arena arena;
+        struct floe_error err;
+        void *body;
+        floe_arena_init(&arena, 1024);
+        if (floe_kafka_decode(&floe_kafka_PeerMoveAheadResponse_desc, 0, c->response, &arena, &body, &err) ==
+            FLOE_OK)
+            a->waiting |= ((const struct floe_kafka_PeerMoveAheadResponse *)body)->Waiting > 0;
+        floe_arena_fini(&arena);
+    }
+    lease_kick(op->l);
+}
+
+/* What the receiver `to` shall know of its partitions; returns how many there are. */
+static uint32_t fill(struct floe_lease *l, const struct floe_session_name *to, bool stopped,
+                     struct floe_kafka_PeerMoveAheadRequest_MovingPartition *out)
+{
+    uint64_t committed = l->cfg.hooks.committed(l->cfg.hooks.user);
+    uint32_t n = 0;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        const struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        struct floe_lease_entry e;
+        if (!floe_session_name_eq(&m->to, to) || !floe_lease_lookup(l, &m->tp, &e) || !e.checkpoint.present ||
+            !lease_own_is(l, &e.checkpoint.session) || e.epoch != m->epoch)
+            continue;
+        floe_kafka_struct_defaults(&floe_kafka_PeerMoveAheadRequest_MovingPartition_desc, &out[n]);
+        out[n].TopicId = m->tp.topic;
+        out[n].Index = m->tp.index;
+        out[n].LeaderEpoch = m->epoch;
+        out[n].Checkpoint = (int64_t)e.checkpoint.seq;
+        out[n].End = (int64_t)FLOE_MAX(stopped ? m->end : committed, e.checkpoint.seq);
+        n++;
+    }
+    return n;
+}
+
+static void tell(struct floe_lease *l, const struct lease_node *to, bool stopped)
+{
+    struct lease_ahead *a = &l->mover.ahead;
+    struct floe_kafka_PeerMoveAheadRequest rq;
+    struct floe_kafka_PeerMoveAheadRequest_MovingPartition *parts =
+        lease_alloc(l->mover.count * sizeof *parts);
+    floe_kafka_defaults(&floe_kafka_PeerMoveAheadRequest_desc, &rq);
+    rq.ClusterId = l->cfg.cluster;
+    rq.NodeId = l->own.name.node;
+    rq.NodeEpoch = l->own.name.epoch;
+    rq.SessionId = (int64_t)l->own.name.id;
+    rq.Stopped = stopped;
+    rq.Partitions = parts;
+    rq.Partitions_n = (int32_t)fill(l, &to->rec.info.session, stopped, parts);
+    if (rq.Partitions_n > 0 && to->rec.info.peer_addr[0] != '\0') {
+        size_t n;
+        char *body = lease_peer_encode(&floe_kafka_PeerMoveAheadRequest_desc, &rq, &n);
+        struct lease_op *op =
+            lease_op_call(l, to->rec.info.peer_addr, floe_kafka_PeerMoveAheadRequest_desc.key,
+                          FLOE_PEER_LANE_MOVE, body, n, lease_step_us(l), on_answer, NULL);
+        op->tag = stopped ? 0 : a->round;
+        a->asked += !stopped;
+    }
+    free(parts);
+}
+
+static bool told_before(const struct floe_lease *l, const struct lease_move *m)
+{
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        const struct lease_move *o = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        if (o == m)
+            return false;
+        if (o->to.node == m->to.node)
+            return true;
+    }
+    return false;
+}
+
+static void tell_all(struct floe_lease *l, bool stopped)
+{
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        const struct lease_move *m = FLOE_LIST_ENTRY(it, struct lease_move, link);
+        const struct lease_node *to = told_before(l, m) ? NULL : lease_node_find(l, m->to.node);
+        if (to != NULL && floe_session_name_eq(&to->rec.info.session, &m->to))
+            tell(l, to, stopped);
+    }
+}
+
+static void ask(struct floe_lease *l)
+{
+    struct lease_ahead *a = &l->mover.ahead;
+    a->round++; /* 0 is nobody's */
+    a->asked = 0;
+    a->waiting = false;
+    tell_all(l, false);
+    a->again_us = lease_now(l) + AGAIN_US;
+}
+
+void lease_ahead_begin(struct floe_lease *l)
+{
+    l->mover.ahead.until_us = lease_now(l) + FLOE_MIN((uint64_t)PATIENCE_US, l->lease_us / 10);
+    l->mover.ahead.fresh = false;
+    ask(l);
+}
+
+/* The shards as they are now, or the puts that name the receivers, which appends wait for, would meet what
+ * others have written meanwhile. True once they are read. */
+static bool fresh(struct floe_lease *l)
+{
+    bool again = !l->mover.ahead.fresh, all = true;
+    l->mover.ahead.fresh = true;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_shard *s = lease_shard_at(l, &FLOE_LIST_ENTRY(it, struct lease_move, link)->tp);
+        s->stale |= again;
+        all &= !s->stale && s->op == NULL;
+    }
+    if (again)
+        lease_kick(l);
+    return all;
+}
+
+bool lease_ahead_read(struct floe_lease *l)
+{
+    struct lease_ahead *a = &l->mover.ahead;
+    uint64_t now = lease_now(l);
+    if (now >= a->until_us || ((a->fresh || (a->asked == 0 && !a->waiting)) && fresh(l)))
+        return true;
+    uint64_t at = a->until_us;
+    if (!a->fresh && a->asked == 0 && now >= a->again_us)
+        ask(l);
+    if (!a->fresh && a->asked == 0)
+        at = FLOE_MIN(at, a->again_us);
+    floe_timer_start(l->loop, &a->again, FLOE_MAX(at, now + 1) - now);
+    return false;
+}
+
+void lease_ahead_stopped(struct floe_lease *l)
+{
+    tell_all(l, true);
+}
