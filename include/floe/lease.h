@@ -199,7 +199,8 @@ bool floe_lease_lookup(struct floe_lease *l, const struct floe_tp *tp, struct fl
  * this call). */
 void floe_lease_refresh(struct floe_lease *l, const struct floe_tp *tp,
                         void (*done)(void *user, const struct floe_error *err), void *user);
-/* The same where the cached lease was not read since `since_us` (the loop's clock); else `done` runs at once. */
+/* The same where the cached lease was not read since `since_us` (the loop's clock); else `done` runs at once.
+ */
 void floe_lease_refresh_since(struct floe_lease *l, const struct floe_tp *tp, uint64_t since_us,
                               void (*done)(void *user, const struct floe_error *err), void *user);
 /* Writes first leases of a new topic's partitions [from, to), placed by rendezvous over live nodes.

@@ -250,10 +250,8 @@ void api_peer_move_ahead(struct floe_request *rq)
     for (size_t i = 0; i < n; i++) {
         const struct floe_kafka_PeerMoveAheadRequest_MovingPartition *p = &in->Partitions[i];
         if (p->Index >= 0 && p->LeaderEpoch >= 0 && p->Checkpoint >= 0 && p->End >= p->Checkpoint)
-            parts[count++] = (struct floe_moving){{p->TopicId, p->Index},
-                                                  p->LeaderEpoch,
-                                                  (uint64_t)p->Checkpoint,
-                                                  (uint64_t)p->End};
+            parts[count++] = (struct floe_moving){
+                {p->TopicId, p->Index}, p->LeaderEpoch, (uint64_t)p->Checkpoint, (uint64_t)p->End};
     }
     floe_kafka_defaults(&floe_kafka_PeerMoveAheadResponse_desc, rs);
     if (floe_uuid_eq(&in->ClusterId, &api_of(rq)->cfg.cluster))

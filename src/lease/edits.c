@@ -79,6 +79,10 @@ static void take(struct floe_lease *l, struct lease_edit *e, struct lease_doc *d
         refuse(e, FLOE_ELAPSED, "the own session is not alive");
         return;
     }
+    if (e->refused_size) {
+        refuse(e, FLOE_ETOOLARGE, "the lease record of its shard is full until checkpoints are named");
+        return;
+    }
     if (at->e.span_count + 1 > LEASE_DOC_SPANS_MAX) {
         refuse(e, FLOE_ETOOLARGE, "it has too many spans without a checkpoint");
         return;
@@ -210,7 +214,7 @@ struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kin
     e->tp = *tp;
     e->nonce = floe_rng_u64(&l->loop->rng);
     floe_list_push_back(&s->pending, &e->link);
-    if (kind != EDIT_CHECKPOINT || lease_move_waits(l, tp))
+    if (kind != EDIT_CHECKPOINT || lease_move_waits(l, tp) || lease_shard_crowded(s))
         s->put_us = 0;
     else if (floe_list_empty(&s->flight) && s->pending.next == &e->link)
         s->put_us = lease_now(l) + FLOE_MIN((uint64_t)LEASE_GATHER_US, l->lease_us / 20);

@@ -18,10 +18,13 @@
 #define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
 #define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
 #define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
+#define LEASE_TAKE_BYTES_MAX (240 * 1024)   /* and it is taken over in parts past this */
+#define LEASE_TAKES_MIN 16                  /* but so many at once in any case */
 #define LEASE_MOVES_MAX 256                 /* partitions handed over together, */
 #define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
 #define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together */
 #define LEASE_ADOPT_GATHER_US 200000u       /* what is taken waits so long for what is being taken */
+#define LEASE_TELL_US 250000u               /* so are moves told of, but to their receivers */
 #define LEASE_START_US 15000000u            /* a start that takes longer has failed */
 
 struct floe_lease;
@@ -231,7 +234,8 @@ struct lease_shard {
     bool loaded, bad, stale, dirty, tell;
     char version[FLOE_TABLE_VERSION_MAX]; /* empty: absent */
     struct lease_doc doc, next;
-    struct lease_op *op; /* one request a shard at a time */
+    size_t bytes, next_bytes; /* of their JSON */
+    struct lease_op *op;      /* one request a shard at a time */
     struct floe_list pending, flight;
     struct floe_list readers, next_readers; /* who waits for the read under way; for the next one */
     struct floe_list served;
@@ -239,7 +243,7 @@ struct lease_shard {
     uint32_t holder_count;
     uint64_t retry_us, wake_us;
     uint64_t asked_us; /* when the request that told of `doc` last was begun */
-    uint64_t put_us; /* checkpoints alone are gathered until then */
+    uint64_t put_us;   /* checkpoints alone are gathered until then */
     uint32_t fails, gen;
 };
 void lease_shards_init(struct floe_lease *l);
@@ -250,6 +254,8 @@ void lease_groups_answer(struct floe_lease *l);
 bool lease_shards_loaded(const struct floe_lease *l);
 bool lease_shards_idle(const struct floe_lease *l); /* no edit is pending or in flight */
 void lease_shards_fail_all(struct floe_lease *l, enum floe_err code, const char *why);
+/* So long that it must get shorter: spans that checkpoints can take the place of shall go. */
+bool lease_shard_crowded(const struct lease_shard *s);
 struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *tp);
 /* Queues a new edit; it is sent by the next kick. */
 struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kind, const struct floe_tp *tp);
@@ -266,11 +272,12 @@ struct lease_served {
     int32_t released; /* the highest leader epoch that this session has let go; -1: none */
     uint32_t fails, gen;
     uint64_t retry_us, move_after_us;
+    uint64_t shrink_us; /* no checkpoint is asked for to make the record shorter before */
 };
 void lease_reconcile(struct floe_lease *l);
 void lease_reconcile_all(struct floe_lease *l);   /* marks every shard */
 void lease_reconcile_reset(struct floe_lease *l); /* the session is over: nothing is served */
-void lease_take_done(struct floe_lease *l, const struct floe_tp *tp);
+void lease_take_done(struct floe_lease *l, const struct lease_edit *e);
 struct lease_served *lease_served_find(struct floe_lease *l, const struct floe_tp *tp);
 void lease_forgotten_drop(struct floe_lease *l);
 bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic);
@@ -436,9 +443,9 @@ struct floe_lease {
     uint32_t shard_count, flight;
     bool shards_scanned, shards_scan_again;
     struct lease_op *shards_scan;
-    uint8_t *scan_seen; /* one flag a shard, for the scan under way */
-    uint64_t shards_scan_us;
-    struct floe_list groups; /* answered by the kick once none of their edits is left */
+    uint8_t *scan_seen;               /* one flag a shard, for the scan under way */
+    uint64_t shards_scan_us, tell_us; /* tell_us: when the others are told of shards with `tell` set */
+    struct floe_list groups;          /* answered by the kick once none of their edits is left */
 
     struct floe_map served, forgotten;
     struct lease_placed placed;

@@ -22,6 +22,7 @@
 #include <stdlib.h>
 
 #define STABLE_US 3000000u /* a view that has not changed for so long, or a third of the lease time */
+#define PAUSE_US 100000u   /* between two batches: table and store have others to serve */
 #define KEEP_US 1000000u   /* a partition that could not be moved is not tried again before */
 
 static bool moves_wanted(const struct floe_lease *l)
@@ -365,6 +366,8 @@ static void end_batch(struct floe_lease *l)
     m->look_us = now;
     if (!given)
         return;
+    m->look_us += FLOE_MIN((uint64_t)PAUSE_US, l->lease_us / 100);
+    floe_timer_start(l->loop, &m->ahead.again, m->look_us - now);
     m->stats.stop_us_max = FLOE_MAX(m->stats.stop_us_max, now - m->stopped_us);
     lease_note(
         l, FLOE_LOG_INFO,

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define AGAIN_US 10000u    /* between two questions whether all has been read */
+#define AGAIN_US 10000u     /* between two questions whether all has been read */
 #define PATIENCE_US 500000u /* or a tenth of the lease time: then appends stop in any case */
 
 static void on_again(struct floe_timer *t)

@@ -112,6 +112,20 @@ static void wake_at(struct lease_shard *s, uint64_t us)
     s->wake_us = FLOE_MIN(s->wake_us, us);
 }
 
+/* A record that has grown long by takeovers: what is served here gets a checkpoint now, not with its turn. */
+static void shrink(struct floe_lease *l, struct lease_shard *s, const struct floe_lease_entry *e,
+                   struct lease_served *v)
+{
+    uint64_t now = lease_now(l);
+    if (e->span_count < 2 || l->cfg.hooks.checkpoint_now == NULL)
+        return;
+    if (now >= v->shrink_us) {
+        v->shrink_us = now + l->lease_us / 3;
+        (void)l->cfg.hooks.checkpoint_now(l->cfg.hooks.user, &e->tp);
+    }
+    wake_at(s, v->shrink_us);
+}
+
 /* The lease names this session. */
 static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct floe_lease_entry *e,
                       struct lease_served *v)
@@ -129,6 +143,8 @@ static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct 
         release(l, v);
         known = false;
     }
+    if (v->state == SERVED_SERVING && lease_shard_crowded(s))
+        shrink(l, s, e, v);
     if ((v->released >= e->epoch && !FLOE_MUTANT(RELEASED_ADOPTED)) || v->state == SERVED_ADOPTING ||
         v->state == SERVED_SERVING || l->own.state == OWN_ENDING)
         return;
@@ -239,13 +255,14 @@ static void adopt_queued(struct floe_lease *l)
         l->cfg.hooks.adopt(l->cfg.hooks.user, l->adopt, n);
 }
 
-void lease_take_done(struct floe_lease *l, const struct floe_tp *tp)
+void lease_take_done(struct floe_lease *l, const struct lease_edit *e)
 {
-    struct lease_served *v = lease_served_find(l, tp);
-    struct lease_shard *s = lease_shard_at(l, tp);
+    struct lease_served *v = lease_served_find(l, &e->tp);
+    struct lease_shard *s = lease_shard_at(l, &e->tp);
     if (v != NULL && v->state == SERVED_TAKING) {
         v->state = SERVED_NONE;
-        v->retry_us = lease_now(l) + lease_backoff_us(l, 0); /* should it have been refused */
+        v->retry_us = lease_now(l); /* should it have been refused */
+        v->retry_us += e->refused_size ? l->lease_us / 20 : lease_backoff_us(l, 0);
     }
     s->dirty = true;
 }

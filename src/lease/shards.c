@@ -21,6 +21,7 @@ void lease_shards_init(struct floe_lease *l)
 {
     l->shards = lease_alloc(l->shard_count * sizeof *l->shards);
     l->scan_seen = lease_alloc(l->shard_count);
+    l->tell_us = UINT64_MAX;
     for (uint32_t i = 0; i < l->shard_count; i++) {
         struct lease_shard *s = &l->shards[i];
         s->index = i;
@@ -68,6 +69,11 @@ struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *t
     return &l->shards[lease_shard_of(tp, l->shard_count)];
 }
 
+bool lease_shard_crowded(const struct lease_shard *s)
+{
+    return s->bytes > LEASE_CREATE_BYTES_MAX;
+}
+
 bool lease_shards_loaded(const struct floe_lease *l)
 {
     if (!l->shards_scanned)
@@ -98,7 +104,7 @@ static void finish_edit(struct floe_lease *l, struct lease_edit *e)
         g->left--; /* answered by the kick */
     }
     if (e->kind == EDIT_TAKE)
-        lease_take_done(l, &e->tp);
+        lease_take_done(l, e);
     if (e->kind == EDIT_MOVE)
         lease_move_done(l, e);
     free(e);
@@ -179,8 +185,10 @@ static bool same_partitions(const struct lease_doc *a, const struct lease_doc *b
 }
 
 /* Makes `doc` the cached one. */
-static void publish(struct floe_lease *l, struct lease_shard *s, struct lease_doc *doc, const char *version)
+static void publish(struct floe_lease *l, struct lease_shard *s, struct lease_doc *doc, size_t bytes,
+                    const char *version)
 {
+    s->bytes = bytes;
     l->placed.counted = false;
     l->placed.stale |= !same_partitions(&s->doc, doc);
     lease_doc_fini(&s->doc);
@@ -249,13 +257,13 @@ static void on_get(struct lease_op *op)
     } else if (err.code == FLOE_OK) {
         if (lease_doc_decode(r->key, r->got, r->got_n, l->format.newest, &doc, &err) == FLOE_OK) {
             lease_format_saw(l, doc.format);
-            publish(l, s, &doc, r->version);
+            publish(l, s, &doc, r->got_n, r->version);
         } else {
             unreadable(l, s, &err);
         }
     } else if (err.code == FLOE_ENOTFOUND && s->version[0] == '\0') {
         err = ok;
-        publish(l, s, &doc, "");
+        publish(l, s, &doc, 0, "");
     } else if (err.code == FLOE_ENOTFOUND) {
         floe_error_set(&err, FLOE_ECORRUPT, "table record \"%s\" has vanished", r->key);
         unreadable(l, s, &err);
@@ -281,13 +289,21 @@ static void read_shard(struct floe_lease *l, struct lease_shard *s)
 
 /* ---- puts ------------------------------------------------------------------------------------------ */
 
-/* The others are told of what was changed, receivers at once. */
+/* The others are told of it: of a move, whose receiver is told at once, with those that follow it. */
+static void tell_later(struct floe_lease *l, struct lease_shard *s, const struct lease_edit *e)
+{
+    uint64_t wait = e->kind == EDIT_MOVE ? FLOE_MIN((uint64_t)LEASE_TELL_US, l->lease_us / 20) : 0;
+    if ((!e->changed && !e->unclear) || (e->kind == EDIT_CHECKPOINT && !e->raises_start))
+        return;
+    s->tell = true;
+    l->tell_us = FLOE_MIN(l->tell_us, lease_now(l) + wait);
+}
+
 static void note_written(struct floe_lease *l, struct lease_shard *s)
 {
     FLOE_LIST_EACH(it, &s->flight)
     {
-        const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
-        s->tell |= (e->changed || e->unclear) && (e->kind != EDIT_CHECKPOINT || e->raises_start);
+        tell_later(l, s, FLOE_LIST_ENTRY(it, struct lease_edit, link));
     }
     lease_moves_written(l, s);
 }
@@ -300,7 +316,7 @@ static void on_put(struct lease_op *op)
     done_op(l, s);
     if (r->err.code == FLOE_OK) {
         s->asked_us = op->started_us; /* its condition held after that */
-        publish(l, s, &s->next, r->version);
+        publish(l, s, &s->next, s->next_bytes, r->version);
         note_written(l, s);
         finish_flight(l, s);
     } else {
@@ -323,11 +339,28 @@ static void on_put(struct lease_op *op)
     lease_kick(l);
 }
 
+/* Too long with all that is taken over: so many takes (of `takes`) stay as have room. Those that are served
+ * and have their checkpoints named give room to the others, which are tried again. */
+static void refuse_takes(struct lease_shard *s, uint32_t takes, size_t bytes)
+{
+    size_t each = bytes > s->bytes ? (bytes - s->bytes) / takes + 1 : 1;
+    size_t room = s->bytes < LEASE_TAKE_BYTES_MAX ? (LEASE_TAKE_BYTES_MAX - s->bytes) / each : 0;
+    uint32_t keep = FLOE_MIN((uint32_t)FLOE_MAX(room, (size_t)LEASE_TAKES_MIN), takes / 2);
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        if (e->kind != EDIT_TAKE || !e->changed)
+            continue;
+        e->refused_size = keep == 0;
+        keep -= keep > 0;
+    }
+}
+
 /* Applies all edits of the flight to a copy of the document; its JSON in `w`. False: nothing changes. */
 static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_writer *w)
 {
-    uint32_t creates = 0;
-    bool changed = false, created = false;
+    uint32_t creates = 0, created = 0, takes = 0;
+    bool changed = false;
     FLOE_LIST_EACH(it, &s->flight)
     {
         creates += FLOE_LIST_ENTRY(it, struct lease_edit, link)->kind == EDIT_CREATE;
@@ -340,14 +373,16 @@ static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_write
         struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
         lease_edit_apply(l, e, &s->next);
         changed |= e->changed;
-        created |= e->changed && e->kind == EDIT_CREATE;
+        created += e->changed && e->kind == EDIT_CREATE;
+        takes += e->changed && e->kind == EDIT_TAKE;
     }
     if (!changed)
         return false;
     w->n = 0;
     w->bad = false;
     lease_doc_encode(&s->next, w);
-    if (created && (w->bad || w->n > LEASE_CREATE_BYTES_MAX)) {
+    size_t bytes = w->bad ? FLOE_TABLE_VALUE_MAX : w->n;
+    if (created > 0 && bytes > LEASE_CREATE_BYTES_MAX) {
         FLOE_LIST_EACH(it, &s->flight)
         {
             struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
@@ -355,6 +390,11 @@ static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_write
         }
         return build(l, s, w); /* once: none is created now */
     }
+    if (takes > LEASE_TAKES_MIN && bytes > LEASE_TAKE_BYTES_MAX) {
+        refuse_takes(s, takes, bytes);
+        return build(l, s, w); /* with half as many at most */
+    }
+    s->next_bytes = w->n;
     return true;
 }
 
@@ -437,8 +477,9 @@ void lease_shards_step(struct floe_lease *l)
         if (s->tell)
             shards[n++] = (int32_t)i;
     }
-    if (n == 0 || busy)
+    if (n == 0 || busy || (lease_now(l) < l->tell_us && l->own.state != OWN_ENDING))
         return;
+    l->tell_us = UINT64_MAX;
     for (uint32_t i = 0; i < l->shard_count; i++)
         l->shards[i].tell = false;
     lease_peers_tell(l, shards, n);
@@ -477,7 +518,7 @@ static void on_scan(struct lease_op *op)
     }
     for (i = 0; i < l->shard_count; i++)
         if (!l->scan_seen[i] && !l->shards[i].loaded && l->shards[i].op == NULL && !l->shards[i].stale)
-            publish(l, &l->shards[i], &empty, "");
+            publish(l, &l->shards[i], &empty, 0, "");
     l->shards_scanned = true;
     if (l->shards_scan_again) {
         l->shards_scan_again = false;

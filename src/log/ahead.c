@@ -186,8 +186,7 @@ static bool told(struct floe_log *log, const struct floe_session_name *s, const 
 {
     struct floe_ahead *a = find(log, &m->tp);
     uint64_t now = floe_loop_now_us(log->cfg.loop);
-    if (floe_partition_get(log, &m->tp) || m->end < m->checkpoint ||
-        m->end - m->checkpoint > AHEAD_KEYS_MAX)
+    if (floe_partition_get(log, &m->tp) || m->end < m->checkpoint || m->end - m->checkpoint > AHEAD_KEYS_MAX)
         return false;
     bool same = a && floe_session_name_eq(&a->session, s) && a->epoch == m->epoch && a->ckpt == m->checkpoint;
     if (a && !same && a->adopts)

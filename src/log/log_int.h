@@ -164,7 +164,8 @@ struct floe_partition *floe_partition_create(struct floe_log *log, const struct 
 /* On no list of partitions: its owner sets `feed` or `ahead`. */
 struct floe_partition *floe_partition_create_aside(struct floe_log *log, const struct floe_tp *tp,
                                                    int32_t epoch);
-bool floe_partition_insert(struct floe_partition *p) FLOE_MUST_USE; /* on the list after all; else no memory */
+bool floe_partition_insert(struct floe_partition *p)
+    FLOE_MUST_USE; /* on the list after all; else no memory */
 /* Answers what waits with `why` and frees. Entries in segments stay there without their partition. */
 void floe_partition_destroy(struct floe_partition *p, enum floe_err why);
 enum floe_err floe_partition_begin_epoch(struct floe_partition *p, int32_t epoch,
@@ -444,8 +445,8 @@ struct floe_log {
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
     struct floe_list rebuilds, rechecks, floor_asks;
-    struct floe_map aheads;                    /* floe_ahead.node */
-    struct floe_list ahead_due;                /* floe_ahead.due */
+    struct floe_map aheads;     /* floe_ahead.node */
+    struct floe_list ahead_due; /* floe_ahead.due */
     struct floe_timer ahead_start, ahead_end;
     uint32_t ahead_count;
     bool detached; /* being destroyed: drivers are not called any more */

@@ -38,7 +38,7 @@ struct floe_rebuild_part {
     int32_t epoch;
     bool ckpt_wait, ckpt_found;
     struct floe_checkpoint_ref ckpt;
-    uint64_t ready_us; /* when all was read */
+    uint64_t ready_us;        /* when all was read */
     uint32_t cur, span_count; /* spans[cur] is the one to be applied now */
     struct floe_rebuild_span spans[];
 };

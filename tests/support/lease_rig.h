@@ -47,8 +47,8 @@ struct lrig_broker {
     struct floe_list ckpts; /* wanted and not committed */
     uint64_t ckpt_us;
     uint32_t resumed;
-    uint32_t ahead_asks, ahead_parts, ahead_waits; /* told to read ahead; partitions then, and when appends had
-                                                      stopped; so many times it has not read them yet */
+    uint32_t ahead_asks, ahead_parts, ahead_waits; /* told to read ahead; partitions then, and when appends
+                                                      had stopped; so many times it has not read them yet */
     uint32_t ahead_stopped;
     bool hold_stop, drained; /* hold_stop: a flush that does not end */
     int32_t newest;          /* format that it reads, when it starts the next time; 0: the program's */
