@@ -17,7 +17,7 @@
 
 /* ---- a partition's end ---------------------------------------------------------------------------- */
 
-static void free_part(struct floe_rebuild_part *rp)
+void floe_rebuild_part_free(struct floe_rebuild_part *rp)
 {
     for (uint32_t i = 0; i < rp->span_count; i++)
         for (struct floe_list *n; (n = floe_list_pop_front(&rp->spans[i].deltas));)
@@ -54,7 +54,7 @@ void floe_rebuild_cancel(struct floe_partition *p)
     if (!rp->group)
         return; /* the lease is being read: its answer frees it */
     leave_group(rp);
-    free_part(rp);
+    floe_rebuild_part_free(rp);
 }
 
 void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err)
@@ -118,74 +118,9 @@ void floe_rebuild_fini(struct floe_log *log)
     while (!floe_list_empty(&log->rebuilds))
         free_group(FLOE_LIST_ENTRY(log->rebuilds.next, struct floe_rebuild, link));
     while (!floe_list_empty(&log->rechecks))
-        free_part(FLOE_LIST_ENTRY(log->rechecks.next, struct floe_rebuild_part, link));
+        floe_rebuild_part_free(FLOE_LIST_ENTRY(log->rechecks.next, struct floe_rebuild_part, link));
     while (!floe_list_empty(&log->floor_asks))
         free(FLOE_LIST_ENTRY(floe_list_pop_front(&log->floor_asks), struct floe_rebuild_ask, link));
-}
-
-/* ---- serving -------------------------------------------------------------------------------------- */
-
-static void serve(struct floe_rebuild_part *rp)
-{
-    struct floe_partition *p = rp->p;
-    struct floe_log *log = rp->log;
-    struct floe_error err = {.code = FLOE_OK};
-    struct floe_tp tp = rp->tp;
-    int32_t epoch = rp->epoch;
-    if (FLOE_MUTANT(OFFSET_REUSED) && p->next_offset > floe_index_end(p->index) - 1 && p->next_offset > 0)
-        p->next_offset--;
-    if (floe_partition_begin_epoch(p, epoch, p->next_offset) != FLOE_OK) {
-        floe_error_set(&err, FLOE_ENOMEM, "out of memory");
-        floe_partition_destroy(p, FLOE_ENOTHOLDER);
-    } else {
-        bool others = false;
-        p->span_from = log->chain.next_seq;
-        for (uint32_t i = 0; i < rp->span_count; i++) {
-            const struct floe_span *s = &rp->spans[i].span;
-            if (floe_session_name_eq(&s->session, &log->chain.session) && s->end == FLOE_SPAN_OPEN)
-                p->span_from = s->first;
-            else
-                others = true;
-        }
-        p->carried = p->span_from;
-        p->high_watermark = p->started_end = p->next_offset;
-        p->state = FLOE_PARTITION_SERVING;
-        p->rebuild = NULL;
-        if (floe_index_block_due(p->index))
-            floe_list_push_back(&log->index_due, &p->index_link);
-        p->moved_us = epoch > 0 ? floe_loop_now_us(log->cfg.loop) : 0;
-        if (others && !log->chain.stopping)
-            floe_checkpoint_want(p);
-        floe_follow_drop(log, &tp);
-        floe_partition_wake_serving(p);
-    }
-    log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, epoch, &err);
-}
-
-static void on_recheck(void *user, bool still)
-{
-    struct floe_rebuild_part *rp = user;
-    struct floe_log *log = rp->log;
-    if (rp->p && still) {
-        serve(rp);
-    } else if (rp->p) {
-        struct floe_error err;
-        floe_error_set(&err, FLOE_ENOTHOLDER, "the lease names this session no longer");
-        struct floe_tp tp = rp->tp;
-        floe_partition_destroy(rp->p, FLOE_ENOTHOLDER);
-        log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, rp->epoch, &err);
-    }
-    free_part(rp);
-}
-
-static void check_lease(struct floe_rebuild_part *rp)
-{
-    struct floe_log *log = rp->log;
-    floe_list_push_back(&log->rechecks, &rp->link);
-    if (FLOE_MUTANT(LEASE_NOT_READ_AGAIN))
-        on_recheck(rp, true);
-    else
-        log->cfg.hooks.recheck(log->cfg.hooks.user, &rp->tp, rp->epoch, rp->ready_us, on_recheck, rp);
 }
 
 /* ---- applying ------------------------------------------------------------------------------------- */
@@ -271,11 +206,11 @@ static void advance(struct floe_rebuild_part *rp)
     leave_group(rp);
     if (!feed && !ahead) {
         rp->ready_us = floe_loop_now_us(rp->log->cfg.loop);
-        check_lease(rp);
+        floe_rebuild_serve(rp);
         return;
     }
     rp->p->rebuild = NULL;
-    free_part(rp);
+    floe_rebuild_part_free(rp);
     if (feed)
         floe_follow_rebuilt(feed);
     else
@@ -528,7 +463,7 @@ bool floe_rebuild_done(struct floe_log *log, const struct floe_lease_entry *e, s
     }
     rp->ready_us = ready_us;
     log->stats.read_ahead++;
-    check_lease(rp);
+    floe_rebuild_serve(rp);
     return true;
 }
 

@@ -125,6 +125,9 @@ void floe_rebuild_deliver(struct floe_rebuild_source *src, uint64_t seq, const s
                           const struct floe_error *err);
 void floe_rebuild_checkpoint(struct floe_rebuild_part *rp, struct floe_slice bytes, const char *key);
 void floe_rebuild_fail(struct floe_rebuild_part *rp, const struct floe_error *err);
+void floe_rebuild_part_free(struct floe_rebuild_part *rp);
+/* rebuild_serve.c: all is read, since rp->ready_us; `rp` is in no group. */
+void floe_rebuild_serve(struct floe_rebuild_part *rp);
 void floe_rebuild_advance_all(struct floe_rebuild *g);
 void floe_rebuild_maybe_done(struct floe_rebuild *g);
 /* A group of views or of what is read ahead, which starts in the next turn (null: no memory), and its
