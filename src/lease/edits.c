@@ -206,6 +206,14 @@ void lease_edit_apply(struct floe_lease *l, struct lease_edit *e, struct lease_d
     }
 }
 
+/* How long a checkpoint may wait to be named with others: each put may spoil one that appends wait for. */
+static uint64_t gather_us(const struct floe_lease *l, const struct lease_shard *s, const struct floe_tp *tp)
+{
+    const struct lease_entry *at = lease_doc_find(&s->doc, tp);
+    return at != NULL && at->e.span_count > 1 ? FLOE_MIN((uint64_t)LEASE_GATHER_TAKEN_US, l->lease_us / 5)
+                                              : FLOE_MIN((uint64_t)LEASE_GATHER_US, l->lease_us / 20);
+}
+
 struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kind, const struct floe_tp *tp)
 {
     struct lease_edit *e = lease_alloc(sizeof *e);
@@ -214,10 +222,11 @@ struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kin
     e->tp = *tp;
     e->nonce = floe_rng_u64(&l->loop->rng);
     floe_list_push_back(&s->pending, &e->link);
-    if (kind != EDIT_CHECKPOINT || lease_move_waits(l, tp) || lease_shard_crowded(s))
-        s->put_us = 0;
-    else if (floe_list_empty(&s->flight) && s->pending.next == &e->link)
-        s->put_us = lease_now(l) + FLOE_MIN((uint64_t)LEASE_GATHER_US, l->lease_us / 20);
+    uint64_t at = kind == EDIT_CHECKPOINT && !lease_move_waits(l, tp) && !lease_shard_crowded(s)
+                      ? lease_now(l) + gather_us(l, s, tp)
+                      : 0;
+    bool first = floe_list_empty(&s->flight) && s->pending.next == &e->link;
+    s->put_us = first ? at : FLOE_MIN(s->put_us, at);
     lease_kick(l);
     return e;
 }

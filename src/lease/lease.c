@@ -126,6 +126,18 @@ void lease_kick(struct floe_lease *l)
     floe_loop_post(l->loop, &l->kick);
 }
 
+static void on_wake(struct floe_timer *t)
+{
+    lease_kick(t->user);
+}
+
+void lease_wake(struct floe_lease *l, uint64_t at_us)
+{
+    uint64_t now = lease_now(l);
+    if (!floe_timer_armed(&l->wake) || l->wake.due_us > at_us)
+        floe_timer_start(l->loop, &l->wake, FLOE_MAX(at_us, now) - now);
+}
+
 static void on_tick(struct floe_timer *t)
 {
     struct floe_lease *l = t->user;
@@ -173,11 +185,11 @@ enum floe_err floe_lease_create(struct floe_lease **out, const struct floe_lease
     l->shard_count = cfg->shards != 0 ? cfg->shards : FLOE_LEASE_SHARDS_DEFAULT;
     l->kick = (struct floe_task){.fn = on_kick, .user = l};
     floe_timer_init(&l->tick, on_tick, l);
+    floe_timer_init(&l->wake, on_wake, l);
     floe_list_init(&l->ops);
     floe_list_init(&l->seals);
     floe_list_init(&l->groups);
     floe_list_init(&l->mover.moves);
-    lease_ahead_init(l);
     floe_map_init(&l->ends);
     floe_map_init(&l->served);
     floe_map_init(&l->forgotten);
@@ -217,7 +229,7 @@ void floe_lease_close(struct floe_lease *l, void (*closed)(void *user), void *us
     floe_timer_stop(&l->tick);
     floe_timer_stop(&l->own.renew);
     floe_timer_stop(&l->own.lapse);
-    lease_ahead_fini(l);
+    floe_timer_stop(&l->wake);
     lease_ops_cancel_all(l);
     lease_kick(l);
 }

@@ -22,10 +22,12 @@
 #define LEASE_TAKES_MIN 16                  /* but so many at once in any case */
 #define LEASE_MOVES_MAX 256                 /* partitions handed over together, */
 #define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
-#define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together */
+#define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together, */
+#define LEASE_GATHER_TAKEN_US 2000000u      /* those of what has just come here for longer: others move too */
 #define LEASE_ADOPT_GATHER_US 200000u       /* what is taken waits so long for what is being taken */
-#define LEASE_TELL_US 250000u               /* so are moves told of, but to their receivers */
-#define LEASE_START_US 15000000u            /* a start that takes longer has failed */
+#define LEASE_TELL_US 30000u     /* moves are told to the others together, after their receivers, */
+#define LEASE_BUMP_US 1000000u   /* and counted in the catalog version, for who was not told */
+#define LEASE_START_US 15000000u /* a start that takes longer has failed */
 
 struct floe_lease;
 
@@ -325,7 +327,6 @@ struct lease_move {
 };
 enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_AHEAD, MOVE_STOP, MOVE_GIVE };
 struct lease_ahead { /* move_ahead.c */
-    struct floe_timer again;
     uint64_t round, until_us, again_us;
     uint32_t asked; /* receivers that have not answered */
     bool waiting;   /* one of them has not read everything yet */
@@ -359,8 +360,6 @@ bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp);
 /* The partition is let go of. */
 void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
 /* move_ahead.c: the receivers read ahead; true once they have, or took too long; where the spans end. */
-void lease_ahead_init(struct floe_lease *l);
-void lease_ahead_fini(struct floe_lease *l);
 void lease_ahead_begin(struct floe_lease *l);
 bool lease_ahead_read(struct floe_lease *l);
 void lease_ahead_stopped(struct floe_lease *l);
@@ -422,7 +421,7 @@ struct floe_lease {
     uint32_t meta_puts; /* tier writes without an answer */
     struct floe_task kick;
     bool kicked, changed, fatal;
-    struct floe_timer tick;
+    struct floe_timer tick, wake; /* wake: a kick before the next tick */
     uint64_t tick_us, start_deadline_us;
     struct floe_error trouble; /* what last went wrong while starting */
 
@@ -443,9 +442,11 @@ struct floe_lease {
     uint32_t shard_count, flight;
     bool shards_scanned, shards_scan_again;
     struct lease_op *shards_scan;
-    uint8_t *scan_seen;               /* one flag a shard, for the scan under way */
-    uint64_t shards_scan_us, tell_us; /* tell_us: when the others are told of shards with `tell` set */
-    struct floe_list groups;          /* answered by the kick once none of their edits is left */
+    uint8_t *scan_seen; /* one flag a shard, for the scan under way */
+    uint64_t shards_scan_us;
+    uint64_t tell_us, bump_us; /* when the others are told of shards with `tell` set; the version raised */
+    bool tell_bump;            /* raised with that at once: it is not only moves */
+    struct floe_list groups;   /* answered by the kick once none of their edits is left */
 
     struct floe_map served, forgotten;
     struct lease_placed placed;
@@ -466,6 +467,7 @@ struct floe_lease {
     void *closed_user;
 };
 void lease_kick(struct floe_lease *l);
+void lease_wake(struct floe_lease *l, uint64_t at_us); /* a kick not later than then */
 uint64_t lease_now(const struct floe_lease *l);
 /* How long a renewal or a step of a takeover may take before it is looked at again. */
 uint64_t lease_step_us(const struct floe_lease *l);

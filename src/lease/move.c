@@ -367,7 +367,6 @@ static void end_batch(struct floe_lease *l)
     if (!given)
         return;
     m->look_us += FLOE_MIN((uint64_t)PAUSE_US, l->lease_us / 100);
-    floe_timer_start(l->loop, &m->ahead.again, m->look_us - now);
     m->stats.stop_us_max = FLOE_MAX(m->stats.stop_us_max, now - m->stopped_us);
     lease_note(
         l, FLOE_LOG_INFO,
@@ -432,6 +431,8 @@ void lease_moves_step(struct floe_lease *l)
     if (moves_wanted(l)) {
         if (m->step == MOVE_NONE && may_move(l) && lease_now(l) >= m->look_us && (m->look || m->draining))
             begin(l);
+        if (m->step == MOVE_NONE && m->look && lease_now(l) < m->look_us)
+            lease_wake(l, m->look_us);
         if (m->step == MOVE_PREPARE && ready(l, prepared) && m->count > 0) {
             m->step = MOVE_AHEAD;
             lease_ahead_begin(l);

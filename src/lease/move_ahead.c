@@ -10,21 +10,6 @@
 #define AGAIN_US 10000u     /* between two questions whether all has been read */
 #define PATIENCE_US 500000u /* or a tenth of the lease time: then appends stop in any case */
 
-static void on_again(struct floe_timer *t)
-{
-    lease_kick(t->user);
-}
-
-void lease_ahead_init(struct floe_lease *l)
-{
-    floe_timer_init(&l->mover.ahead.again, on_again, l);
-}
-
-void lease_ahead_fini(struct floe_lease *l)
-{
-    floe_timer_stop(&l->mover.ahead.again);
-}
-
 static void on_answer(struct lease_op *op)
 {
     struct lease_ahead *a = &op->l->mover.ahead;
@@ -164,7 +149,7 @@ bool lease_ahead_read(struct floe_lease *l)
         ask(l);
     if (!a->fresh && a->asked == 0)
         at = FLOE_MIN(at, a->again_us);
-    floe_timer_start(l->loop, &a->again, FLOE_MAX(at, now + 1) - now);
+    lease_wake(l, at);
     return false;
 }
 

@@ -21,7 +21,7 @@ void lease_shards_init(struct floe_lease *l)
 {
     l->shards = lease_alloc(l->shard_count * sizeof *l->shards);
     l->scan_seen = lease_alloc(l->shard_count);
-    l->tell_us = UINT64_MAX;
+    l->tell_us = l->bump_us = UINT64_MAX;
     for (uint32_t i = 0; i < l->shard_count; i++) {
         struct lease_shard *s = &l->shards[i];
         s->index = i;
@@ -292,11 +292,12 @@ static void read_shard(struct floe_lease *l, struct lease_shard *s)
 /* The others are told of it: of a move, whose receiver is told at once, with those that follow it. */
 static void tell_later(struct floe_lease *l, struct lease_shard *s, const struct lease_edit *e)
 {
-    uint64_t wait = e->kind == EDIT_MOVE ? FLOE_MIN((uint64_t)LEASE_TELL_US, l->lease_us / 20) : 0;
+    bool move = e->kind == EDIT_MOVE;
     if ((!e->changed && !e->unclear) || (e->kind == EDIT_CHECKPOINT && !e->raises_start))
         return;
     s->tell = true;
-    l->tell_us = FLOE_MIN(l->tell_us, lease_now(l) + wait);
+    l->tell_us = FLOE_MIN(l->tell_us, lease_now(l) + (move ? LEASE_TELL_US : 0));
+    l->tell_bump |= !move;
 }
 
 static void note_written(struct floe_lease *l, struct lease_shard *s)
@@ -460,6 +461,28 @@ static void step(struct floe_lease *l, struct lease_shard *s)
     }
 }
 
+static void tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
+{
+    uint64_t now = lease_now(l);
+    bool ending = l->own.state == OWN_ENDING;
+    if (n > 0 && (now >= l->tell_us || ending)) {
+        for (uint32_t i = 0; i < n; i++)
+            l->shards[shards[i]].tell = false;
+        lease_peers_tell(l, shards, n);
+        l->bump_us =
+            FLOE_MIN(l->bump_us, now + (l->tell_bump ? 0 : FLOE_MIN(LEASE_BUMP_US, l->lease_us / 10)));
+        l->tell_us = UINT64_MAX;
+        l->tell_bump = false;
+    }
+    if (now >= l->bump_us || (ending && l->bump_us != UINT64_MAX)) {
+        l->bump_us = UINT64_MAX;
+        floe_lease_bump_catalog(l);
+    }
+    uint64_t next = FLOE_MIN(l->tell_us, l->bump_us);
+    if (next != UINT64_MAX)
+        lease_wake(l, next);
+}
+
 /* Starts what can be started, each broker from another shard on, so that those who take over at the same time
  * meet seldom; and tells the others of what was changed, once all of it is written. */
 void lease_shards_step(struct floe_lease *l)
@@ -477,13 +500,8 @@ void lease_shards_step(struct floe_lease *l)
         if (s->tell)
             shards[n++] = (int32_t)i;
     }
-    if (n == 0 || busy || (lease_now(l) < l->tell_us && l->own.state != OWN_ENDING))
-        return;
-    l->tell_us = UINT64_MAX;
-    for (uint32_t i = 0; i < l->shard_count; i++)
-        l->shards[i].tell = false;
-    lease_peers_tell(l, shards, n);
-    floe_lease_bump_catalog(l);
+    if (!busy)
+        tell(l, shards, n);
 }
 
 /* ---- scans ----------------------------------------------------------------------------------------- */

@@ -1,55 +1,82 @@
 #!/usr/bin/env python3
-"""The bench of brokers that come, go and die: stalls of planned moves, failover, starts with many partitions, and the table and
-store requests of each. Run by `scripts/test bench`-like: tests/support/s3server run tests/bench/elastic.py [ROW]...
+"""The bench of planned moves: how long producers wait while a broker joins, one drains, and all are restarted in turn, and what
+table and store are asked meanwhile. tests/support/s3server run tests/bench/elastic.py
 All brokers, the load and the S3 server share this machine.
 """
-import os, re, subprocess, sys, tempfile, shutil, time
+import os, re, subprocess, sys, tempfile, shutil, threading, time, urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "fault"))
 from floe_broker import FLOE, Broker, check, floe
-from harness import Proxy, memory_mib
-from leads import leaders
+import prometheus
 
 BUILD = os.path.dirname(os.path.abspath(FLOE))
 MOVE = os.path.join(BUILD, "tests", "move_bench")
 PARTITIONS, BATCH = 1000, 4000
 
 
-class Cluster:
-    def __init__(self, folder, lease_ms=10000, proxies=False):
-        self.folder, self.lease_ms, self.brokers, self.proxies = folder, lease_ms, [], [] if proxies else None
+class Counted(Broker):
+    """A broker whose requests are counted over its lives, by what /metrics said last."""
 
-    def add(self, memory="192MiB"):
-        endpoint = os.environ["FLOE_S3_ENDPOINT"]
-        if self.proxies is not None:
-            self.proxies.append(Proxy())
-            endpoint = self.proxies[-1].endpoint
-        i = len(self.brokers)
-        self.brokers.append(Broker(
-            os.path.join(self.folder, f"b{i}"),
-            ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(self.folder)}", "--s3-endpoint", endpoint,
-             "--lease-ms", str(self.lease_ms), "--memory", memory]))
-        return self.brokers[i].start()
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.before, self.last = {}, {}
+
+    def launch(self):
+        for k, v in self.last.items():
+            self.before[k] = self.before.get(k, 0) + v
+        self.last = {}
+        super().launch()
+
+    def sample(self):
+        m = re.search(r"^ready .* http=(\S+)", self.output(), re.M)
+        try:
+            text = urllib.request.urlopen(f"http://{m[1]}/metrics", timeout=1).read().decode() if m else ""
+        except OSError:
+            return
+        values = prometheus.parse(text) if text else {}
+        self.last = {(name, dict(labels)["kind"]): v for (name, labels), v in values.items()
+                     if name in ("floe_store_requests_total", "floe_table_requests_total")}
+
+    def count(self, name, kind):
+        return self.before.get((name, kind), 0) + self.last.get((name, kind), 0)
+
+
+class Cluster:
+    def __init__(self, folder):
+        self.folder, self.brokers, self.over = folder, [], threading.Event()
+        self.seen = {}
+        self.watch = threading.Thread(target=self.sample_all, daemon=True)
+        self.watch.start()
+
+    def sample_all(self):
+        while not self.over.wait(0.25):
+            for b in list(self.brokers):
+                b.sample()
+
+    def add(self):
+        b = Counted(os.path.join(self.folder, f"b{len(self.brokers)}"),
+                    ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(self.folder)}",
+                     "--s3-endpoint", os.environ["FLOE_S3_ENDPOINT"], "--memory", "192MiB", "--http", "127.0.0.1:0"])
+        b.start()
+        self.brokers.append(b)
+        return b
 
     def requests(self):
-        """Requests to table and store since the last call, as the proxies saw them."""
-        table = store = 0
-        for p in self.proxies:
-            for row in p.tell("stats"):
-                n = int(dict(f.split("=") for f in row.split()[2:])["requests"])
-                if row.split()[1] in ("table", "lease", "node"):
-                    table += n
-                else:
-                    store += n
-            p.tell("reset")
-        return f"{table} table, {store} store requests"
+        """Requests since the last call: of the table; GETs of the store that are not the table's."""
+        now = {}
+        for kind in ("get", "put", "scan"):
+            now["table " + kind] = sum(b.count("floe_table_requests_total", kind) for b in self.brokers)
+        now["chain get"] = sum(b.count("floe_store_requests_total", "get") for b in self.brokers) - now["table get"]
+        since = {k: int(v - self.seen.get(k, 0)) for k, v in now.items()}
+        self.seen = now
+        return ", ".join(f"{v} {k}" for k, v in since.items())
 
     def close(self):
+        self.over.set()
+        self.watch.join()
         for b in self.brokers:
             b.kill()
-        for p in self.proxies or []:
-            p.stop()
 
 
 def load(b, topic, interval_ms, seconds, partitions=PARTITIONS):
@@ -81,13 +108,40 @@ def stops(b):
 
 
 def told(f):
-    return (f"{f['moved']:.0f} of {f['all']:.0f} partitions changed their leader; longest gap of those: median {f['moved_p50']:.0f}, "
-            f"99 % {f['moved_p99']:.0f}, longest {f['moved_max']:.0f} ms; of all: median {f['all_p50']:.0f}, 99 % {f['all_p99']:.0f}, "
-            f"longest {f['all_max']:.0f} ms; {f['mb_s']:.1f} MB/s, {f['errors']:.0f} errors")
+    def of(name):
+        return f"median {f[name + '_p50']:.0f}, 99 % {f[name + '_p99']:.0f}, longest {f[name + '_max']:.0f} ms"
+    moved = f"{f['moved']:.0f} partitions changed their leader, stall of those {of('moved')}; " if f["moved"] else ""
+    return f"{moved}stall of all {of('all')}; between two acknowledgements at most {f['gap_max']:.0f} ms; {f['mb_s']:.1f} MB/s, {f['errors']:.0f} errors"
+
+
+def play(c, name, interval, seconds, what):
+    """The load for so long, and meanwhile `what`."""
+    p = load(next(b for b in c.brokers if b.proc.poll() is None), "t", interval, seconds)
+    warm(p)
+    c.requests()
+    t0 = time.monotonic()
+    what()
+    took = time.monotonic() - t0
+    f = figures(p)
+    print(f"   {name} ({took:.1f} s): {told(f)}\n      {c.requests()} in {seconds} s", flush=True)
+    check(f["errors"] == 0, f"{name}: {f['errors']:.0f} errors that are not a change of leader")
+
+
+def end(b):
+    code = b.stop()
+    check(code == 0, "it did not end cleanly:\n" + b.output()[-3000:])
+    print("      " + stops(b), flush=True)
+
+
+def restart_all(c):
+    for b in [b for b in c.brokers if b.proc.poll() is None]:
+        end(b)
+        b.start()
+        time.sleep(6)  # the view stands for three seconds, then its share comes back
 
 
 def move_stall(folder):
-    """1,000 partitions at half of what three brokers can take: nothing happens, a fourth joins, one ends."""
+    """1,000 partitions at half of what three brokers can take."""
     c = Cluster(folder)
     try:
         for _ in range(3):
@@ -98,36 +152,20 @@ def move_stall(folder):
         most = figures(p)["mb_s"]
         interval = PARTITIONS * BATCH / 1e6 / (most / 2) * 1000
         print(f"   most {most:.1f} MB/s; then one batch of {BATCH} bytes a partition every {interval:.0f} ms", flush=True)
-        p = load(c.brokers[0], "t", interval, 6)
-        warm(p)
-        print("   undisturbed: " + told(figures(p)), flush=True)
-        p = load(c.brokers[0], "t", interval, 10)
-        warm(p)
-        c.add()
-        joined = figures(p)
-        print("   one joins:   " + told(joined), flush=True)
-        for b in c.brokers:
+        play(c, "undisturbed", interval, 6, lambda: None)
+        play(c, "one joins", interval, 10, c.add)
+        for b in c.brokers[:3]:
             print("      " + stops(b), flush=True)
-        p = load(c.brokers[0], "t", interval, 12)
-        warm(p)
-        t0 = time.monotonic()
-        code = c.brokers[1].stop()
-        took = time.monotonic() - t0
-        check(code == 0, "it did not end cleanly:\n" + c.brokers[1].output()[-3000:])
-        left = figures(p)
-        print(f"   one ends ({took:.1f} s): " + told(left), flush=True)
-        print("      " + stops(c.brokers[1]), flush=True)
+        play(c, "one ends", interval, 10, lambda: end(c.brokers[1]))
+        play(c, "rolling restart of three", interval, 36, lambda: restart_all(c))
     finally:
         c.close()
 
 
-ROWS = [move_stall]
-
 if __name__ == "__main__":
-    for row in ROWS:
-        if sys.argv[1:] and row.__name__ not in sys.argv[1:]:
-            continue
-        folder = tempfile.mkdtemp(prefix="floe-elastic-")
-        print(f"{row.__name__}: {row.__doc__.strip()}", flush=True)
-        row(folder)
+    folder = tempfile.mkdtemp(prefix="floe-elastic-")
+    print(move_stall.__doc__.strip(), flush=True)
+    try:
+        move_stall(folder)
+    finally:
         shutil.rmtree(folder, ignore_errors=True)

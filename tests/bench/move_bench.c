@@ -6,9 +6,10 @@
  * Each partition gets one batch every INTERVAL_MS (0: as soon as the last one is answered), acks=all, one in
  * flight; what a thread has for one broker travels in one Produce v12. A batch that is not acknowledged is
  * sent again, to the leader that the answer names (KIP-951) or Metadata does. "go" on stdin begins what is
- * counted; before, gaps are not. At the end one line: MB/s; over the partitions, the longest time between two
- * acknowledgements of each: median, 99 %, maximum; the same for those whose leader changed; how many of both;
- * errors that were not a leader change; latency from sending to answer. */
+ * counted; before, nothing is. At the end one line: MB/s; errors that were not a leader change; of all
+ * partitions, and of those whose leader changed: how many they are, the longest that a batch of each waited
+ * from its first sending to its acknowledgement (its stall), and the longest time between two
+ * acknowledgements (which has the interval in it): median, 99 %, maximum. */
 #include <arpa/inet.h>
 #include <floe/base/assert.h>
 #include <floe/kafka/batch.h>
@@ -17,6 +18,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -28,7 +30,7 @@ enum { NODES = 16, VERSION = 12, FLYING = 4, THREADS = 32 };
 struct part {
     int leader; /* node id; -1: not known */
     bool flying, moved;
-    double due, acked, gap;
+    double due, sent, acked, gap, wait; /* sent: first, of the batch under way; 0: none is */
 };
 struct conn {
     int node, fd;
@@ -44,8 +46,7 @@ struct worker {
     int id;
     struct conn conn[NODES];
     double next_meta;
-    uint64_t bytes, errors, acks;
-    double latency;
+    uint64_t bytes, errors;
 };
 static struct {
     char first[64];
@@ -207,11 +208,13 @@ static void note(struct worker *w, uint32_t index,
     if (r->ErrorCode == 0) {
         if (p->acked > 0 && atomic_load(&counting) && t - p->acked > p->gap)
             p->gap = t - p->acked;
+        if (atomic_load(&counting) && t - p->sent > p->wait)
+            p->wait = t - p->sent;
         p->acked = t;
+        p->sent = 0;
         if (o.interval > 0)
             p->due = p->due + o.interval > t ? p->due + o.interval : t;
         w->bytes += batch.n;
-        w->acks++;
     } else if (r->ErrorCode == FLOE_KERR_NOT_LEADER_OR_FOLLOWER) {
         p->moved |= atomic_load(&counting);
         p->leader = r->CurrentLeader.LeaderId != p->leader ? r->CurrentLeader.LeaderId : -1;
@@ -289,6 +292,7 @@ static void send_due(struct worker *w, struct conn *c,
         data[n].Index = i;
         data[n].Records = (struct floe_krecords){.p = batch.p, .n = (int32_t)batch.n};
         parts[i].flying = true;
+        parts[i].sent = parts[i].sent > 0 ? parts[i].sent : at;
         list[++n] = (uint32_t)i;
     }
     if (n == 0)
@@ -359,17 +363,26 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void print_gaps(const char *name, bool moved_only)
+/* `what`: the value's place in struct part. */
+static void print_figure(const char *name, size_t what, bool moved_only)
 {
-    double *gap = calloc((size_t)o.partitions, sizeof *gap);
+    double *v = calloc((size_t)o.partitions, sizeof *v);
     size_t n = 0;
     for (int i = 0; i < o.partitions; i++)
         if (!moved_only || parts[i].moved)
-            gap[n++] = parts[i].gap * 1000;
-    qsort(gap, n, sizeof *gap, by_value);
-    printf("%s=%zu %s_p50=%.0f %s_p99=%.0f %s_max=%.0f ", name, n, name, n ? gap[n / 2] : 0, name,
-           n ? gap[n * 99 / 100] : 0, name, n ? gap[n - 1] : 0);
-    free(gap);
+            memcpy(&v[n++], (const char *)&parts[i] + what, sizeof *v);
+    qsort(v, n, sizeof *v, by_value);
+    printf("%s_p50=%.0f %s_p99=%.0f %s_max=%.0f ", name, n ? v[n / 2] * 1000 : 0, name,
+           n ? v[n * 99 / 100] * 1000 : 0, name, n ? v[n - 1] * 1000 : 0);
+    free(v);
+}
+
+static size_t moved_count(void)
+{
+    size_t n = 0;
+    for (int i = 0; i < o.partitions; i++)
+        n += parts[i].moved;
+    return n;
 }
 
 static void make_batch(void)
@@ -431,10 +444,12 @@ int main(int argc, char **argv)
     double t = now(); /* one that is silent to the end */
     for (int i = 0; i < o.partitions; i++)
         if (t - parts[i].acked > parts[i].gap && t - parts[i].acked > 1)
-            parts[i].gap = t - parts[i].acked;
+            parts[i].gap = parts[i].wait = t - parts[i].acked;
     printf("mb_s=%.1f errors=%llu ", (double)bytes / 1e6 / o.seconds, (unsigned long long)errors);
-    print_gaps("all", false);
-    print_gaps("moved", true);
+    printf("all=%d moved=%zu ", o.partitions, moved_count());
+    print_figure("all", offsetof(struct part, wait), false);
+    print_figure("moved", offsetof(struct part, wait), true);
+    print_figure("gap", offsetof(struct part, gap), false);
     printf("\n");
     return 0;
 }
