@@ -199,6 +199,7 @@ static void add(struct floe_lease *l, const struct floe_lease_entry *e, const st
     m->epoch = e->epoch;
     m->to = to->rec.info.session;
     m->ckpt_key = l->cfg.hooks.checkpoint_now(l->cfg.hooks.user, &m->tp);
+    lease_shard_at(l, &m->tp)->put_us = 0; /* it may wait to be named with others */
     floe_list_push_back(&l->mover.moves, &m->link);
     l->mover.count++;
 }

@@ -85,7 +85,7 @@ static void who_is_sent_ahead_waits_a_little(void **state)
     uint64_t from = floe_sim_now_us(r.sim);
     assert_int_equal(api_produce_one(&r.nodes[1], "t", part.Index, -1, three, &base),
                      FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
-    assert_true(floe_sim_now_us(r.sim) - from < 300000);
+    assert_true(floe_sim_now_us(r.sim) - from < 200000);
     rq.Partitions = &part;
     rq.Partitions_n = 1;
     const struct floe_kafka_PeerMoveAheadResponse *rs = api_do(&r.nodes[1], FLOE_PEER_MOVE_AHEAD, 0, &rq);
@@ -94,7 +94,7 @@ static void who_is_sent_ahead_waits_a_little(void **state)
     from = floe_sim_now_us(r.sim);
     assert_int_equal(api_produce_one(&r.nodes[1], "t", part.Index, -1, three, &base),
                      FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
-    assert_in_range(floe_sim_now_us(r.sim) - from, 300000, 1500000);
+    assert_in_range(floe_sim_now_us(r.sim) - from, 200000, 1500000);
     part.Checkpoint = -1; /* what cannot be is left out */
     rs = api_do(&r.nodes[1], FLOE_PEER_MOVE_AHEAD, 0, &rq);
     assert_true(rs != NULL && rs->ErrorCode == 0 && rs->Waiting == 0);
