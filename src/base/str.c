@@ -160,6 +160,10 @@ static enum floe_err parse_addr(const char *s, unsigned port_min, struct floe_st
             return floe_error_set(err, FLOE_EINVAL, QUOTED ": \":PORT\" must follow the bracket", QUOTE(s));
     } else {
         n_host = colon != NULL ? (size_t)(colon - s) : strlen(s);
+        if (strstr(s, "://") != NULL)
+            return floe_error_set(err, FLOE_EINVAL,
+                                  QUOTED " is a URL: write HOST:PORT alone, for example localhost:9092",
+                                  QUOTE(s));
         if (memchr(s, ':', n_host) != NULL)
             return floe_error_set(err, FLOE_EINVAL,
                                   QUOTED ": an IPv6 address stands in brackets, for example [::1]:9092",

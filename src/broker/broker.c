@@ -18,6 +18,7 @@
 #define START_NOTE_US 2000000ull
 #define END_LIMIT_US 24000000ull /* SIGTERM ends within 25 s */
 #define END_LIMIT_S 25
+#define SIGNAL_TWICE_US 1000000ull /* supervisors signal the process and its group: that is one signal */
 
 static void stop(struct broker *b, int exit_code)
 {
@@ -85,11 +86,14 @@ static void end_limit(struct floe_timer *t)
 static void on_signal(uv_signal_t *s, int signum)
 {
     struct broker *b = s->data;
+    if (b->ending && floe_loop_now_us(b->loop) - b->ending_us < SIGNAL_TWICE_US)
+        return;
     if (b->ending) {
         floe_log_error("broker", "second %s: stopping at once", signum == SIGTERM ? "SIGTERM" : "SIGINT");
         _exit(1);
     }
     b->ending = true;
+    b->ending_us = floe_loop_now_us(b->loop);
     floe_broker_metrics_now(b);
     floe_log_info("broker", "%s: ending", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     if (!b->ready) {
@@ -348,6 +352,11 @@ int floe_broker_main(const struct floe_config *cfg)
         floe_log_error("broker", "%s", err.msg);
         return 1;
     }
+    if (cfg->s3_endpoint[0] && cfg->store.scheme != FLOE_CONFIG_S3 && cfg->table.scheme != FLOE_CONFIG_S3)
+        floe_log_warn(
+            "broker",
+            "s3-endpoint is set, but nothing is kept there: the store is %s (--store s3://BUCKET/PREFIX?)",
+            cfg->store.text);
     floe_timer_start(b.loop, &b.start_limit, START_LIMIT_US);
     floe_timer_start(b.loop, &b.start_note, START_NOTE_US);
     floe_cluster_open(b.store, b.table, cluster_open, &b);

@@ -36,6 +36,7 @@ struct broker {
     uv_signal_t on_term, on_int;
     const char *stage; /* of the start, for the error of its time limit */
     bool ready, ending;
+    uint64_t ending_us;
     int exit_code;
 };
 

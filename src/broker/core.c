@@ -22,12 +22,6 @@ static void session_open(void *user, const struct floe_session_name *s)
 static void session_alive(void *user, bool alive)
 {
     struct floe_core *c = user;
-    if (alive)
-        floe_log_info("session", "alive again: renewals succeed");
-    else
-        floe_log_warn("session",
-                      "lapsed: no renewal succeeded within the lease time; nothing is acknowledged "
-                      "until one does");
     c->stats.lapses += !alive;
     floe_log_session_alive(c->log, alive);
 }

@@ -46,8 +46,8 @@ static enum floe_err wait_for(struct floe_client *c, short events, int64_t deadl
         if (n > 0)
             return FLOE_OK;
         if (n == 0)
-            return floe_error_set(err, FLOE_ETIMEOUT, "%s %s took more than %u ms", c->addr, what,
-                                  c->timeout_ms);
+            return floe_error_set(err, FLOE_ETIMEOUT, "%s did not %s within %u s", c->addr, what,
+                                  (c->timeout_ms + 999) / 1000);
         if (errno != EINTR)
             return floe_error_set(err, FLOE_EIO, "%s: poll: %s", c->addr, strerror(errno));
     }
@@ -63,7 +63,7 @@ static enum floe_err try_connect(struct floe_client *c, const struct addrinfo *a
     int rc = connect(c->fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
     enum floe_err e = FLOE_OK;
     if (rc == EINPROGRESS) {
-        e = wait_for(c, POLLOUT, deadline, "to connect to", err);
+        e = wait_for(c, POLLOUT, deadline, "take a connection", err);
         socklen_t n = sizeof rc;
         if (e == FLOE_OK && getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &rc, &n) != 0)
             rc = errno;
@@ -107,7 +107,7 @@ static enum floe_err send_all(struct floe_client *c, const uint8_t *p, size_t n,
                               struct floe_error *err)
 {
     while (n > 0) {
-        enum floe_err e = wait_for(c, POLLOUT, deadline, "to take a request", err);
+        enum floe_err e = wait_for(c, POLLOUT, deadline, "take a request", err);
         if (e != FLOE_OK)
             return e;
         ssize_t sent = send(c->fd, p, n, MSG_NOSIGNAL);
@@ -126,7 +126,7 @@ static enum floe_err recv_all(struct floe_client *c, uint8_t *p, size_t n, int64
                               struct floe_error *err)
 {
     while (n > 0) {
-        enum floe_err e = wait_for(c, POLLIN, deadline, "to answer", err);
+        enum floe_err e = wait_for(c, POLLIN, deadline, "answer", err);
         if (e != FLOE_OK)
             return e;
         ssize_t got = recv(c->fd, p, n, 0);

@@ -5,6 +5,7 @@
 #include <floe/broker/broker.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 extern char **environ;
 
@@ -49,6 +50,9 @@ enum floe_err floe_segment_fetch(int argc, char **argv, const char *key, struct 
         e = floe_error_set(err, FLOE_EINVAL, "a key has less than %d bytes", FLOE_STORE_KEY_MAX);
     if (!e)
         e = floe_config_load(cfg, argc, argv, environ, err);
+    if (!e && cfg->store.scheme == FLOE_CONFIG_FILE &&
+        access(cfg->store.path, F_OK) != 0) /* opening would make it */
+        e = floe_error_set(err, FLOE_ENOTFOUND, "there is no store in %s", cfg->store.path);
     if (!e)
         e = floe_loop_uv_create(&f.uv, err);
     if (!e)

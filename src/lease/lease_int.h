@@ -90,6 +90,7 @@ struct lease_own {
     struct lease_marks durable; /* as the last renewal that is known to be applied said */
     struct lease_op *op;        /* the one request on the own record */
     struct floe_timer renew, lapse;
+    struct floe_error renewal; /* why the last one failed */
     bool told_alive, tell_over, tell_open;
     bool tell_lapse;                 /* it had lapsed before the renewal that counted was known of */
     uint64_t committed, progress_us; /* when it last rose, or nothing waited */

@@ -116,6 +116,7 @@ static void on_renewed(struct lease_op *op)
     l->own.op = NULL;
     if (!lease_own_open(l))
         return;
+    l->own.renewal = r->err;
     if (r->err.code == FLOE_OK) {
         renewed(l, r->first_sent_us != 0 ? r->first_sent_us : op->started_us,
                 l->own.tries[l->own.try_count - 1].marks, r->version);
@@ -543,7 +544,11 @@ static void tell_alive(struct floe_lease *l, bool alive)
         o->alive_since_us = o->progress_us = lease_now(l);
     if (o->state != OWN_ENDING)
         set_state(l, alive ? OWN_LIVE : OWN_LAPSED);
-    lease_note(l, FLOE_LOG_WARN, alive ? "session is alive again" : "session has lapsed: no renewal counted");
+    lease_note(l, alive ? FLOE_LOG_INFO : FLOE_LOG_WARN,
+               alive ? "alive again: renewals succeed%s" : "lapsed: no renewal succeeded in time: %s",
+               alive               ? ""
+               : o->renewal.msg[0] ? o->renewal.msg
+                                   : "the table does not answer");
     l->cfg.hooks.session_alive(l->cfg.hooks.user, alive);
 }
 

@@ -148,6 +148,9 @@ void s3_broken(struct s3_op *op, CURLcode code)
             floe_error_set(&op->err, FLOE_EDENIED,
                            "%s: its certificate is not trusted (%s): name its authority with --s3-ca",
                            s->endpoint, why);
+        else if (strncmp(s->endpoint, "https:", 6) == 0 && strstr(why, "wrong version number") != NULL)
+            floe_error_set(&op->err, FLOE_EUNAVAILABLE,
+                           "%s: the server does not speak TLS: write http:// in --s3-endpoint", s->endpoint);
         else
             floe_error_set(&op->err, FLOE_EUNAVAILABLE, "%s: no connection: %s", s->endpoint, why);
         return;

@@ -133,8 +133,8 @@ static enum floe_err open_meta(struct tier_rocksdb *t, const struct floe_uuid *c
         floe_uuid_b64(ours, cluster);
         return floe_error_set(
             err, FLOE_EINVAL,
-            "the tier \"%.120s\" belongs to cluster %s, the store to cluster %s; use another "
-            "data directory, or the store it was made with",
+            "the tier \"%.120s\" belongs to cluster %s, the store to cluster %s: name another "
+            "data directory with --data-dir, or the store it was made with",
             t->dir, theirs, ours);
     }
     if (!bound)
