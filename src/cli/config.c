@@ -210,7 +210,8 @@ const struct floe_cli_command floe_cli_config_set = {
     .min = 3,
     .max = FLOE_CLI_POSITIONAL_MAX,
     .help = "set configurations; all or none",
-    .more = "Brokers take theirs from their file, environment and flags, and refuse.",
+    .more = "A broker takes those that Kafka changes at run time; the others are in its file, environment "
+            "and flags.",
     .flags = client_flags,
     .flag_count = FLOE_COUNTOF(client_flags),
     .run = run_set,

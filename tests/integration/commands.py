@@ -187,7 +187,11 @@ def configs(folder):
         check(list(shown()) == ["cleanup.policy"], "half of a refused change was made")
         c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "config", "describe", "topic", "none")
         c.fails(1, "broker 77 is not in the cluster", "config", "describe", "broker", "77")
-        c.fails(1, "INVALID_CONFIG", "config", "set", "broker", "1", "num.partitions=3")
+        c.fails(1, "Cannot update these configs dynamically: Set(num.partitions)", "config", "set", "broker", "1", "num.partitions=3")
+        c.ok("config", "set", "broker", "1", "message.max.bytes=2000000")
+        of = {x["name"]: (x["value"], x["source"]) for x in c.json("config", "describe", "broker", "1")["configs"]}
+        check(of.get("message.max.bytes") == ("2000000", "broker"), of)
+        c.ok("config", "delete", "broker", "1", "message.max.bytes")
         c.fails(2, "neither topic nor broker", "config", "describe", "group", "g")
         c.fails(2, "is not KEY=VALUE", "config", "set", "topic", "t", "x")
         all_of = c.json("config", "describe", "broker", "1", "--all")["configs"]
