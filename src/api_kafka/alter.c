@@ -399,6 +399,10 @@ static void alter_topic(struct item *it, struct floe_kstr name, const struct api
     struct floe_error err = {0};
     if (!t)
         return;
+    if (n > API_CONFIG_CHANGES_MAX) {
+        finish(it, FLOE_KERR_INVALID_REQUEST, "More than 512 configurations of one topic");
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         int16_t error = check_asked(&w[i], incremental, &err);
         for (uint32_t k = 0; !error && k < i; k++) {

@@ -99,6 +99,7 @@ bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_
                   bool *repeated);
 /* What AlterConfigs and IncrementalAlterConfigs ask for, one configuration. */
 enum api_config_kind { API_CONFIG_SET, API_CONFIG_DELETE, API_CONFIG_APPEND, API_CONFIG_SUBTRACT };
+#define API_CONFIG_CHANGES_MAX 512u /* of one resource: each is compared with each */
 struct api_config_change {
     struct floe_kstr name, value;
     uint8_t kind; /* more than API_CONFIG_SUBTRACT: one that there is not */

@@ -129,6 +129,8 @@ int16_t api_dynamic_check(struct floe_request *rq, enum floe_dynamic_kind kind, 
                           const struct api_config_change *w, uint32_t n, struct floe_error *err)
 {
     enum floe_config_kind table = kind == FLOE_DYNAMIC_BROKER ? FLOE_CONFIG_BROKER : FLOE_CONFIG_GROUP;
+    if (n > API_CONFIG_CHANGES_MAX)
+        return refuse(err, FLOE_KERR_INVALID_REQUEST, "More than 512 configurations of %.*s", resource);
     for (uint32_t i = 0; i < n; i++) {
         struct floe_slice name = floe_slice(w[i].name.p, (size_t)FLOE_MAX(w[i].name.n, 0));
         const struct floe_kafka_config *c = floe_kafka_config_find(table, name);

@@ -8,6 +8,8 @@
     0x1FA0 /* CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE */
 #define CREATE_US 15000000 /* how long an answer waits for topics that it makes */
 
+#define MAKE_MAX 100u /* topics that one request makes */
+
 struct view {
     struct floe_api *api;
     struct floe_request *rq;
@@ -182,11 +184,15 @@ static void metadata_known(struct floe_request *rq)
     }
     make = make && !rq->lookup_error; /* they may exist */
     v->creating = 1;
-    for (uint32_t i = 0; make && i < v->n; i++) {
+    for (uint32_t i = 0, made = 0; make && i < v->n; i++) {
         struct floe_kstr name = v->wants[i].name;
         if (name.n < 0 || api_topic(v->api, &v->wants[i]) ||
             floe_topic_name_check(name.p, (size_t)name.n, NULL))
             continue;
+        if (made++ >= MAKE_MAX) { /* the client asks again for the others */
+            v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;
+            continue;
+        }
         char *copy = floe_arena_strndup(&rq->arena, name.p, (size_t)name.n);
         a[i] = (struct auto_create){.v = v, .at = i};
         struct floe_topic_spec spec = {.name = copy, .partitions = v->api->cfg.num_partitions};

@@ -253,6 +253,8 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
     if (!error && (in->SessionTimeoutMs < (int64_t)g->cfg.set.session_min_ms ||
                    in->SessionTimeoutMs > (int64_t)g->cfg.set.session_max_ms))
         error = FLOE_KERR_INVALID_SESSION_TIMEOUT;
+    if (!error && in->Protocols_n > GROUP_PROTOCOLS_MAX)
+        error = FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error && group && group->kind == GROUP_CONSUMER) {
         if (consumer_has_members(group) && consumer_classic_join(group, call))

@@ -26,7 +26,8 @@
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
 #define GROUP_UNSENT_MAX (1u << 20)       /* what the log puts off, before offset commits are refused */
 #define GROUP_BURST 50u                   /* flushes of gathered records that a pause allows at once */
-#define GROUP_RETRY_US 50000u /* an append that the log put off; a load that failed, doubled up to */
+#define GROUP_RETRY_US 50000u  /* an append that the log put off; a load that failed, doubled up to */
+#define GROUP_PROTOCOLS_MAX 64 /* of one classic member: each is compared with each */
 #define GROUP_LOAD_RETRY_MAX_US 3000000u
 
 enum group_record_type {

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #define REGEX_BYTES_MAX 4096
-#define REGEX_STEPS_MIN 100000 /* for one expression and all topics, and for each topic so many more */
+#define REGEX_STEPS_MIN 20000 /* for one expression and all topics, and for each topic so many more */
 #define REGEX_STEPS_TOPIC 256
 #define REGEX_WORK 2048 /* of the matcher, in ints */
 

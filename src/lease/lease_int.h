@@ -226,7 +226,7 @@ struct lease_edit {
     bool changed, refused_size;
     bool raises_start;        /* checkpoint: readers elsewhere have to know */
     bool unclear, cancelled;  /* move: a copy of it may still be applied; it is not wanted any more */
-    bool doubtful;            /* create: it may have been applied, and taken back since */
+    bool doubtful;            /* create: it failed, so that the topic may be gone by now */
     struct floe_error result; /* of the last try */
 };
 /* Applies the edit to a document that is being made. Sets changed and result. */

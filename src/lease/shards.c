@@ -328,7 +328,7 @@ static void on_put(struct lease_op *op)
         {
             struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
             e->unclear |= unclear;
-            e->doubtful |= r->err.code == FLOE_EINDETERMINATE;
+            e->doubtful |= r->err.code != FLOE_ECONFLICT && r->err.code != FLOE_EEXISTS;
         }
         if (unclear)
             s->stale = true;

@@ -207,11 +207,13 @@ static bool moved_lately(const struct floe_partition *p)
 }
 
 /* No state, so Kafka takes any first sequence (KIP-360). But an earlier batch may be on its way to a former
- * holder, where it is lost: a client sends both again then, the earlier one first. */
+ * holder, where it is lost: a client sends both again then, the earlier one first. Where more are refused
+ * than can be remembered, none is for this: nobody would find out that it came again. */
 static bool unknown_waits(struct floe_partition *p, const struct floe_batch *b)
 {
     enum again again = refused_before(p, b);
-    if (again == NOT_REFUSED && b->base_sequence != 0 && moved_lately(p)) {
+    bool room = p->log->refused[p->log->refused_at].until_us <= floe_loop_now_us(p->log->cfg.loop);
+    if (again == NOT_REFUSED && b->base_sequence != 0 && moved_lately(p) && room) {
         floe_log_refused(p->log, &p->tp, b);
         return true;
     }

@@ -23,6 +23,8 @@ static bool story(enum floe_sim_fault fault, uint32_t kinds, const char *prefix,
     lrig_boot_wait(&r, 1);
     lrig_run_ms(&r, 500);
     enum floe_err code = lrig_create(&r, 0, TOPIC, PARTS);
+    if (code == FLOE_EINDETERMINATE) /* whoever asked looks at the topic's record, and asks again */
+        code = lrig_create(&r, 0, TOPIC, PARTS);
     assert_int_equal(code, FLOE_OK);
     assert_true(lrig_until(&r, all_served, LEASE_MS + 1500));
     lrig_write(&r, 1);
