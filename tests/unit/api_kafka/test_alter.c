@@ -272,13 +272,51 @@ static void test_dynamic(void **state)
     api_rig_stop(&r);
 }
 
+/* Each is compared with each: so many only, of a topic and of a broker. */
+static void test_too_many(void **state)
+{
+    enum { N = 513 };
+    static struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig c[N];
+    static char name[N][16];
+    struct api_rig r;
+    alter_request rq;
+    struct floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource of[2];
+    (void)state;
+    api_rig_start(&r, 44, 1);
+    struct api_node *node = &r.nodes[0];
+    api_make_topic(node, "t", 1, NULL, NULL);
+    floe_kafka_defaults(&floe_kafka_IncrementalAlterConfigsRequest_desc, &rq);
+    for (int i = 0; i < N; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc, &c[i]);
+        snprintf(name[i], sizeof name[i], "name.%d", i);
+        c[i].Name = floe_kstr(name[i]);
+        c[i].ConfigOperation = 1;
+    }
+    for (int32_t n = N - 1; n <= N; n++) {
+        for (int i = 0; i < 2; i++) {
+            floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource_desc,
+                                       &of[i]);
+            of[i].ResourceType = i == 0 ? 2 : 4;
+            of[i].ResourceName = floe_kstr(i == 0 ? "t" : "");
+            of[i].Configs = c;
+            of[i].Configs_n = n;
+        }
+        rq.Resources = of;
+        rq.Resources_n = 2;
+        rq.ValidateOnly = true;
+        struct floe_kafka_IncrementalAlterConfigsResponse *rs = api_do(node, 44, 1, &rq);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(rs->Responses[i].ErrorCode, n == N ? FLOE_KERR_INVALID_REQUEST : 0);
+    }
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_partitions),
-        cmocka_unit_test(test_lost_answers),
-        cmocka_unit_test(test_configs),
-        cmocka_unit_test(test_dynamic),
+        cmocka_unit_test(test_partitions), cmocka_unit_test(test_lost_answers),
+        cmocka_unit_test(test_configs),    cmocka_unit_test(test_dynamic),
+        cmocka_unit_test(test_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -562,6 +562,30 @@ static void test_describe_partitions(void **state)
     api_rig_stop(&r);
 }
 
+/* One request makes a hundred topics at most; a client asks again for the others. */
+static void test_auto_create_many(void **state)
+{
+    enum { N = 101 };
+    static struct floe_kafka_MetadataRequest_MetadataRequestTopic t[N];
+    static char name[N][8];
+    struct floe_kafka_MetadataRequest rq;
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 11, 1);
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &rq);
+    for (int i = 0; i < N; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_MetadataRequest_MetadataRequestTopic_desc, &t[i]);
+        snprintf(name[i], sizeof name[i], "t%03d", i);
+        t[i].Name = floe_kstr(name[i]);
+    }
+    rq.Topics = t, rq.Topics_n = N;
+    assert_int_equal(find(api_do(&r.nodes[0], 3, 12, &rq), "t100")->ErrorCode,
+                     FLOE_KERR_LEADER_NOT_AVAILABLE);
+    api_rig_run(&r, 2000);
+    assert_int_equal(find(api_do(&r.nodes[0], 3, 12, &rq), "t100")->ErrorCode, 0);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_usable_everywhere), cmocka_unit_test(test_delete),
         cmocka_unit_test(test_metadata),          cmocka_unit_test(test_topics_not_read),
         cmocka_unit_test(test_auto_create),       cmocka_unit_test(test_describe_partitions),
+        cmocka_unit_test(test_auto_create_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

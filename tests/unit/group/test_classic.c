@@ -242,6 +242,27 @@ static void test_session(void **state)
     api_rig_stop(&r);
 }
 
+/* What a new member is answered that knows so many protocols, the last one "range". */
+static int16_t join_with(struct member *m, int32_t protocols)
+{
+    struct floe_kafka_JoinGroupRequest rq;
+    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p[65];
+    char name[65][16];
+    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
+    for (int32_t i = 0; i < protocols; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p[i]);
+        snprintf(name[i], sizeof name[i], i + 1 < protocols ? "p%d" : "range", i);
+        p[i].Name = floe_kstr(name[i]);
+        p[i].Metadata = (struct floe_kbytes){(const uint8_t *)"meta", 4};
+    }
+    rq.GroupId = floe_kstr(m->group);
+    rq.SessionTimeoutMs = 10000;
+    rq.ProtocolType = floe_kstr("consumer");
+    rq.Protocols = p;
+    rq.Protocols_n = protocols;
+    return join_take(m, api_send(m->n, &m->client, JOIN, 5, &rq), 60000);
+}
+
 static void test_refusals(void **state)
 {
     struct api_rig r;
@@ -260,6 +281,8 @@ static void test_refusals(void **state)
     c.id[0] = '\0';
     assert_int_equal(join_take(&c, join_send(&c, 5, 10000, "other"), 60000),
                      FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(join_with(&c, 65), FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(join_with(&c, 64), FLOE_KERR_MEMBER_ID_REQUIRED);
     snprintf(c.id, sizeof c.id, "stranger");
     assert_int_equal(join_take(&c, join_send(&c, 5, 10000, "range"), 60000), FLOE_KERR_UNKNOWN_MEMBER_ID);
     c.group[0] = '\0';
