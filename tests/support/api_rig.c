@@ -1,4 +1,6 @@
 #include "api_rig.h"
+
+#include <floe/group.h>
 #include <floe_cmocka.h>
 
 #include <floe/base/log.h>
@@ -420,5 +422,24 @@ struct api_node *api_leader_of(struct api_rig *r, const char *topic, int32_t par
         if (floe_log_find(floe_core_log(n->core), &tp, &p) == FLOE_PARTITION_SERVING)
             return n;
     }
+    return NULL;
+}
+
+struct api_node *api_coordinator(struct api_rig *r, const char *group)
+{
+    struct floe_kafka_FindCoordinatorRequest rq;
+    for (int i = 0; i < 300; i++) {
+        struct api_node *ask = r->nodes[0].core ? &r->nodes[0] : &r->nodes[1];
+        floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
+        rq.Key = floe_kstr(group);
+        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
+        bool found = rs && rs->ErrorCode == 0;
+        struct api_node *n =
+            found ? api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50)) : NULL;
+        if (n && n->core)
+            return n;
+        api_rig_run(r, 100);
+    }
+    fail_msg("no coordinator");
     return NULL;
 }

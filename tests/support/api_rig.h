@@ -75,6 +75,8 @@ struct api_call *api_last(void);
 /* Shortcuts. */
 int16_t api_make_topic(struct api_node *n, const char *name, int32_t partitions, const char *config,
                        const char *value);
+/* The node that coordinates the group; waits until one does. */
+struct api_node *api_coordinator(struct api_rig *r, const char *group);
 bool api_topic_id(struct api_node *n, const char *name, struct floe_uuid *id);
 /* A batch of `count` records with values "v000001..." from `first` on; null keys unless `keys`. */
 struct floe_krecords api_batch(struct floe_arena *a, int32_t first, int32_t count, bool keys,

@@ -17,25 +17,6 @@
 /* ---- the rig ---------------------------------------------------------------------------------------------
  */
 
-static inline struct api_node *coordinator(struct api_rig *r, const char *group)
-{
-    struct floe_kafka_FindCoordinatorRequest rq;
-    for (int i = 0; i < 300; i++) {
-        struct api_node *ask = r->nodes[0].core ? &r->nodes[0] : &r->nodes[1];
-        floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
-        rq.Key = floe_kstr(group);
-        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
-        bool found = rs && rs->ErrorCode == 0;
-        struct api_node *n =
-            found ? api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50)) : NULL;
-        if (n && n->core)
-            return n;
-        api_rig_run(r, 100);
-    }
-    fail_msg("no coordinator");
-    return NULL;
-}
-
 /* A member of either protocol. */
 struct member {
     struct api_node *n;
@@ -475,7 +456,7 @@ static inline void type_is(struct api_node *n, const char *type, const char *sta
 static inline void start(struct api_rig *r, uint64_t seed, struct api_node **n)
 {
     api_rig_start(r, seed, 1);
-    *n = coordinator(r, "g");
+    *n = api_coordinator(r, "g");
     assert_int_equal(api_make_topic(*n, TOPIC, PARTS, NULL, NULL), 0);
     struct member nobody;
     member_init(&nobody, *n, "nobody", NULL);
@@ -490,7 +471,7 @@ static inline struct api_node *start_far(struct api_rig *r, uint64_t seed, uint3
     api_rig_start(r, seed, nodes);
     for (int i = 0; n == &r->nodes[0] && i < 60; i++) {
         snprintf(group, GROUP_MAX, "g%d", i);
-        n = coordinator(r, group);
+        n = api_coordinator(r, group);
     }
     assert_int_equal(api_make_topic(n, TOPIC, PARTS, NULL, NULL), 0);
     return n;

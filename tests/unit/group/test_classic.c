@@ -12,25 +12,6 @@
 #define LEAVE 13
 #define SYNC 14
 
-static struct api_node *coordinator(struct api_rig *r, const char *group)
-{
-    struct floe_kafka_FindCoordinatorRequest rq;
-    for (int i = 0; i < 300; i++) {
-        struct api_node *ask = r->nodes[0].core ? &r->nodes[0] : &r->nodes[1];
-        floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
-        rq.Key = floe_kstr(group);
-        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
-        bool found = rs && rs->ErrorCode == 0;
-        struct api_node *n =
-            found ? api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50)) : NULL;
-        if (n && n->core)
-            return n;
-        api_rig_run(r, 100);
-    }
-    fail_msg("no coordinator");
-    return NULL;
-}
-
 /* One member, on a connection of its own. */
 struct member {
     struct api_node *n;
@@ -195,7 +176,7 @@ static void test_generations(void **state)
     for (int16_t version = 0; version <= 9; version++) {
         struct member a, b, *one[] = {&b};
         api_rig_start(&r, 31 + (uint64_t)version, 1);
-        struct api_node *n = coordinator(&r, "g");
+        struct api_node *n = api_coordinator(&r, "g");
         await_loaded(n, "g");
         member_init(&a, n, "g", NULL);
         member_init(&b, n, "g", NULL);
@@ -224,7 +205,7 @@ static void test_session(void **state)
     struct member a, b;
     (void)state;
     api_rig_start(&r, 51, 1);
-    struct api_node *n = coordinator(&r, "g");
+    struct api_node *n = api_coordinator(&r, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", NULL);
     member_init(&b, n, "g", NULL);
@@ -269,7 +250,7 @@ static void test_refusals(void **state)
     struct member a, b, c;
     (void)state;
     api_rig_start(&r, 52, 1);
-    struct api_node *n = coordinator(&r, "g");
+    struct api_node *n = api_coordinator(&r, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", NULL);
     member_init(&b, n, "g", NULL);
@@ -301,7 +282,7 @@ static void test_static(void **state)
     char was[80];
     (void)state;
     api_rig_start(&r, 53, 1);
-    struct api_node *n = coordinator(&r, "g");
+    struct api_node *n = api_coordinator(&r, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", "i-a");
     member_init(&b, n, "g", "i-b");
@@ -333,7 +314,7 @@ static void test_failover(void **state)
     struct api_node *n = NULL;
     for (int i = 0; n != &r.nodes[2] && i < 60; i++) {
         snprintf(group, sizeof group, "g%d", i);
-        n = coordinator(&r, group);
+        n = api_coordinator(&r, group);
     }
     assert_ptr_equal(n, &r.nodes[2]);
     await_loaded(n, group);
@@ -344,7 +325,7 @@ static void test_failover(void **state)
     int16_t error = -1;
     for (int i = 0; error != 0 && i < 300; i++) {
         api_rig_run(&r, 100);
-        struct api_node *next = coordinator(&r, group);
+        struct api_node *next = api_coordinator(&r, group);
         a.n = b.n = next;
         error = next == n ? -1 : heartbeat(&a);
         assert_true(error <= 0 || error == FLOE_KERR_NOT_COORDINATOR ||
@@ -403,7 +384,7 @@ static void test_snapshot_in_rebalance(void **state)
     char other[16];
     (void)state;
     api_rig_start(&r, 56, 1);
-    struct api_node *n = coordinator(&r, "g"), *next;
+    struct api_node *n = api_coordinator(&r, "g"), *next;
     assert_int_equal(api_make_topic(n, "t", 64, NULL, NULL), 0);
     neighbour(other, "g");
     await_loaded(n, "g");
@@ -422,7 +403,7 @@ static void test_snapshot_in_rebalance(void **state)
     next = api_rig_add(&r);
     api_rig_kill(n);
     api_rig_run(&r, 10000);
-    assert_int_equal(coordinator(&r, "g") == next, true);
+    assert_int_equal(api_coordinator(&r, "g") == next, true);
     follower->n = next;
     assert_int_equal(heartbeat(follower), 0);
     api_rig_stop(&r);
@@ -436,7 +417,7 @@ static void test_lapsed(void **state)
     struct member a;
     (void)state;
     api_rig_start(&r, 57, 1);
-    struct api_node *n = coordinator(&r, "g");
+    struct api_node *n = api_coordinator(&r, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", NULL);
     floe_sim_bucket_rule(r.bucket, &unwritable);
@@ -467,7 +448,7 @@ static void test_end_with_members(void **state)
     char other[16];
     (void)state;
     api_rig_start(&r, 55, 1);
-    struct api_node *n = coordinator(&r, "g");
+    struct api_node *n = api_coordinator(&r, "g");
     neighbour(other, "g");
     await_loaded(n, "g");
     member_init(&a, n, "g", NULL);

@@ -14,25 +14,6 @@
 typedef struct floe_kafka_ConsumerGroupHeartbeatRequest beat_request;
 typedef struct floe_kafka_ConsumerGroupHeartbeatResponse beat_response;
 
-static struct api_node *coordinator(struct api_rig *r, const char *group)
-{
-    struct floe_kafka_FindCoordinatorRequest rq;
-    for (int i = 0; i < 300; i++) {
-        struct api_node *ask = r->nodes[0].core ? &r->nodes[0] : &r->nodes[1];
-        floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
-        rq.Key = floe_kstr(group);
-        struct floe_kafka_FindCoordinatorResponse *rs = api_do(ask, 10, 3, &rq);
-        bool found = rs && rs->ErrorCode == 0;
-        struct api_node *n =
-            found ? api_leader_of(r, FLOE_OFFSETS_TOPIC, floe_group_partition(floe_kstr(group), 50)) : NULL;
-        if (n && n->core)
-            return n;
-        api_rig_run(r, 100);
-    }
-    fail_msg("no coordinator");
-    return NULL;
-}
-
 struct member {
     struct api_node *n;
     const char *group, *id, *instance, *regex; /* of topics, in the place of TOPIC */
@@ -113,7 +94,7 @@ static int16_t leave(struct member *m, int32_t how)
 static void start(struct api_rig *r, uint64_t seed, uint32_t nodes, struct api_node **n)
 {
     api_rig_start(r, seed, nodes);
-    *n = coordinator(r, "g");
+    *n = api_coordinator(r, "g");
     assert_int_equal(api_make_topic(*n, TOPIC, 6, NULL, NULL), 0);
     struct member m;
     member_init(&m, *n, "nobody", NULL);
@@ -463,7 +444,7 @@ static void test_failover(void **state)
     api_rig_start(&r, 106, 3);
     for (int i = 0; n != &r.nodes[2] && i < 60; i++) {
         snprintf(group, sizeof group, "g%d", i);
-        n = coordinator(&r, group);
+        n = api_coordinator(&r, group);
     }
     assert_ptr_equal(n, &r.nodes[2]);
     assert_int_equal(api_make_topic(n, TOPIC, 6, NULL, NULL), 0);
@@ -480,7 +461,7 @@ static void test_failover(void **state)
     int16_t error = -1;
     for (int i = 0; error != 0 && i < 300; i++) {
         api_rig_run(&r, 100);
-        next = coordinator(&r, group);
+        next = api_coordinator(&r, group);
         a.n = b.n = next;
         error = next == n ? -1 : go_on(&a);
         assert_true(error <= 0 || error == FLOE_KERR_NOT_COORDINATOR ||
@@ -516,12 +497,12 @@ static void test_topic_not_read(void **state)
     (void)state;
     api_rig_start(&r, 107, 1);
     blind = &r.nodes[0];
-    assert_ptr_equal(coordinator(&r, "g"), blind);
+    assert_ptr_equal(api_coordinator(&r, "g"), blind);
     api_rig_add(&r);
     api_rig_run(&r, 20000); /* half of the coordinators move */
     for (int i = 0; n != &r.nodes[1] && i < 60; i++) {
         snprintf(group, sizeof group, "g%d", i);
-        n = coordinator(&r, group);
+        n = api_coordinator(&r, group);
     }
     assert_ptr_equal(n, &r.nodes[1]);
     member_init(&a, n, "a", NULL);

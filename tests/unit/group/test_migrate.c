@@ -442,7 +442,7 @@ static void next_coordinator(struct api_rig *r, struct member **m, int32_t n)
                      error == FLOE_KERR_COORDINATOR_NOT_AVAILABLE);
          i++) {
         api_rig_run(r, 100);
-        next = coordinator(r, m[0]->group);
+        next = api_coordinator(r, m[0]->group);
         if (next == dead)
             continue;
         for (int32_t k = 0; k < n; k++)

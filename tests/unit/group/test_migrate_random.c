@@ -307,7 +307,7 @@ static void kill_coordinator(struct world *w)
     w->kills++;
     do {
         api_rig_run(&w->r, 200);
-        w->n = coordinator(&w->r, w->group);
+        w->n = api_coordinator(&w->r, w->group);
     } while (w->n == dead);
     for (int i = 0; i < ACTORS; i++)
         w->a[i].m.n = w->n;
