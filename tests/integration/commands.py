@@ -13,8 +13,9 @@ class Commands:
         need("kcat", "kcat")
         self.b = Broker(os.path.join(folder, "data"), ["--store", "file://" + os.path.join(folder, "store")]).start()
         self.ok("topic", "create", "t", "--partitions", "3")
-        lines = b"".join(b"%d\n" % i for i in range(RECORDS))
-        subprocess.run(["kcat", "-b", self.b.addr, "-P", "-t", "t"], input=lines, check=True, timeout=60)
+        for p in range(3): # named, for a partitioner may put all into one
+            lines = b"".join(b"%d\n" % i for i in range(p, RECORDS, 3))
+            subprocess.run(["kcat", "-b", self.b.addr, "-P", "-t", "t", "-p", str(p)], input=lines, check=True, timeout=60)
 
     def __enter__(self):
         return self
