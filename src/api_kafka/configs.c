@@ -224,7 +224,10 @@ static bool put_broker(struct floe_request *rq,
         if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l,
                        l.n > 0 ? l.v[0].value : (struct floe_kstr){NULL, -1},
                        l.n > 0 ? l.v[0].source : SOURCE_DEFAULT,
-                       own ? "Obeyed." : "Without meaning here: Kafka's default."))
+                       own ? "Obeyed."
+                       : l.n > 0 && l.v[0].source != SOURCE_DEFAULT
+                           ? "Stored; without meaning here."
+                           : "Without meaning here: Kafka's default."))
             return false;
     }
     return true;
@@ -246,7 +249,9 @@ static bool put_cluster(struct floe_request *rq,
         if (!all || !wanted(in, c->name))
             continue;
         add(&l, c->name, api_copy(rq, all), SOURCE_DYNAMIC_DEFAULT);
-        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l, l.v[0].value, SOURCE_DYNAMIC_DEFAULT, ""))
+        char text[32];
+        if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l, l.v[0].value, SOURCE_DYNAMIC_DEFAULT,
+                       setting(rq, c->name, text) ? "Obeyed." : "Stored; without meaning here."))
             return false;
     }
     return true;

@@ -199,6 +199,8 @@ static enum floe_err ask_versions(struct floe_client *c, struct floe_error *err)
     struct floe_slice body;
     void *out;
     enum floe_err e = exchange(c, api, 3, &request, &body, err);
+    if (e == FLOE_ECLOSED || e == FLOE_ETIMEOUT)
+        (void)floe_error_set(err, e, "%s: is this the port of a Kafka listener?", err->msg);
     if (e != FLOE_OK)
         return e;
     /* A broker that does not know version 3 says so in version 0. */

@@ -9,7 +9,8 @@
 #include <string.h>
 
 enum { DESCRIBE_CONFIGS = 32, INCREMENTAL_ALTER_CONFIGS = 44, OP_SET = 0, OP_DELETE = 1 };
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, SOURCE_DEFAULT = 5 };
+enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_GROUP = 32, SOURCE_DEFAULT = 5 };
+#define ALL_BROKERS "all" /* in place of a broker's number */
 
 struct resource {
     int8_t type;
@@ -25,10 +26,15 @@ static int take_resource(const struct floe_cli_args *a, struct resource *r)
         r->type = RESOURCE_TOPIC;
     else if (strcmp(a->positional[0], "broker") == 0)
         r->type = RESOURCE_BROKER;
+    else if (strcmp(a->positional[0], "group") == 0)
+        r->type = RESOURCE_GROUP;
     else
-        return floe_cli_usage(a, "\"%.64s\" is neither topic nor broker", a->positional[0]);
-    if (r->type == RESOURCE_BROKER && (floe_str_parse_u64(r->name, &id, NULL) != FLOE_OK || id > INT32_MAX))
-        return floe_cli_usage(a, "\"%.64s\" is no broker's number", r->name);
+        return floe_cli_usage(a, "\"%.64s\" is neither topic, broker nor group", a->positional[0]);
+    if (r->type == RESOURCE_BROKER && strcmp(r->name, ALL_BROKERS) == 0)
+        r->name = ""; /* as Kafka names them */
+    else if (r->type == RESOURCE_BROKER &&
+             (floe_str_parse_u64(r->name, &id, NULL) != FLOE_OK || id > INT32_MAX))
+        return floe_cli_usage(a, "\"%.64s\" is no broker's number, nor " ALL_BROKERS, r->name);
     return FLOE_CLI_OK;
 }
 
@@ -38,7 +44,7 @@ static enum floe_err open_for(const struct floe_cli_args *a, struct resource *r,
 {
     uint64_t id;
     enum floe_err e = floe_conns_open(c, a, err);
-    if (e == FLOE_OK && r->type == RESOURCE_BROKER) {
+    if (e == FLOE_OK && r->type == RESOURCE_BROKER && r->name[0]) {
         e = floe_str_parse_u64(r->name, &id, err);
         if (e == FLOE_OK)
             e = floe_conns_node(*c, (int32_t)id, &r->client, err);
@@ -50,8 +56,9 @@ static enum floe_err open_for(const struct floe_cli_args *a, struct resource *r,
 
 static const char *source_name(int8_t source)
 {
-    static const char *const names[] = {"unknown", "topic", "broker", "cluster", "start", "default"};
-    return source >= 0 && (size_t)source < FLOE_COUNTOF(names) ? names[source] : names[0];
+    static const char *const names[] = {[0] = "unknown", [1] = "topic",   [2] = "broker", [3] = "all brokers",
+                                        [4] = "start",   [5] = "default", [8] = "group"};
+    return source >= 0 && (size_t)source < FLOE_COUNTOF(names) && names[source] ? names[source] : names[0];
 }
 
 static enum floe_err call_describe(const struct resource *r, bool all, json_t *out, struct floe_error *err)
@@ -147,6 +154,25 @@ static enum floe_err call_alter(const struct resource *r,
     return FLOE_OK;
 }
 
+/* Says what the broker keeps, but does not act on. */
+static enum floe_err
+note_unobeyed(const struct resource *r,
+              const struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig *set, int32_t n,
+              struct floe_error *err)
+{
+    json_t *all = json_array(), *x;
+    size_t i;
+    enum floe_err e = call_describe(r, true, all, err);
+    json_array_foreach(all, i, x)
+    {
+        for (int32_t k = 0; k < n; k++)
+            if (floe_kstr_is(set[k].Name, text_of(x, "name")) && strcmp(text_of(x, "note"), "Obeyed.") != 0)
+                (void)fprintf(stderr, "note: %s: %s\n", text_of(x, "name"), text_of(x, "note"));
+    }
+    json_decref(all);
+    return e;
+}
+
 static int run_alter(const struct floe_cli_args *a, bool set)
 {
     struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig configs[FLOE_CLI_POSITIONAL_MAX];
@@ -167,12 +193,14 @@ static int run_alter(const struct floe_cli_args *a, bool set)
         configs[n].ConfigOperation = set ? OP_SET : OP_DELETE;
         configs[n].Value = floe_kstr(set ? eq + 1 : NULL);
     }
-    if (open_for(a, &r, &c, &err) != FLOE_OK || call_alter(&r, configs, n, &err) != FLOE_OK)
+    if (open_for(a, &r, &c, &err) != FLOE_OK || call_alter(&r, configs, n, &err) != FLOE_OK ||
+        (set && note_unobeyed(&r, configs, n, &err) != FLOE_OK))
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))
         floe_cli_print_json(json_pack("{ss ss si}", "type", a->positional[0], "name", r.name, "changed", n));
     else
-        printf("changed %d configuration%s of %s %s\n", n, n == 1 ? "" : "s", a->positional[0], r.name);
+        printf("changed %d configuration%s of %s %s\n", n, n == 1 ? "" : "s", a->positional[0],
+               a->positional[1]);
     floe_conns_close(&c);
     return rc;
 }
@@ -195,10 +223,10 @@ static const struct floe_cli_flag describe_flags[] = {
 const struct floe_cli_command floe_cli_config_describe = {
     .group = "config",
     .verb = "describe",
-    .positional = "topic|broker NAME",
+    .positional = "topic|broker|group NAME",
     .min = 2,
     .max = 2,
-    .help = "show the configurations of a topic or broker that are not at their default",
+    .help = "show the configurations of a topic, broker or group that are not at their default",
     .flags = describe_flags,
     .flag_count = FLOE_COUNTOF(describe_flags),
     .run = run_describe,
@@ -206,12 +234,12 @@ const struct floe_cli_command floe_cli_config_describe = {
 const struct floe_cli_command floe_cli_config_set = {
     .group = "config",
     .verb = "set",
-    .positional = "topic|broker NAME KEY=VALUE ...",
+    .positional = "topic|broker|group NAME KEY=VALUE ...",
     .min = 3,
     .max = FLOE_CLI_POSITIONAL_MAX,
     .help = "set configurations; all or none",
     .more = "A broker takes those that Kafka changes at run time; the others are in its file, environment "
-            "and flags.",
+            "and flags. `broker all` is what all brokers take that have nothing of their own.",
     .flags = client_flags,
     .flag_count = FLOE_COUNTOF(client_flags),
     .run = run_set,
@@ -219,7 +247,7 @@ const struct floe_cli_command floe_cli_config_set = {
 const struct floe_cli_command floe_cli_config_delete = {
     .group = "config",
     .verb = "delete",
-    .positional = "topic|broker NAME KEY ...",
+    .positional = "topic|broker|group NAME KEY ...",
     .min = 3,
     .max = FLOE_CLI_POSITIONAL_MAX,
     .help = "put configurations back to their default; all or none",

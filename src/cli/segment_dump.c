@@ -33,7 +33,8 @@ static const char usage[] =
     "  --store URL                read KEY from this store\n\n"
     "Exit code 0: all is right; 1: something is damaged or could not be read; 2: wrong usage.\n";
 
-static bool parse(int argc, char **argv, struct options *o)
+/* What is wrong with the arguments; null: nothing. */
+static const char *parse(int argc, char **argv, struct options *o)
 {
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
@@ -44,17 +45,21 @@ static bool parse(int argc, char **argv, struct options *o)
             int n =
                 strchr(argv[i], '=') || i + 1 == argc ? 1 : 2; /* floe_config_load misses a value by itself */
             if (o->setting_n + n > SETTINGS_MAX)
-                return false;
+                return "too many flags";
             for (int k = 0; k < n; k++)
                 o->settings[o->setting_n++] = argv[i + k];
             i += n - 1;
-        } else if ((argv[i][0] == '-' && argv[i][1] != 0) || o->what) {
-            return false;
+        } else if (argv[i][0] == '-' && argv[i][1] != 0) {
+            return "flags begin with two dashes";
+        } else if (o->what) {
+            return "one FILE or KEY at a time";
         } else {
             o->what = argv[i];
         }
     }
-    return o->help || o->what;
+    if (o->help || o->what)
+        return NULL;
+    return o->setting_n ? "KEY is missing: which object of the store?" : "FILE is missing";
 }
 
 static enum floe_err read_all(const char *path, struct floe_writer *w, struct floe_error *err)
@@ -108,8 +113,9 @@ static int print(const struct options *o, struct floe_slice object)
 int floe_cli_segment_dump(int argc, char **argv)
 {
     struct options o = {0};
-    if (!parse(argc, argv, &o)) {
-        fputs(usage, stderr);
+    const char *wrong = parse(argc, argv, &o);
+    if (wrong) {
+        fprintf(stderr, "floe: segment dump: %s\nusage: see `floe segment dump --help`\n", wrong);
         return FLOE_CLI_USAGE;
     }
     if (o.help) {

@@ -341,41 +341,67 @@ out:
     return rc;
 }
 
-static enum floe_err call_delete(struct floe_client *c, struct floe_kstr name, struct floe_error *err)
+static enum floe_err call_delete(struct floe_client *c, const struct floe_cli_args *a,
+                                 const struct floe_kafka_DeleteTopicsResponse **out, struct floe_error *err)
 {
+    struct floe_kstr names[FLOE_CLI_POSITIONAL_MAX];
     struct floe_kafka_DeleteTopicsRequest request;
     void *response;
     floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &request);
-    request.TopicNames = &name;
-    request.TopicNames_n = 1;
+    for (size_t i = 0; i < a->positional_count; i++)
+        names[i] = floe_kstr(a->positional[i]);
+    request.TopicNames = names;
+    request.TopicNames_n = (int32_t)a->positional_count;
     request.TimeoutMs = TIMEOUT_MS;
     /* Version 6 names topics by id as well; by name is what the command line has. */
     enum floe_err e = floe_client_call(c, DELETE_TOPICS, 5, &request, &response, NULL, err);
     if (e != FLOE_OK)
         return e;
     const struct floe_kafka_DeleteTopicsResponse *r = response;
-    if (r->Responses_n != 1 || !floe_kstr_eq(r->Responses[0].Name, name))
-        return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for this topic");
-    if (r->Responses[0].ErrorCode != 0)
-        return floe_client_error(r->Responses[0].ErrorCode, r->Responses[0].ErrorMessage, err);
+    if (r->Responses_n != request.TopicNames_n)
+        return floe_error_set(err, FLOE_EINVAL, "the broker answered for %d topics instead of %d",
+                              r->Responses_n, request.TopicNames_n);
+    *out = r;
     return FLOE_OK;
+}
+
+/* What was deleted, and for each of the others why not. */
+static int print_deleted(const struct floe_cli_args *a, const struct floe_kafka_DeleteTopicsResponse *r)
+{
+    json_t *deleted = json_array();
+    int rc = FLOE_CLI_OK;
+    for (int32_t i = 0; i < r->Responses_n; i++) {
+        struct floe_kstr name = r->Responses[i].Name;
+        if (r->Responses[i].ErrorCode == 0) {
+            (void)json_array_append_new(deleted, json_kstr(name));
+            if (!floe_cli_is_set(a, "json"))
+                printf("deleted topic %.*s\n", (int)FLOE_MAX(name.n, 0), name.p);
+            continue;
+        }
+        struct floe_error err;
+        (void)floe_client_error(r->Responses[i].ErrorCode, r->Responses[i].ErrorMessage, &err);
+        floe_error_prefix(&err, "%.*s", (int)FLOE_MAX(name.n, 0), name.p);
+        rc = floe_cli_fail(a, &err);
+    }
+    if (floe_cli_is_set(a, "json"))
+        floe_cli_print_json(json_pack("{sO}", "deleted", deleted));
+    json_decref(deleted);
+    return rc;
 }
 
 static int run_delete(const struct floe_cli_args *a)
 {
     struct floe_client *c = NULL;
     struct floe_error err;
-    int rc = FLOE_CLI_OK;
-    if (strcmp(a->positional[0], FLOE_OFFSETS_TOPIC) == 0 && !floe_cli_is_set(a, "force"))
-        return floe_cli_usage(
-            a, "%s holds every consumer group and all committed offsets: add --force to delete it",
-            a->positional[0]);
-    if (client_of(a, &c, &err) != FLOE_OK || call_delete(c, floe_kstr(a->positional[0]), &err) != FLOE_OK)
-        rc = floe_cli_fail(a, &err);
-    else if (floe_cli_is_set(a, "json"))
-        floe_cli_print_json(json_pack("{ss}", "deleted", a->positional[0]));
-    else
-        printf("deleted topic %s\n", a->positional[0]);
+    const struct floe_kafka_DeleteTopicsResponse *r = NULL;
+    for (size_t i = 0; i < a->positional_count; i++)
+        if (strcmp(a->positional[i], FLOE_OFFSETS_TOPIC) == 0 && !floe_cli_is_set(a, "force"))
+            return floe_cli_usage(
+                a, "%s holds every consumer group and all committed offsets: add --force to delete it",
+                a->positional[i]);
+    int rc = client_of(a, &c, &err) != FLOE_OK || call_delete(c, a, &r, &err) != FLOE_OK
+                 ? floe_cli_fail(a, &err)
+                 : print_deleted(a, r);
     floe_client_close(&c);
     return rc;
 }
@@ -425,10 +451,10 @@ const struct floe_cli_command floe_cli_topic_describe = {
 const struct floe_cli_command floe_cli_topic_delete = {
     .group = "topic",
     .verb = "delete",
-    .positional = "NAME",
+    .positional = "NAME ...",
     .min = 1,
-    .max = 1,
-    .help = "delete a topic and its records",
+    .max = FLOE_CLI_POSITIONAL_MAX,
+    .help = "delete topics and their records",
     .flags = delete_flags,
     .flag_count = FLOE_COUNTOF(delete_flags),
     .run = run_delete,

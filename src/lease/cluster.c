@@ -194,9 +194,9 @@ static void on_record(struct floe_table_req *r)
             floe_error_set(&err, FLOE_ECORRUPT, "table record \"cluster\": \"shards\" is missing");
         }
         if (!o->has_record)
-            fail(o, &err, "table of");
+            fail(o, &err, "table");
     } else if (r->err.code != FLOE_ENOTFOUND) {
-        fail(o, &r->err, "cannot read the table of");
+        fail(o, &r->err, "cannot read the table");
     }
     floe_table_req_fini(r);
     o->waiting--;
@@ -223,7 +223,7 @@ static void on_verdict(struct floe_table_req *r)
         snprintf(o->verdict_version, sizeof o->verdict_version, "%s", r->version);
         o->trusted = lease_verdict_decode(r->key, r->got, r->got_n, &v, &ignored) == FLOE_OK && v.ok;
     } else if (r->err.code != FLOE_ENOTFOUND) {
-        fail(o, &r->err, "cannot read the table of");
+        fail(o, &r->err, "cannot read the table");
     }
     floe_table_req_fini(r);
     o->waiting--;
@@ -239,7 +239,7 @@ static void on_chain(struct floe_store_req *r)
         return;
     }
     if (r->err.code != FLOE_OK)
-        fail(o, &r->err, "the store cannot be listed:");
+        fail(o, &r->err, "cannot list the store");
     o->has_chain = r->entry_count > 0;
     floe_store_req_fini(r);
     o->waiting--;
@@ -272,7 +272,7 @@ static void on_object_put(struct floe_store_req *r)
     struct open *o = r->user;
     enum floe_err code = r->err.code;
     if (code != FLOE_OK && code != FLOE_EEXISTS && code != FLOE_EINDETERMINATE)
-        fail(o, &r->err, "the cluster object cannot be written:");
+        fail(o, &r->err, "cannot write the cluster object");
     floe_store_req_fini(r);
     free(o->text);
     o->text = NULL;
@@ -313,7 +313,7 @@ static void on_record_put(struct floe_table_req *r)
     struct open *o = r->user;
     enum floe_err code = r->err.code;
     if (code != FLOE_OK && code != FLOE_EEXISTS && code != FLOE_EINDETERMINATE)
-        fail(o, &r->err, "the table cannot be written:");
+        fail(o, &r->err, "cannot write the table");
     floe_table_req_fini(r);
     free(o->text);
     o->text = NULL;

@@ -90,6 +90,9 @@ def topics_are_altered(folder):
         c.fails(2, "is not KEY=VALUE", "topic", "alter", "t", "--config", "x")
         c.fails(2, "not a number from 1", "topic", "alter", "t", "--partitions", "many")
         c.fails(2, "add --force", "topic", "delete", "__consumer_offsets")
+        c.ok("topic", "create", "u")
+        code, out, err = c.run("topic", "delete", "u", "none")
+        check(code == 1 and out == "deleted topic u\n" and "none: UNKNOWN_TOPIC_OR_PARTITION" in err, f"{code}: {out} {err}")
         code, out, err = c.run("topic", "list")
         check(code == 0 and err == "" and "retention" not in out, f"list says more than it was asked: {err}")
         check("not obeyed yet" in c.run("topic", "describe", "t")[2], "describe does not say what is not obeyed")
@@ -193,7 +196,16 @@ def configs(folder):
         of = {x["name"]: (x["value"], x["source"]) for x in c.json("config", "describe", "broker", "1")["configs"]}
         check(of.get("message.max.bytes") == ("2000000", "broker"), of)
         c.ok("config", "delete", "broker", "1", "message.max.bytes")
-        c.fails(2, "neither topic nor broker", "config", "describe", "group", "g")
+        c.ok("config", "set", "broker", "all", "max.connections=500")
+        of = {x["name"]: (x["value"], x["source"]) for x in c.json("config", "describe", "broker", "1")["configs"]}
+        check(of.get("max.connections") == ("500", "all brokers"), of)
+        c.ok("config", "delete", "broker", "all", "max.connections")
+        c.ok("config", "set", "group", "g", "consumer.session.timeout.ms=50000")
+        of = {x["name"]: (x["value"], x["source"]) for x in c.json("config", "describe", "group", "g")["configs"]}
+        check(of == {"consumer.session.timeout.ms": ("50000", "group")}, of)
+        code, _, err = c.run("config", "set", "topic", "t", "retention.ms=1000", "max.message.bytes=1000000")
+        check(code == 0 and err == "note: retention.ms: Stored; not yet obeyed.\n", f"exit {code}: {err}")
+        c.fails(2, "neither topic, broker nor group", "config", "describe", "client", "g")
         c.fails(2, "is not KEY=VALUE", "config", "set", "topic", "t", "x")
         all_of = c.json("config", "describe", "broker", "1", "--all")["configs"]
         values = {x["name"]: (x["value"], x["source"]) for x in all_of}
