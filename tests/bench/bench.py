@@ -181,8 +181,12 @@ def acks_one(folder):
         floe("topic", "create", "t", "--partitions", PARTITIONS, "--bootstrap", b.addr)
         burst = produce(b, "t", "1", "1.5")
         one = produce(b, "t", "1", SECONDS)
-        row("produce acks=1, MB/s: a burst", f"{burst['mb_s']:.0f}")
-        row("produce acks=1, MB/s: sustained", f"{one['mb_s']:.0f}", "", "", "no less than acks=all")
+        bare_db = lambda: fields(run([TIER, os.path.join(folder, "bare"), "2048", BATCH], wait=300).decode())
+        beside, alone = beside_sink(burst["mb_s"], bare_db), bare_db()
+        row("produce acks=1, MB/s: a burst", f"{burst['mb_s']:.0f}", f"bare RocksDB {beside['MB/s']:.0f}",
+            f"{burst['mb_s'] / beside['MB/s']:.2f}", "0.80")
+        row("produce acks=1, MB/s: sustained", f"{one['mb_s']:.0f}", f"with nothing beside it {alone['MB/s']:.0f}",
+            f"{one['mb_s'] / alone['MB/s']:.2f}", "no less than acks=all")
         row("  p50 / p99, ms", f"{one['p50_ms']:.1f} / {one['p99_ms']:.1f}")
     finally:
         b.kill()

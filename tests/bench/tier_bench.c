@@ -7,7 +7,8 @@
  *
  * beside RocksDB called directly. Batches of a committed segment are dropped, 32 MiB behind the newest.
  * Each case runs three times; the table has the best of each figure, since a neighbour on the machine only
- * takes away. Usage: tier_bench [FOLDER [MIB]], default ./tier-bench and 512.
+ * takes away. Usage: tier_bench [FOLDER [MIB [BATCH]]], default ./tier-bench and 512. With BATCH only
+ * RocksDB called directly with batches of so many bytes, once, on one line: what bench.py sets acks=1 beside.
  */
 #include <floe/base/assert.h>
 #include <floe/tier.h>
@@ -305,13 +306,19 @@ int main(int argc, char **argv)
     static const size_t sizes[] = {1 << 10, 16 << 10, 64 << 10, 256 << 10};
     snprintf(dir, sizeof dir, "%s", argc > 1 ? argv[1] : "./tier-bench");
     uint64_t mib = argc > 2 ? strtoull(argv[2], NULL, 10) : 512, bytes = FLOE_MAX(mib, 1u) << 20;
-    body = malloc(sizes[3]);
+    size_t batch = argc > 3 ? strtoul(argv[3], NULL, 10) : 0, body_n = FLOE_MAX(sizes[3], batch);
+    body = malloc(body_n);
     if (!body)
         return 1;
     uint64_t x = 88172645463325252u;
-    for (size_t i = 0; i < sizes[3]; i++) {
+    for (size_t i = 0; i < body_n; i++) {
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
         body[i] = (uint8_t)x;
+    }
+    if (batch) {
+        struct cost c = bare_rocksdb(batch, bytes);
+        printf("MB/s=%.0f cpu_s/GB=%.2f\n", c.mb_s, c.cpu_s_gb);
+        goto end;
     }
     start_up();
     for (size_t i = 0; i < FLOE_COUNTOF(sizes); i++) {
@@ -328,6 +335,7 @@ int main(int argc, char **argv)
         BEST_OF(c, bare_file(sizes[i], n));
         print("bare append-only file", sizes[i], c);
     }
+end:
     remove_dir(dir);
     free(body);
     return 0;
