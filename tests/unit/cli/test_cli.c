@@ -404,7 +404,7 @@ static void deletes(void **state)
     assert_int_equal(RUN("topic", "delete", "orders", "--bootstrap", "@"), FLOE_CLI_OK);
     assert_string_equal(out_text, "deleted topic orders\n");
     assert_int_equal(RUN("topic", "delete", "none", "--bootstrap", "@"), FLOE_CLI_FAILED);
-    assert_int_equal(strncmp(err_text, "floe: topic delete: UNKNOWN_TOPIC_OR_PARTITION: ", 48), 0);
+    assert_int_equal(strncmp(err_text, "floe: topic delete: none: UNKNOWN_TOPIC_OR_PARTITION: ", 54), 0);
 }
 
 static void shows_the_cluster(void **state)
