@@ -49,7 +49,8 @@ struct floe_topic {
     int64_t stamp_before_ms, stamp_after_ms; /* how far from now a record's timestamp may be */
     bool compacted;                          /* cleanup.policy has `compact`: records must have keys */
     char version[FLOE_TABLE_VERSION_MAX];
-    uint64_t seen_us; /* when this revision was first seen */
+    uint64_t seen_us;    /* when this revision was first seen */
+    uint32_t name_index; /* floe_catalog_name */
 };
 
 struct floe_catalog;
@@ -96,6 +97,12 @@ enum floe_catalog_certain floe_catalog_certain_of(struct floe_catalog *c, const 
 bool floe_catalog_read_since(struct floe_catalog *c, uint64_t since_us);
 /* Was every record read, and could all be? */
 bool floe_catalog_complete(const struct floe_catalog *c);
+/* Raised by every change of a topic's record that comes to be known. */
+uint64_t floe_catalog_changes(const struct floe_catalog *c);
+/* Names that were ever known, in the order in which they came: a name keeps its place whatever becomes of its
+ * topics. The topic that has the name, or had it last, in whatever state. */
+uint32_t floe_catalog_names(const struct floe_catalog *c);
+const struct floe_topic *floe_catalog_name(const struct floe_catalog *c, uint32_t index);
 /* Live topics in order of their names. Fills at most `max`, returns how many there are. */
 uint32_t floe_catalog_list(struct floe_catalog *c, const struct floe_topic **out, uint32_t max);
 

@@ -83,6 +83,32 @@ bool floe_catalog_complete(const struct floe_catalog *c)
     return c->loaded && !c->unreadable;
 }
 
+uint64_t floe_catalog_changes(const struct floe_catalog *c)
+{
+    return c->changes;
+}
+
+uint32_t floe_catalog_names(const struct floe_catalog *c)
+{
+    return c->name_count;
+}
+
+const struct floe_topic *floe_catalog_name(const struct floe_catalog *c, uint32_t index)
+{
+    return c->names[index];
+}
+
+/* The place of a new name. */
+static uint32_t new_name(struct floe_catalog *c)
+{
+    if (c->name_count == c->name_cap) {
+        c->name_cap = FLOE_MAX(2 * c->name_cap, 64u);
+        c->names = realloc(c->names, c->name_cap * sizeof *c->names);
+        FLOE_ASSERT(c->names);
+    }
+    return c->name_count++;
+}
+
 static int by_topic_name(const void *a, const void *b)
 {
     const struct floe_topic *x = *(const struct floe_topic *const *)a,
@@ -170,6 +196,9 @@ struct floe_topic *floe_catalog_apply(struct floe_catalog *c, struct floe_topic 
     if (c->cfg.topic_gone && (t->state == FLOE_TOPIC_DELETED ||
                               (old && old->state != FLOE_TOPIC_DELETED && !floe_uuid_eq(&old->id, &t->id))))
         c->cfg.topic_gone(c->cfg.user);
+    t->name_index = old ? old->name_index : new_name(c);
+    c->names[t->name_index] = t;
+    c->changes++;
     if (old) {
         c->live -= old->state == FLOE_TOPIC_LIVE;
         if (old->state != FLOE_TOPIC_DELETED &&
@@ -491,5 +520,6 @@ void floe_catalog_destroy(struct floe_catalog **cp)
     }
     floe_map_fini(&c->by_name);
     floe_map_fini(&c->by_id);
+    free(c->names);
     free(c);
 }

@@ -38,7 +38,10 @@ struct stop_wait {
 struct floe_catalog {
     struct floe_catalog_config cfg;
     struct floe_map by_name, by_id;
-    uint32_t live;            /* topics in state live */
+    uint32_t live;             /* topics in state live */
+    struct floe_topic **names; /* by floe_topic.name_index */
+    uint32_t name_count, name_cap;
+    uint64_t changes;
     struct floe_list waiting; /* floe_catalog_wait: for the next round */
     struct floe_list reading; /* for the running round */
     struct floe_list reads;   /* topic_read: in flight */

@@ -80,6 +80,7 @@ void consumer_member_free(struct consumer_member *m)
     floe_timer_stop(&m->revoke);
     floe_map_remove(&c->by_id, &m->node);
     floe_list_remove(&m->link);
+    regex_put(groups_of(c), m->regex);
     groups_of(c)->stats.members--;
     if (--c->count == 0)
         c->g->empty_since_ms = group_wall_ms(groups_of(c));
@@ -142,7 +143,7 @@ void consumer_member_watch(struct consumer_member *m, bool restart)
 
 bool consumer_remove(struct consumer *c, struct floe_kstr id)
 {
-    struct floe_catalog *topics = groups_of(c)->cfg.catalog;
+    struct floe_groups *g = groups_of(c);
     struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = id};
     struct change x;
     if (migrate_may_downgrade(c, id) && migrate_downgrade(c, id))
@@ -150,7 +151,7 @@ bool consumer_remove(struct consumer *c, struct floe_kstr id)
     change_begin(&x, c->g->shard, floe_kstr(c->g->name));
     change_remove(&x, id);
     change_group(&x, c->epoch + 1,
-                 floe_catalog_loaded(topics) ? consumer_topics_hash(c, topics, &none, &x.a) : c->hash);
+                 floe_catalog_loaded(g->cfg.catalog) ? consumer_topics_hash(c, g, &none, &x.a) : c->hash);
     return change_commit(&x);
 }
 
@@ -233,17 +234,7 @@ bool consumer_subscribed(const struct group *g, struct floe_kstr topic)
         for (int32_t i = 0; i < m->meta->SubscribedTopicNames_n; i++)
             if (floe_kstr_eq(m->meta->SubscribedTopicNames[i], topic))
                 return true;
-        if (m->meta->SubscribedTopicRegex.n > 0 && regex_matches(m->meta->SubscribedTopicRegex, topic))
-            return true;
-    }
-    return false;
-}
-
-bool consumer_has_regex(const struct consumer *c)
-{
-    FLOE_LIST_EACH(it, &c->members)
-    {
-        if (FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta->SubscribedTopicRegex.n > 0)
+        if (m->regex && regex_may_match(g->shard->g, m->regex, topic))
             return true;
     }
     return false;

@@ -14,6 +14,7 @@ struct beat {
     beat_response *rs;
     struct consumer_step s;
     struct parts owned;
+    struct regex *regex; /* of the request; null: it has none */
 };
 
 static int16_t refuse(beat_response *rs, int16_t error, const char *why)
@@ -67,27 +68,37 @@ static const char *invalid(const beat_request *in, int16_t version)
 
 #define REGEX_REFUSED "SubscribedTopicRegex `%.*s` is not a valid regular expression: %s."
 
-static int16_t check(const beat_request *in, int16_t version, beat_response *rs, struct floe_catalog *topics,
-                     struct floe_arena *arena)
+/* Of one that takes too long to match the log may hear only when all names were looked at. */
+static int16_t check_regex(struct beat *b, struct floe_groups *g)
 {
-    const char *why = invalid(in, version);
+    struct floe_kstr e = b->in->SubscribedTopicRegex;
+    char why[REGEX_WHY];
+    b->regex = regex_get(g, b->in->GroupId, e, why);
+    if (b->regex)
+        regex_look(g, b->regex);
+    if (b->regex && (!b->regex->ready || b->regex->given_up == 0))
+        return 0;
+    if (b->regex)
+        snprintf(why, sizeof why, "matching the names of all topics takes too many steps");
+    int n = snprintf(NULL, 0, REGEX_REFUSED, e.n, e.p, why) + 1;
+    char *text = floe_arena_alloc(b->call->arena, (size_t)n);
+    if (text)
+        snprintf(text, (size_t)n, REGEX_REFUSED, e.n, e.p, why);
+    return refuse(b->rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION, text);
+}
+
+static int16_t check(struct beat *b, struct floe_groups *g)
+{
+    const beat_request *in = b->in;
+    beat_response *rs = b->rs;
+    const char *why = invalid(in, b->call->version);
     if (why)
         return refuse(rs, FLOE_KERR_INVALID_REQUEST, why);
     if (in->ServerAssignor.n >= 0 && !floe_kstr_is(in->ServerAssignor, "uniform") &&
         !floe_kstr_is(in->ServerAssignor, "range"))
         return refuse(rs, FLOE_KERR_UNSUPPORTED_ASSIGNOR,
                       "The ServerAssignor is not supported. Supported assignors: uniform, range.");
-    char no[REGEX_WHY];
-    if (in->SubscribedTopicRegex.n > 0 && !regex_check(in->SubscribedTopicRegex, topics, no)) {
-        int n =
-            snprintf(NULL, 0, REGEX_REFUSED, in->SubscribedTopicRegex.n, in->SubscribedTopicRegex.p, no) + 1;
-        char *text = floe_arena_alloc(arena, (size_t)n);
-        if (text)
-            snprintf(text, (size_t)n, REGEX_REFUSED, in->SubscribedTopicRegex.n, in->SubscribedTopicRegex.p,
-                     no);
-        return refuse(rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION, text);
-    }
-    return 0;
+    return in->SubscribedTopicRegex.n > 0 ? check_regex(b, g) : 0;
 }
 
 /* Of one epoch behind is a member that did not hear the last answer: what it has must still be its. */
@@ -238,7 +249,7 @@ static int32_t heartbeat_ms(const struct consumer *c, const struct consumer_memb
     const struct floe_groups *g = c->g->shard->g;
     uint32_t ms = consumer_setting(g, floe_kstr(c->g->name), "consumer.heartbeat.interval.ms",
                                    g->cfg.set.consumer_heartbeat_ms);
-    bool moving = m->now.state == MEMBER_UNRELEASED ||
+    bool moving = m->now.state == MEMBER_UNRELEASED || (m->regex && !m->regex->ready) ||
                   (c->moved_us > 0 && group_now_us(g) - c->moved_us < ms * 1000ull);
     return (int32_t)(moving ? FLOE_MIN(ms, CONSUMER_HURRY_MS) : ms);
 }
@@ -347,14 +358,14 @@ static bool topics_unsure(const struct beat *b)
            (b->s.c && consumer_topics_unsure(b->s.c));
 }
 
-void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *call)
+static void answer(struct beat *b)
 {
-    call->g = g;
-    const beat_request *in = call->request;
-    beat_response *rs = group_response(call, &floe_kafka_ConsumerGroupHeartbeatResponse_desc);
+    struct floe_groups *g = b->call->g;
+    struct floe_group_call *call = b->call;
+    const beat_request *in = b->in;
+    beat_response *rs = b->rs;
     struct group_shard *s;
-    struct beat b = {.call = call, .in = in, .rs = rs};
-    if (!rs || check(in, call->version, rs, g->cfg.catalog, call->arena) != 0) {
+    if (check(b, g) != 0) {
         group_answer(call);
         return;
     }
@@ -362,26 +373,39 @@ void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call
     /* What is not known of topics would look like topics that are gone. */
     if (!rs->ErrorCode && !floe_catalog_loaded(g->cfg.catalog))
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-    b.s.g = g;
-    b.s.id = member_id(g, call, in->MemberId);
-    if (rs->ErrorCode || b.s.id.n < 0 || !read_owned(&b)) {
+    b->s.g = g;
+    b->s.id = member_id(g, call, in->MemberId);
+    if (rs->ErrorCode || b->s.id.n < 0 || !read_owned(b)) {
         call->response = rs->ErrorCode ? rs : NULL;
         group_answer(call);
         return;
     }
-    change_begin(&b.s.x, s, in->GroupId);
-    if (find_group(&b, s) != 0 || find_member(&b) != 0) {
-        change_drop(&b.s.x);
+    change_begin(&b->s.x, s, in->GroupId);
+    if (find_group(b, s) != 0 || find_member(b) != 0) {
+        change_drop(&b->s.x);
         group_answer(call);
-    } else if (in->MemberEpoch >= 0 && topics_unsure(&b)) {
+    } else if (in->MemberEpoch >= 0 && topics_unsure(b)) {
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-        if (b.s.m)
-            consumer_member_touch(b.s.m); /* it is there */
-        change_drop(&b.s.x);
+        if (b->s.m)
+            consumer_member_touch(b->s.m); /* it is there */
+        change_drop(&b->s.x);
         group_answer(call);
     } else if (in->MemberEpoch < 0) {
-        leave(&b, s);
+        leave(b, s);
     } else {
-        heartbeat(&b, s);
+        heartbeat(b, s);
     }
+}
+
+void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *call)
+{
+    call->g = g;
+    struct beat b = {.call = call,
+                     .in = call->request,
+                     .rs = group_response(call, &floe_kafka_ConsumerGroupHeartbeatResponse_desc)};
+    if (b.rs)
+        answer(&b);
+    else
+        group_answer(call);
+    regex_put(g, b.regex);
 }

@@ -8,7 +8,7 @@
  *
  *   parts.c               sets of partitions
  *   assign.c              the assignors: pure functions
- *   regex.c               subscriptions by regular expression
+ *   regex.c, regexes.c    subscriptions by regular expression: matching a name; which names they match
  *   consumer.c            groups and members; what others ask about them
  *   consumer_records.c    the journal's records, and the one place where they change the state
  *   consumer_reconcile.c  the target assignment, and a member's way to it
@@ -80,15 +80,44 @@ void assign_uniform(const struct assign_topic *t, uint32_t topics, struct assign
 void assign_range(const struct assign_topic *t, uint32_t topics, struct assign_member *m, uint32_t members,
                   struct floe_arena *a);
 
-/* ---- regular expressions (regex.c) --------------------------------------------------------------------- */
+/* ---- regular expressions (regex.c, regexes.c) -----------------------------------------------------------
+ */
 
 #define REGEX_WHY 128
-/* Is it one, and not too costly to match with the names of these topics (null: not asked)? Else why not. */
-bool regex_check(struct floe_kstr e, struct floe_catalog *topics, char why[REGEX_WHY]);
-bool regex_matches(struct floe_kstr e, struct floe_kstr name);
-/* Names of the topics that match it, in order; borrowed from the catalog, the array is in the arena. */
-struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, uint32_t *n,
-                               struct floe_arena *a);
+struct regex_code;
+/* Null: it is none; why. */
+struct regex_code *regex_compile(struct floe_kstr e, char why[REGEX_WHY]);
+void regex_code_free(struct regex_code *c);
+enum regex_answer { REGEX_NO, REGEX_YES, REGEX_GAVE_UP };
+/* `steps`: that it may take; then those that are left. */
+enum regex_answer regex_match(struct regex_code *c, const char *name, size_t n, uint64_t *steps);
+
+struct regex { /* of one group */
+    struct floe_map_node node;
+    struct floe_list link; /* floe_groups.regexes.queue: names wait */
+    struct floe_kstr group, text;
+    struct regex_code *code;
+    uint32_t users;
+    uint32_t seen;  /* names that were looked at, in the catalog's order */
+    uint64_t *bits; /* those that match; `words` of 64 */
+    uint32_t words;
+    uint64_t spent;          /* steps */
+    uint32_t given_up, told; /* names that take too many; of them those that the log has heard of */
+    bool changed;            /* a name was found since it caught up last */
+    bool ready;              /* it had looked at all names once */
+    uint32_t line;           /* consumer_reconcile.c's */
+};
+/* The group's expression, for one more user; null: it is none; why. */
+struct regex *regex_get(struct floe_groups *g, struct floe_kstr group, struct floe_kstr e,
+                        char why[REGEX_WHY]);
+void regex_put(struct floe_groups *g, struct regex *r); /* null is fine */
+struct regex *regex_find(const struct floe_groups *g, struct floe_kstr group, struct floe_kstr e);
+/* Looks at names that are new, now or soon. */
+void regex_look(struct floe_groups *g, struct regex *r);
+/* Does it match that name, as far as is known? */
+bool regex_has(const struct regex *r, uint32_t name_index);
+/* The same of a name that the catalog need not know; where it is not known it may. */
+bool regex_may_match(struct floe_groups *g, const struct regex *r, struct floe_kstr name);
 
 /* ---- state --------------------------------------------------------------------------------------------- */
 
@@ -97,7 +126,6 @@ struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, 
 #define CONSUMER_EPOCH_STATIC_LEAVE (-2)
 #define CONSUMER_REFRESH_US 1000000u /* how often a group looks whether its topics changed, at most */
 #define CONSUMER_HURRY_MS 500u       /* how often members of a group on the move send heartbeats, at most */
-#define CONSUMER_REGEX_US 5000000u   /* the same where all names of topics are matched for it */
 
 /* As Kafka's records number them. */
 enum consumer_member_state { MEMBER_STABLE = 0, MEMBER_UNREVOKED = 1, MEMBER_UNRELEASED = 2 };
@@ -120,8 +148,9 @@ struct consumer_member {
     struct floe_list link;     /* consumer.members, in the order of joining */
     struct consumer *c;
     char *id;
-    member_meta *meta; /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
-                          member speaks the classic protocol */
+    member_meta *meta;   /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
+                            member speaks the classic protocol */
+    struct regex *regex; /* null: it has none */
     struct consumer_current now;
     struct parts target;
     struct floe_timer session;
@@ -132,6 +161,7 @@ struct consumer {
     int32_t epoch, target_epoch;
     uint64_t hash;       /* of the topics that members subscribe to; a change makes an epoch */
     uint64_t checked_us; /* when that was last looked at; 0: never */
+    uint64_t checked;    /* and what was known of topics (consumer_topics_state) */
     uint64_t moved_us;   /* when its epoch was raised by this coordinator; 0: it was not */
     bool topics_known;   /* all that its members subscribe to was looked for since it was loaded */
     struct floe_map by_id;
@@ -196,14 +226,13 @@ void change_to_classic(struct change *x, const struct consumer *c,
 struct consumer_subject {
     struct floe_kstr id, replaces; /* replaces: another id that it goes on for; or null */
     const member_meta *meta;
+    struct regex *regex;
     struct parts target;
 };
 /* Of topics that members subscribe to: ids and partition counts. `subject` may be null. */
-uint64_t consumer_topics_hash(const struct consumer *c, struct floe_catalog *topics,
+uint64_t consumer_topics_hash(const struct consumer *c, struct floe_groups *g,
                               const struct consumer_subject *subject, struct floe_arena *a);
 bool consumer_wants_range(const struct consumer *c, struct floe_arena *a);
-/* Does somebody subscribe by regular expression? */
-bool consumer_has_regex(const struct consumer *c);
 /* A target of all members for the epoch: records, and the subject's. */
 void consumer_compute_target(struct change *x, const struct consumer *c, struct consumer_subject *subject,
                              int32_t epoch);
@@ -231,6 +260,8 @@ struct consumer_step {
 struct consumer_current consumer_step(struct consumer_step *b, const member_meta *meta);
 /* Sorted, each once; the names themselves are borrowed. */
 void consumer_set_names(member_meta *to, const struct floe_kstr *names, int32_t n, struct floe_arena *a);
+/* Changes whenever the catalog, or what expressions match, does. */
+uint64_t consumer_topics_state(const struct floe_groups *g);
 /* Looks at the topics again, where it is time to: a change makes an epoch. */
 void consumer_refresh(struct consumer *c);
 /* Is a topic not known that may exist all the same: in general, or of those that members subscribe to, since

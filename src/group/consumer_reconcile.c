@@ -12,9 +12,11 @@ struct line {                        /* a member of the new target */
     const struct consumer_member *m; /* null: the subject */
     struct floe_kstr id;
     const member_meta *meta;
+    struct regex *regex; /* null: it has none */
     const struct parts *prior;
     const struct floe_kstr *names; /* what it subscribes to: by name, and what its expression matches */
     uint32_t name_count;
+    bool shared; /* they are those of a line before */
 };
 
 static bool same(struct floe_kstr a, struct floe_kstr b)
@@ -28,7 +30,8 @@ static struct line *list_members(const struct consumer *c, const struct consumer
     struct line *out = consumer_alloc(a, (c ? c->count : 0) + 1ul, sizeof *out);
     *n = 0;
     if (subject && subject->meta)
-        out[(*n)++] = (struct line){.id = subject->id, .meta = subject->meta, .prior = &subject->target};
+        out[(*n)++] = (struct line){
+            .id = subject->id, .meta = subject->meta, .regex = subject->regex, .prior = &subject->target};
     if (!c)
         return out;
     FLOE_LIST_EACH(it, &c->members)
@@ -36,7 +39,8 @@ static struct line *list_members(const struct consumer *c, const struct consumer
         const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
         struct floe_kstr id = floe_kstr(m->id);
         if (!subject || (!same(subject->id, id) && !same(subject->replaces, id)))
-            out[(*n)++] = (struct line){.m = m, .id = id, .meta = m->meta, .prior = &m->target};
+            out[(*n)++] =
+                (struct line){.m = m, .id = id, .meta = m->meta, .regex = m->regex, .prior = &m->target};
     }
     return out;
 }
@@ -48,32 +52,71 @@ static int by_name(const void *x, const void *y)
     return d ? d : (a->n > b->n) - (a->n < b->n);
 }
 
-/* Finds out what each line subscribes to. Members of one expression share what it matches. */
-static void subscribe(struct line *lines, uint32_t n, struct floe_catalog *topics, struct floe_arena *a)
+/* Topics whose names the expression matches; of one that is not ready, those that the member has. */
+static struct floe_kstr *matched(const struct line *l, struct floe_catalog *topics, uint32_t *n,
+                                 struct floe_arena *a)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const member_meta *v = lines[i].meta;
-        uint32_t named = (uint32_t)FLOE_MAX(v->SubscribedTopicNames_n, 0), matched, first = 0;
-        lines[i].names = v->SubscribedTopicNames;
-        lines[i].name_count = named;
-        if (v->SubscribedTopicRegex.n <= 0)
-            continue;
-        while (first < i && (named || lines[first].meta->SubscribedTopicNames_n > 0 ||
-                             !same(lines[first].meta->SubscribedTopicRegex, v->SubscribedTopicRegex)))
-            first++;
-        if (first < i) {
+    bool ready = l->regex->ready;
+    uint32_t all = ready ? l->regex->seen : l->prior->n;
+    struct floe_kstr *out = consumer_alloc(a, all, sizeof *out);
+    *n = 0;
+    for (uint32_t i = 0; i < all; i = ready ? i + 1 : parts_topic_end(l->prior, i)) {
+        const struct floe_topic *t = !ready ? floe_catalog_by_id(topics, &l->prior->p[i].topic)
+                                     : regex_has(l->regex, i) ? floe_catalog_name(topics, i)
+                                                              : NULL;
+        if (t && t->state == FLOE_TOPIC_LIVE)
+            out[(*n)++] = floe_kstr(t->name);
+    }
+    return out;
+}
+
+/* Of lines of one expression the first one's names are all's. */
+static bool share_matched(struct line *lines, uint32_t i)
+{
+    struct regex *r = lines[i].regex;
+    uint32_t first = r->line;
+    if (r->ready && lines[i].meta->SubscribedTopicNames_n <= 0) {
+        if (first < i && lines[first].regex == r) {
             lines[i].names = lines[first].names;
             lines[i].name_count = lines[first].name_count;
-            continue;
+            return lines[i].shared = true;
         }
-        const struct floe_kstr *found = regex_topics(v->SubscribedTopicRegex, topics, &matched, a);
-        struct floe_kstr *both = consumer_alloc(a, (size_t)named + matched, sizeof *both);
+        r->line = i;
+    }
+    return false;
+}
+
+static bool same_names(const struct line *a, const struct line *b)
+{
+    bool same = a->name_count == b->name_count;
+    for (uint32_t i = 0; same && i < a->name_count; i++)
+        same = floe_kstr_eq(a->names[i], b->names[i]);
+    return same;
+}
+
+/* Finds out what each line subscribes to. */
+static void subscribe(struct line *lines, uint32_t n, struct floe_groups *g, struct floe_arena *a)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (lines[i].regex)
+            regex_look(g, lines[i].regex); /* first: all lines see the same */
+    for (uint32_t i = 0; i < n; i++) {
+        struct line *l = &lines[i];
+        uint32_t named = (uint32_t)FLOE_MAX(l->meta->SubscribedTopicNames_n, 0), more;
+        l->names = l->meta->SubscribedTopicNames;
+        l->name_count = named;
+        if (!l->regex)
+            l->shared = i > 0 && same_names(l, &lines[i - 1]);
+        if (!l->regex || share_matched(lines, i))
+            continue;
+        const struct floe_kstr *found = matched(l, g->cfg.catalog, &more, a);
+        struct floe_kstr *both = consumer_alloc(a, (size_t)named + more, sizeof *both);
         if (named)
-            memcpy(both, v->SubscribedTopicNames, named * sizeof *both);
-        if (matched)
-            memcpy(both + named, found, matched * sizeof *both);
-        lines[i].names = both; /* one that is named and matched is twice there: later steps mind */
-        lines[i].name_count = named + matched;
+            memcpy(both, l->names, named * sizeof *both);
+        if (more)
+            memcpy(both + named, found, more * sizeof *both);
+        l->names = both; /* one that is named and matched is twice there: later steps mind */
+        l->name_count = named + more;
     }
 }
 
@@ -83,11 +126,11 @@ static struct floe_kstr *list_names(const struct line *lines, uint32_t n, uint32
 {
     size_t all = 0, kept = 0;
     for (uint32_t i = 0; i < n; i++)
-        all += lines[i].name_count;
+        all += lines[i].shared ? 0 : lines[i].name_count;
     struct floe_kstr *out = consumer_alloc(a, all, sizeof *out);
     all = 0;
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < lines[i].name_count; k++)
+        for (uint32_t k = 0; !lines[i].shared && k < lines[i].name_count; k++)
             out[all++] = lines[i].names[k];
     if (all > 1)
         qsort(out, all, sizeof *out, by_name);
@@ -103,16 +146,16 @@ static const struct floe_topic *topic_of(struct floe_catalog *topics, struct flo
     return name.n > 0 ? floe_catalog_by_name(topics, name.p, (size_t)name.n) : NULL;
 }
 
-uint64_t consumer_topics_hash(const struct consumer *c, struct floe_catalog *topics,
+uint64_t consumer_topics_hash(const struct consumer *c, struct floe_groups *g,
                               const struct consumer_subject *subject, struct floe_arena *a)
 {
     uint32_t n, names;
     uint64_t hash = 0;
     struct line *lines = list_members(c, subject, &n, a);
-    subscribe(lines, n, topics, a);
+    subscribe(lines, n, g, a);
     struct floe_kstr *name = list_names(lines, n, &names, a);
     for (uint32_t i = 0; i < names; i++) {
-        const struct floe_topic *t = topic_of(topics, name[i]);
+        const struct floe_topic *t = topic_of(g->cfg.catalog, name[i]);
         uint8_t bytes[24] = {0};
         if (!t)
             continue;
@@ -224,7 +267,7 @@ void consumer_compute_target(struct change *x, const struct consumer *c, struct 
     uint32_t n, count;
     struct assign_topic *topics;
     struct line *lines = list_members(c, subject, &n, &x->a);
-    subscribe(lines, n, x->s->g->cfg.catalog, &x->a);
+    subscribe(lines, n, x->s->g, &x->a);
     struct named_topic *named = list_topics(x->s->g->cfg.catalog, lines, n, &count, &topics, &x->a);
     struct assign_member *m = consumer_alloc(&x->a, n, sizeof *m);
     for (uint32_t i = 0; i < n; i++) {

@@ -278,6 +278,12 @@ static void replay_member(struct group_shard *s, const struct floe_kafka_Consume
     if (!m)
         m = consumer_member_add(c, k->MemberId);
     member_meta *copy = meta_copy(v);
+    char why[REGEX_WHY];
+    struct regex *old = m->regex;
+    m->regex = v->SubscribedTopicRegex.n > 0
+                   ? regex_get(s->g, k->GroupId, v->SubscribedTopicRegex, why)
+                   : NULL; /* as is what was taken by another version, and is none */
+    regex_put(s->g, old);
     free(m->meta);
     m->meta = copy;
 }

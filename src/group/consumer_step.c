@@ -75,10 +75,22 @@ static bool same_current(const struct consumer_current *a, const struct consumer
            parts_eq(&a->assigned, &b->assigned) && parts_eq(&a->revoking, &b->revoking);
 }
 
+uint64_t consumer_topics_state(const struct floe_groups *g)
+{
+    return floe_catalog_changes(g->cfg.catalog) + g->regexes.found;
+}
+
 static bool refresh_due(const struct consumer *c, uint64_t now)
 {
-    return c->checked_us == 0 ||
-           now - c->checked_us >= (consumer_has_regex(c) ? CONSUMER_REGEX_US : CONSUMER_REFRESH_US);
+    return c->checked_us == 0 || (c->checked != consumer_topics_state(c->g->shard->g) &&
+                                  now - c->checked_us >= CONSUMER_REFRESH_US);
+}
+
+/* Before the topics are looked at: what is found meanwhile is looked at again. */
+static void checked(struct consumer *c, uint64_t now)
+{
+    c->checked_us = now;
+    c->checked = consumer_topics_state(c->g->shard->g);
 }
 
 /* The group's epoch after this, and its record. */
@@ -88,9 +100,9 @@ static int32_t next_epoch(struct consumer_step *b, bool bump)
     uint64_t now = group_now_us(g), hash = b->c ? b->c->hash : 0;
     int32_t epoch = b->c ? b->c->epoch : 0;
     if (bump || refresh_due(b->c, now)) {
-        hash = consumer_topics_hash(b->c, g->cfg.catalog, &b->subject, &b->x.a);
         if (b->c)
-            b->c->checked_us = now;
+            checked(b->c, now);
+        hash = consumer_topics_hash(b->c, g, &b->subject, &b->x.a);
     }
     if (!bump && hash == b->c->hash)
         return epoch;
@@ -103,8 +115,10 @@ struct consumer_current consumer_step(struct consumer_step *b, const member_meta
     const struct consumer_member *from = b->m ? b->m : b->old;
     bool fresh = !b->m;
     struct consumer_current now = {.assigned = {NULL, 0}};
-    b->subject = (struct consumer_subject){
-        .id = b->id, .replaces = b->old ? floe_kstr(b->old->id) : floe_kstr(NULL), .meta = meta};
+    b->subject = (struct consumer_subject){.id = b->id,
+                                           .replaces = b->old ? floe_kstr(b->old->id) : floe_kstr(NULL),
+                                           .meta = meta,
+                                           .regex = regex_find(b->g, b->x.group, meta->SubscribedTopicRegex)};
     if (from) {
         b->subject.target = from->target;
         now = from->now;
@@ -140,9 +154,9 @@ void consumer_refresh(struct consumer *c)
     struct change x;
     if (!refresh_due(c, now) || !floe_catalog_loaded(g->cfg.catalog) || consumer_topics_unsure(c))
         return;
-    c->checked_us = now;
+    checked(c, now);
     change_begin(&x, c->g->shard, floe_kstr(c->g->name));
-    uint64_t hash = consumer_topics_hash(c, g->cfg.catalog, NULL, &x.a);
+    uint64_t hash = consumer_topics_hash(c, g, NULL, &x.a);
     if (hash == c->hash) {
         change_drop(&x);
         return;

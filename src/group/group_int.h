@@ -142,6 +142,14 @@ struct floe_groups {
     struct floe_timer answer;
     struct floe_list orphans;      /* group_append of shards that are gone: the log still holds them */
     struct floe_writer key, value; /* of the record being put */
+    struct {                       /* regexes.c */
+        struct floe_map map;
+        struct floe_list queue;
+        struct floe_timer timer;
+        uint64_t paid_us; /* slices are paid for up to then */
+        uint64_t last;    /* the group that had the last turn, by its name's hash */
+        uint64_t found;   /* raised when an expression matches more than it did */
+    } regexes;
     struct floe_group_stats stats;
 };
 
@@ -170,6 +178,10 @@ uint64_t group_now_us(const struct floe_groups *g);
 char *group_strdup(struct floe_kstr s); /* null: no memory (or a null string) */
 struct floe_kstr group_arena_str(struct floe_arena *a, const char *s); /* a copy; null stays null */
 uint64_t group_hash(const void *p, size_t n);
+
+/* regexes.c */
+void regexes_init(struct floe_groups *g);
+void regexes_fini(struct floe_groups *g);
 
 /* journal.c */
 void journal_init(struct group_shard *s);

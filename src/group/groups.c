@@ -351,6 +351,7 @@ enum floe_err floe_groups_create(struct floe_groups **out, const struct floe_gro
     floe_writer_init(&g->key, GROUP_OP_BYTES_MAX);
     floe_writer_init(&g->value, GROUP_OP_BYTES_MAX);
     floe_list_init(&g->answered);
+    regexes_init(g);
     floe_timer_init(&g->answer, on_answer, g);
     floe_timer_init(&g->gather, on_gather, g);
     floe_timer_init(&g->sweep, on_sweep, g);
@@ -370,6 +371,7 @@ void floe_groups_destroy(struct floe_groups **gp)
     floe_timer_stop(&g->gather);
     floe_timer_stop(&g->sweep);
     floe_groups_over(g);
+    regexes_fini(g);
     journal_orphans_free(g);
     floe_map_fini(&g->shards);
     floe_writer_fini(&g->key);

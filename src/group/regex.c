@@ -1,13 +1,12 @@
-/* Subscriptions by regular expression: RE2's syntax, as Apache Kafka's coordinator has it, matched by PCRE2.
+/* Regular expressions: RE2's syntax, as Apache Kafka's coordinator has it, matched by PCRE2.
  *
  * What PCRE2 has beyond RE2 is refused first: assertions that look around, back references, recursion,
  * possessive and atomic groups, verbs. What is left is matched by PCRE2's second algorithm, which follows all
  * ways at once instead of going back: a step for each way and byte of the name, and a step is the longer the
- * more ways there are. Steps are counted (PCRE2 calls back at each item) and bounded for all topics together,
- * ways by the matcher's memory: the core loop waits while names are matched. A whole name must match. */
+ * more ways there are. Steps are counted (PCRE2 calls back at each item), and ways are bounded by the
+ * matcher's memory: a name takes a millisecond or two at most. A whole name must match. Which names are
+ * matched, and when: regexes.c. */
 #include "consumer_int.h"
-
-#include <floe/base/log.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -15,9 +14,14 @@
 #include <stdlib.h>
 
 #define REGEX_BYTES_MAX 4096
-#define REGEX_STEPS_MIN 20000 /* for one expression and all topics, and for each topic so many more */
-#define REGEX_STEPS_TOPIC 256
-#define REGEX_WORK 2048 /* of the matcher, in ints */
+#define REGEX_WORK 1024 /* of the matcher, in ints: about 170 ways */
+
+struct regex_code {
+    pcre2_code *re;
+    pcre2_match_data *data;
+    pcre2_match_context *limits;
+    uint64_t steps; /* that are left for the name */
+};
 
 static const char *foreign_escape(char c)
 {
@@ -79,6 +83,13 @@ static const char *foreign(struct floe_kstr e)
     return NULL;
 }
 
+static int on_step(pcre2_callout_block *at, void *user)
+{
+    struct regex_code *c = user;
+    (void)at;
+    return c->steps > 0 ? (c->steps--, 0) : PCRE2_ERROR_MATCHLIMIT;
+}
+
 static pcre2_code *compile(struct floe_kstr e, char why[REGEX_WHY])
 {
     int code;
@@ -99,106 +110,39 @@ static pcre2_code *compile(struct floe_kstr e, char why[REGEX_WHY])
     return re;
 }
 
-struct matcher {
-    pcre2_code *re;
-    pcre2_match_data *data;
-    pcre2_match_context *limits;
-    uint64_t steps; /* that are left */
-    bool gave_up;   /* on a name: steps or memory did not suffice */
-    int work[REGEX_WORK];
-};
-
-static int on_step(pcre2_callout_block *at, void *user)
+void regex_code_free(struct regex_code *c)
 {
-    struct matcher *m = user;
-    (void)at;
-    return m->steps > 0 ? (m->steps--, 0) : PCRE2_ERROR_MATCHLIMIT;
+    if (!c)
+        return;
+    pcre2_match_context_free(c->limits);
+    pcre2_match_data_free(c->data);
+    pcre2_code_free(c->re);
+    free(c);
+}
+
+struct regex_code *regex_compile(struct floe_kstr e, char why[REGEX_WHY])
+{
+    struct regex_code *c = calloc(1, sizeof *c);
+    snprintf(why, REGEX_WHY, "no memory");
+    if (c && (c->re = compile(e, why)) && (c->data = pcre2_match_data_create(1, NULL)) &&
+        (c->limits = pcre2_match_context_create(NULL))) {
+        pcre2_set_callout(c->limits, on_step, c);
+        pcre2_set_depth_limit(c->limits, 250);
+        pcre2_set_heap_limit(c->limits, 1024); /* KiB */
+        return c;
+    }
+    regex_code_free(c);
+    return NULL;
 }
 
 /* The longest match is told first: does it reach the end? */
-static bool matches(struct matcher *m, const char *name, size_t n)
+enum regex_answer regex_match(struct regex_code *c, const char *name, size_t n, uint64_t *steps)
 {
-    int rc = pcre2_dfa_match(m->re, (PCRE2_SPTR)name, n, 0, 0, m->data, m->limits, m->work, REGEX_WORK);
-    m->gave_up |= rc < 0 && rc != PCRE2_ERROR_NOMATCH;
-    return rc >= 0 && pcre2_get_ovector_pointer(m->data)[1] == n;
-}
-
-static bool matcher_init(struct matcher *m, struct floe_kstr e, uint32_t names, char why[REGEX_WHY])
-{
-    m->steps = REGEX_STEPS_MIN + (uint64_t)names * REGEX_STEPS_TOPIC;
-    m->gave_up = false;
-    m->re = compile(e, why);
-    m->data = m->re ? pcre2_match_data_create(1, NULL) : NULL;
-    m->limits = m->data ? pcre2_match_context_create(NULL) : NULL;
-    if (m->limits) {
-        pcre2_set_callout(m->limits, on_step, m);
-        pcre2_set_depth_limit(m->limits, 250);
-        pcre2_set_heap_limit(m->limits, 1024); /* KiB */
-    }
-    return m->limits != NULL;
-}
-
-static void matcher_fini(struct matcher *m)
-{
-    pcre2_match_context_free(m->limits);
-    pcre2_match_data_free(m->data);
-    pcre2_code_free(m->re);
-}
-
-bool regex_matches(struct floe_kstr e, struct floe_kstr name)
-{
-    struct matcher m;
-    char why[REGEX_WHY];
-    bool yes = matcher_init(&m, e, 1, why) && matches(&m, name.p, (size_t)name.n);
-    matcher_fini(&m);
-    return yes;
-}
-
-/* Names that match. False: why not all of them could be told. */
-static bool find(struct floe_kstr e, struct floe_catalog *topics, struct floe_kstr **out, uint32_t *n,
-                 struct floe_arena *a, char why[REGEX_WHY])
-{
-    uint32_t all = floe_catalog_list(topics, NULL, 0);
-    const struct floe_topic **t = consumer_alloc(a, all, sizeof *t);
-    struct matcher m;
-    *n = 0;
-    *out = consumer_alloc(a, all, sizeof **out);
-    if (all > 0)
-        floe_catalog_list(topics, t, all);
-    bool ok = matcher_init(&m, e, all, why);
-    for (uint32_t i = 0; ok && i < all; i++) {
-        size_t length = strlen(t[i]->name);
-        if (matches(&m, t[i]->name, length))
-            (*out)[(*n)++] = floe_kstr_n(t[i]->name, length);
-    }
-    if (ok && m.gave_up)
-        snprintf(why, REGEX_WHY, "matching the names of all topics takes too many steps");
-    matcher_fini(&m);
-    return ok && !m.gave_up;
-}
-
-bool regex_check(struct floe_kstr e, struct floe_catalog *topics, char why[REGEX_WHY])
-{
-    struct floe_kstr *names;
-    struct floe_arena a;
-    uint32_t n;
-    pcre2_code *re = compile(e, why);
-    pcre2_code_free(re);
-    if (!re || !topics)
-        return re != NULL;
-    floe_arena_init(&a, SIZE_MAX / 2);
-    bool ok = find(e, topics, &names, &n, &a, why);
-    floe_arena_fini(&a);
-    return ok;
-}
-
-struct floe_kstr *regex_topics(struct floe_kstr e, struct floe_catalog *topics, uint32_t *n,
-                               struct floe_arena *a)
-{
-    struct floe_kstr *names;
-    char why[REGEX_WHY];
-    if (!find(e, topics, &names, n, a, why))
-        floe_log_warn("group", "subscription \"%.*s\" gets %u of the topics: %s", FLOE_MIN(e.n, 200), e.p, *n,
-                      why);
-    return names;
+    int work[REGEX_WORK];
+    c->steps = *steps;
+    int rc = pcre2_dfa_match(c->re, (PCRE2_SPTR)name, n, 0, 0, c->data, c->limits, work, REGEX_WORK);
+    *steps = c->steps;
+    if (rc < 0 && rc != PCRE2_ERROR_NOMATCH)
+        return REGEX_GAVE_UP;
+    return rc >= 0 && pcre2_get_ovector_pointer(c->data)[1] == n ? REGEX_YES : REGEX_NO;
 }

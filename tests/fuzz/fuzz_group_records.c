@@ -74,6 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     struct floe_reader r = floe_reader(floe_slice(data, n));
     floe_group_settings_default(&g.cfg.set);
     floe_list_init(&g.orphans);
+    regexes_init(&g);
     shard_init(&s, &g);
     replay(&s, &r);
     describe(&s);
@@ -81,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         group_free(FLOE_LIST_ENTRY(s.order.next, struct group, link));
     FLOE_ASSERT(g.stats.groups == 0 && g.stats.offsets == 0 && g.stats.members == 0);
     journal_fini(&s);
+    regexes_fini(&g);
     floe_map_fini(&s.groups);
     floe_sim_destroy(&sim);
     return 0;
