@@ -23,6 +23,7 @@ struct classic *classic_make(struct group *g)
         return NULL;
     c->g = g;
     c->state_ms = group_wall_ms(g->shard->g);
+    c->end_error = FLOE_KERR_NOT_COORDINATOR;
     floe_map_init(&c->by_id);
     floe_list_init(&c->members);
     floe_list_init(&c->pending);
@@ -157,8 +158,8 @@ void classic_free(struct group *g)
     while (!floe_list_empty(&c->members)) {
         struct classic_member *m = FLOE_LIST_ENTRY(c->members.next, struct classic_member, link);
         if (!silent) {
-            classic_answer_join(m, FLOE_KERR_NOT_COORDINATOR);
-            classic_answer_sync(m, FLOE_KERR_NOT_COORDINATOR);
+            classic_answer_join(m, c->end_error);
+            classic_answer_sync(m, c->end_error);
         }
         member_free(m);
     }
@@ -185,16 +186,6 @@ uint32_t classic_member_count(const struct group *g)
 bool classic_generation_ok(const struct classic_member *m, int32_t generation)
 {
     return generation == m->c->generation || (generation >= 0 && generation == m->former);
-}
-
-void classic_answer_all(struct classic *c, int16_t error)
-{
-    FLOE_LIST_EACH(it, &c->members)
-    {
-        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
-        classic_answer_join(m, error);
-        classic_answer_sync(m, error);
-    }
 }
 
 /* ---- protocols ---------------------------------------------------------------------------------------- */

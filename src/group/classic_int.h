@@ -60,6 +60,7 @@ struct classic {
     struct floe_list members, pending;
     uint32_t count, pending_count, joining_count;
     uint64_t initial_left_ms;    /* how much longer an initial rebalance may be put off */
+    int16_t end_error;           /* what calls that wait are told when all this goes */
     struct floe_writer kept;     /* PREPARING, COMPLETING: the value that the journal has; empty: none */
     struct floe_timer rebalance; /* PREPARING: time is up; COMPLETING: who has not synced is out */
 };
@@ -91,8 +92,6 @@ bool classic_stable(struct classic *c);       /* assignments are set: records th
 
 /* Is it the group's, or the one that this member may still speak of? */
 bool classic_generation_ok(const struct classic_member *m, int32_t generation);
-/* Calls that wait are answered, and members go on. */
-void classic_answer_all(struct classic *c, int16_t error);
 
 /* classic_join.c */
 void classic_join_error(struct floe_group_call *call, int16_t error, struct floe_kstr member);

@@ -6,7 +6,8 @@
  * another's share. Then the joiner's own operation makes a new epoch, and everybody goes on from there.
  *
  * To the classic one: the epoch becomes the generation, and a rebalance begins; until a member has joined it
- * may go on in the epoch that it knows. The record names no leader, which tells a successor that the
+ * may go on in the epoch that it knows, and knows the protocols that it knew. The record names one of them,
+ * and names no leader, which tells a successor that the
  * rebalance is still to come. */
 #include "classic_int.h"
 #include "consumer_int.h"
@@ -222,9 +223,12 @@ static int16_t upgrade(struct group_shard *s, struct floe_kstr name, struct floe
     change_group(&x, c->generation, 0);
     change_target_epoch(&x, c->generation);
     put_members(&x, m, n);
-    classic_answer_all(c, FLOE_KERR_REBALANCE_IN_PROGRESS);
-    if (!change_commit(&x))
+    c->end_error = FLOE_KERR_REBALANCE_IN_PROGRESS;
+    if (!change_commit(&x)) {
+        c->end_error = FLOE_KERR_NOT_COORDINATOR;
+        *why = "The group is a classic group whose members' subscriptions are too large to convert it.";
         return FLOE_KERR_UNKNOWN_SERVER_ERROR;
+    }
     consumer_loaded(group_find(s, name));
     floe_log_info("group", "group %.*s: converted from the classic to the consumer protocol, %u members",
                   name.n, name.p, n);
@@ -318,12 +322,35 @@ static void write_member(const struct consumer_member *m, struct floe_kstr proto
         out->Assignment = (struct floe_kbytes){NULL, 0};
 }
 
-/* `epochs`: of its members, in their order. */
-static void go_on(struct group *g, const int32_t *epochs)
+/* What the record does not say of a member. */
+struct former {
+    int32_t epoch;
+    struct floe_kafka_JoinGroupRequest joined; /* its protocols */
+};
+
+static struct former former_of(const struct consumer_member *m, struct floe_arena *a)
+{
+    const classic_meta *v = m->meta->ClassicMemberMetadata;
+    struct former out = {.epoch = m->now.epoch};
+    out.joined.Protocols = consumer_alloc(a, (size_t)v->SupportedProtocols_n, sizeof *out.joined.Protocols);
+    for (int32_t i = 0; i < v->SupportedProtocols_n; i++) {
+        const classic_meta_protocol *p = &v->SupportedProtocols[i];
+        out.joined.Protocols[out.joined.Protocols_n++] =
+            (struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol){
+                copy_text(a, p->Name), bytes(a, p->Metadata.p, p->Metadata.n)};
+    }
+    return out;
+}
+
+/* `former`: its members, in their order. */
+static void go_on(struct group *g, const struct former *former)
 {
     FLOE_LIST_EACH(it, &g->classic->members)
     {
-        FLOE_LIST_ENTRY(it, struct classic_member, link)->former = *epochs++;
+        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        m->former = former->epoch;
+        FLOE_ASSERT(classic_set_protocols(m, &former->joined));
+        former++;
     }
     classic_loaded(g);
     floe_log_info("group", "group %s: converted from the consumer to the classic protocol, %u members",
@@ -335,9 +362,12 @@ bool migrate_downgrade(struct consumer *c, struct floe_kstr leaving)
     struct group_shard *s = c->g->shard;
     struct floe_kafka_GroupMetadataValue v;
     char *name = group_strdup(floe_kstr(c->g->name));
-    int32_t *epochs = calloc((size_t)c->count + 1, sizeof *epochs), n = 0;
+    struct floe_arena kept;
     struct change x;
-    FLOE_ASSERT(name && epochs);
+    int32_t n = 0;
+    FLOE_ASSERT(name);
+    floe_arena_init(&kept, SIZE_MAX / 2);
+    struct former *former = consumer_alloc(&kept, c->count, sizeof *former);
     change_begin(&x, s, floe_kstr(name));
     floe_kafka_defaults(&floe_kafka_GroupMetadataValue_desc, &v);
     v.ProtocolType = floe_kstr(EMBEDDED_PROTOCOL_TYPE);
@@ -352,13 +382,13 @@ bool migrate_downgrade(struct consumer *c, struct floe_kstr leaving)
         if (!stays(m, leaving))
             continue;
         write_member(m, v.Protocol, &v.Members[v.Members_n++], &x.a);
-        epochs[n++] = m->now.epoch;
+        former[n++] = former_of(m, &kept);
     }
     change_to_classic(&x, c, &v);
     bool ok = change_commit(&x);
     if (ok)
-        go_on(group_find(s, floe_kstr(name)), epochs);
+        go_on(group_find(s, floe_kstr(name)), former);
     free(name);
-    free(epochs);
+    floe_arena_fini(&kept);
     return ok;
 }

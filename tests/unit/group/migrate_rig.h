@@ -24,6 +24,8 @@ struct member {
     const char *group, *id, *instance;
     char id_text[80], leader[80], protocol[32];
     const char *protocols[2]; /* classic: what it knows; the second may be null */
+    int more;                 /* classic: so many more protocols that nobody else knows */
+    struct floe_kbytes user;  /* classic: its subscription's user data, where not "user" */
     int16_t embedded;         /* classic: the version of its subscription; -1: it is malformed */
     bool cooperative,
         custom; /* classic: keeps what it has while it joins; as a leader puts user data in shares */
@@ -122,7 +124,7 @@ static inline struct floe_kbytes subscription(const struct member *m, uint8_t *a
     floe_kafka_defaults(&floe_kafka_ConsumerProtocolSubscription_desc, &v);
     v.Topics = &name;
     v.Topics_n = 1;
-    v.UserData = (struct floe_kbytes){(const uint8_t *)"user", 4};
+    v.UserData = m->user.n > 0 ? m->user : (struct floe_kbytes){(const uint8_t *)"user", 4};
     owned =
         (struct floe_kafka_ConsumerProtocolSubscription_TopicPartition){name, (int32_t *)m->parts, m->count};
     if (m->cooperative && m->count > 0) {
@@ -143,8 +145,8 @@ static inline struct floe_kbytes subscription(const struct member *m, uint8_t *a
 static inline struct api_call *join_send(struct member *m, int16_t version)
 {
     struct floe_kafka_JoinGroupRequest rq;
-    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p[2];
-    uint8_t bytes[256];
+    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p[64];
+    static uint8_t bytes[1 << 17];
     floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
     rq.Protocols = p;
     struct floe_kbytes meta = subscription(m, bytes, sizeof bytes);
@@ -152,6 +154,11 @@ static inline struct api_call *join_send(struct member *m, int16_t version)
         floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p[i]);
         p[i].Name = floe_kstr(m->protocols[i]);
         p[i].Metadata = meta;
+    }
+    for (int i = 0; i < m->more; i++) {
+        p[rq.Protocols_n] = p[0];
+        p[rq.Protocols_n++].Name =
+            floe_kstr_n("ppppppppppppppppppppppppppppppppppppppppppppppppppppp", (size_t)i + 1);
     }
     rq.GroupId = floe_kstr(m->group);
     rq.SessionTimeoutMs = m->session_ms;

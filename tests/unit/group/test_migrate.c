@@ -2,6 +2,7 @@
  * protocol comes, down when the last of these is gone; members of both; what may not be converted; time-outs;
  * and a coordinator's death between the steps. */
 #include "migrate_rig.h"
+#include <stdlib.h>
 
 /* Two classic members; one of the consumer protocol comes, the others go one by one, and come back. */
 static void up_and_down(uint64_t seed, bool cooperative, int16_t embedded)
@@ -497,6 +498,64 @@ static void test_failover(void **state)
     api_rig_stop(&r);
 }
 
+/* Back in the classic protocol, members know all protocols that they knew before they have joined again. */
+static void test_protocols_kept(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct member a, c, d, e, *all[] = {&a, &c};
+    (void)state;
+    start(&r, 801, &n);
+    member_init(&a, n, NULL, NULL);
+    member_init(&c, n, "c", NULL);
+    member_init(&d, n, NULL, NULL);
+    member_init(&e, n, NULL, NULL);
+    a.protocols[1] = "cooperative-sticky";
+    d.protocols[0] = "cooperative-sticky";
+    e.protocols[0] = "sticky";
+    classic_group(all, 1);
+    assert_int_equal(new_join(&c), 0);
+    settle(all, 1, 2);
+    assert_int_equal(new_leave(&c), 0);
+    type_is(n, "classic", "PreparingRebalance");
+    assert_int_equal(join_take(&e, join_send(&e, 9)), FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL);
+    assert_int_equal(join_take(&d, join_send(&d, 9)), FLOE_KERR_MEMBER_ID_REQUIRED);
+    join_open(&a);
+    d.call = join_send(&d, 9);
+    assert_int_equal(join_done(&a), 0);
+    assert_int_equal(join_done(&d), 0);
+    assert_string_equal(d.protocol, "cooperative-sticky");
+    api_rig_stop(&r);
+}
+
+/* A group whose members say too much to be converted goes on as it was. */
+static void test_too_large(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct member m[4], c, *all[] = {&m[0], &m[1], &m[2], &m[3]};
+    uint8_t *user = calloc(1, 50000);
+    (void)state;
+    assert_non_null(user);
+    start(&r, 802, &n);
+    for (int i = 0; i < 4; i++) {
+        member_init(&m[i], n, NULL, NULL);
+        m[i].more = 45;
+        m[i].user = (struct floe_kbytes){user, 50000};
+    }
+    member_init(&c, n, "c", NULL);
+    classic_group(all, 4);
+    join_open(&m[1]);
+    assert_int_equal(new_join(&c), FLOE_KERR_UNKNOWN_SERVER_ERROR);
+    for (int i = 0; i < 4; i++)
+        if (i != 1)
+            join_open(&m[i]);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(join_done(&m[i]), 0);
+    free(user);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,7 +564,8 @@ int main(void)
         cmocka_unit_test(test_refused_members), cmocka_unit_test(test_policy_upgrade),
         cmocka_unit_test(test_timeouts),        cmocka_unit_test(test_static),
         cmocka_unit_test(test_while_joining),   cmocka_unit_test(test_giving_back),
-        cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_failover),        cmocka_unit_test(test_protocols_kept),
+        cmocka_unit_test(test_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
