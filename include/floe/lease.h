@@ -161,6 +161,8 @@ void floe_lease_destroy(
     struct floe_lease **l); /* after close, or after the drivers forgot this node (simulated kill) */
 
 bool floe_lease_alive(struct floe_lease *l);
+/* The session's renewals are late, or it has lapsed: what can wait shall not compete with them. */
+bool floe_lease_pressed(const struct floe_lease *l);
 /* Null before the first session. */
 const struct floe_session_name *floe_lease_session(struct floe_lease *l);
 int32_t floe_lease_node_id(struct floe_lease *l);

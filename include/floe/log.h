@@ -58,6 +58,9 @@ struct floe_log_hooks {
 
     /* Any of the following may be null. */
 
+    /* floe_lease_pressed: rebuilds leave store and processor to the renewals. Null: they are never late. */
+    bool (*pressed)(void *user);
+
     /* The durable floor of a session's chain (floe_lease_read_floor). Below it a key that is missing, or
      * holds a stray seal, held nothing that is wanted; null: no chain has one. */
     void (*floor)(void *user, const struct floe_session_name *s,

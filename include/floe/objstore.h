@@ -70,9 +70,10 @@ struct floe_store_req {
     uint32_t body_count;
     const char *const *keys; /* DELETE: keys to remove instead of `key`; copied by submit */
     uint32_t key_count;      /* DELETE: 0 means `key` alone; at most FLOE_STORE_LIST_MAX */
-    int64_t offset;    /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
-    uint64_t length;   /* GET: at most this many bytes (required, bounds the allocation) */
-    bool fresh;        /* GET: from the store itself, not from what a driver in between holds (log/share.h) */
+    int64_t offset;  /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
+    uint64_t length; /* GET: at most this many bytes (required, bounds the allocation) */
+    bool fresh;      /* GET: from the store itself, not from what a driver in between holds (log/share.h) */
+    bool urgent;     /* ahead of what waits for connections of its class, one of which is kept free for it */
     uint32_t attempts; /* 0 means 1 */
     uint64_t
         try_us; /* GET, HEAD, LIST with attempts above 1: rule 4; 0: an attempt has no limit of its own */

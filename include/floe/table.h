@@ -53,6 +53,9 @@ struct floe_table_req {
     const char *value;                       /* PUT: JSON text, borrowed until done */
     size_t value_n;
     uint64_t timeout_us; /* 0: 10 s */
+    uint64_t copy_us;    /* after so long without an answer the first copy is given up, the next ones after
+                          * twice, four times as long; 0: a quarter of timeout_us, 100 ms to 2 s */
+    bool urgent;         /* as in floe/objstore.h */
     uint32_t attempts;   /* sends at most, 0: as many as the time allows */
     void (*done)(struct floe_table_req *r);
     void *user;
@@ -66,6 +69,7 @@ struct floe_table_req {
     struct floe_table_entry *entries; /* SCAN: keys and versions in order, no values */
     uint32_t entry_count;
     bool truncated;
+    uint32_t unanswered;    /* store requests of it that were given up */
     uint64_t first_sent_us; /* loop clock when the first copy was handed to the wire, 0: never */
 
     void *driver;

@@ -112,6 +112,12 @@ static bool alive(void *user)
     return floe_lease_alive(c->lease);
 }
 
+static bool pressed(void *user)
+{
+    struct floe_core *c = user;
+    return floe_lease_pressed(c->lease);
+}
+
 static void adopted(void *user, const struct floe_tp *tp, int32_t epoch, const struct floe_error *err)
 {
     struct floe_core *c = user;
@@ -391,6 +397,7 @@ static enum floe_err create_log(struct floe_core *c, struct floe_error *err)
         .spill_all = c->cfg.spill_all,
         .hooks = {.user = c,
                   .alive = alive,
+                  .pressed = pressed,
                   .adopted = adopted,
                   .recheck = recheck,
                   .checkpointed = checkpointed,

@@ -17,6 +17,12 @@ uint64_t lease_step_us(const struct floe_lease *l)
     return FLOE_MAX(l->lease_us / 10, FLOE_MIN((uint64_t)100000, l->lease_us / 3));
 }
 
+bool floe_lease_pressed(const struct floe_lease *l)
+{
+    /* A renewal goes out when the last one is a third of the lease time old. */
+    return lease_own_open(l) && lease_now(l) - l->own.alive_from_us > l->lease_us / 2;
+}
+
 void *lease_alloc(size_t n)
 {
     void *p = calloc(1, n);

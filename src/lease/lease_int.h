@@ -16,6 +16,7 @@
 
 #define LEASE_FORMERS_MAX 8                 /* ids of own sessions that the tier remembers */
 #define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
+#define LEASE_COPY_US_MIN 100000u           /* one copy of a table request is waited for so long at least */
 #define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
 #define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
 #define LEASE_TAKE_BYTES_MAX (240 * 1024)   /* and it is taken over in parts past this */
@@ -34,6 +35,8 @@ struct floe_lease;
 /* ---- op.c: one request in flight ------------------------------------------------------------------- */
 
 enum lease_op_kind { LEASE_OP_TABLE, LEASE_OP_STORE, LEASE_OP_PEER };
+/* How long answers take, by what is asked for: table requests by their kind, then those to the store. */
+enum { LEASE_PACE_LIST = FLOE_TABLE_SCAN + 1, LEASE_PACE_OBJECT_GET, LEASE_PACE_OBJECT_PUT, LEASE_PACES };
 struct lease_op {
     struct floe_list link; /* l->ops */
     struct floe_lease *l;
@@ -41,7 +44,8 @@ struct lease_op {
     void (*fn)(struct lease_op *op); /* the op is freed after it */
     void *ctx;
     uint64_t tag, started_us;
-    char *text; /* what is put; owned */
+    uint64_t patience_us; /* how long one copy of it is waited for */
+    char *text;           /* what is put; owned */
     struct floe_bufslice body;
     union {
         struct floe_table_req table;
@@ -418,8 +422,9 @@ struct floe_lease {
     enum lease_life life;
     uint64_t lease_us;
     struct floe_list ops;
-    uint32_t tells;     /* hints to peers without an answer */
-    uint32_t meta_puts; /* tier writes without an answer */
+    uint64_t pace_us[LEASE_PACES]; /* how long one copy of a request is waited for, as lately learned */
+    uint32_t tells;                /* hints to peers without an answer */
+    uint32_t meta_puts;            /* tier writes without an answer */
     struct floe_task kick;
     bool kicked, changed, fatal;
     struct floe_timer tick, wake; /* wake: a kick before the next tick */

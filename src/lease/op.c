@@ -21,10 +21,71 @@ static void free_op(struct lease_op *op)
     free(op);
 }
 
+/* ---- how long is waited ------------------------------------------------------------------------------
+ *
+ * A lost answer must be found out soon, so a step gets a short time. Where all answers take longer than that
+ * (a slow store, a machine that has too much to do), each would be given up before it is here, and sent
+ * again, for ever: so what was waited for in vain is waited for four times as long the next time, and answers
+ * bring that down again to what they take themselves. */
+
+static uint64_t *pace(struct lease_op *op)
+{
+    uint64_t *p = op->l->pace_us;
+    if (op->kind == LEASE_OP_TABLE)
+        return &p[op->u.table.kind];
+    return op->u.store.kind == FLOE_STORE_LIST  ? &p[LEASE_PACE_LIST]
+           : op->u.store.kind == FLOE_STORE_GET ? &p[LEASE_PACE_OBJECT_GET]
+                                                : &p[LEASE_PACE_OBJECT_PUT];
+}
+
+static void learn(struct lease_op *op)
+{
+    enum floe_err code = op->kind == LEASE_OP_TABLE ? op->u.table.err.code : op->u.store.err.code;
+    uint64_t took = lease_now(op->l) - op->started_us, *p = pace(op);
+    bool gone = op->kind == LEASE_OP_TABLE ? op->u.table.unanswered > 0 : took >= op->patience_us;
+    bool answered =
+        code == FLOE_OK || code == FLOE_ENOTFOUND || code == FLOE_ECONFLICT || code == FLOE_EEXISTS;
+    if (answered && !gone) /* else nobody knows which copy was answered */
+        *p = FLOE_MAX(*p / 2, 2 * took);
+    else if (!answered && gone)
+        *p = FLOE_MAX(*p, 4 * op->patience_us);
+    *p = FLOE_MIN(*p, op->l->lease_us / 3);
+}
+
+/* The own record's requests keep the session alive. */
+static bool is_own(const struct floe_lease *l, const char *key)
+{
+    char own[FLOE_TABLE_KEY_MAX];
+    if (l->own.name.node == 0)
+        return false;
+    lease_node_key(own, l->own.name.node);
+    return strcmp(own, key) == 0;
+}
+
+/* `timeout_us` is the shortest time for all copies. */
+static void submit_table(struct lease_op *op, uint64_t timeout_us)
+{
+    struct floe_table_req *r = &op->u.table;
+    uint64_t least_us = FLOE_MIN(FLOE_MAX(timeout_us / 4, (uint64_t)LEASE_COPY_US_MIN), timeout_us);
+    op->patience_us = r->copy_us = FLOE_MAX(least_us, *pace(op));
+    r->timeout_us = FLOE_MAX(timeout_us, *pace(op) > least_us ? 2 * *pace(op) : 0);
+    r->urgent = is_own(op->l, r->key);
+    floe_table_submit(op->l->cfg.table, r);
+}
+
+static void submit_store(struct lease_op *op)
+{
+    op->patience_us = FLOE_MAX(lease_step_us(op->l), *pace(op));
+    op->u.store.timeout_us = op->patience_us;
+    floe_store_submit(op->l->cfg.store, &op->u.store);
+}
+
 /* The op is off the list while its function runs, so that a close from there does not cancel it. */
 static void finish(struct lease_op *op)
 {
     floe_list_remove(&op->link);
+    if (op->kind != LEASE_OP_PEER)
+        learn(op);
     op->fn(op);
     free_op(op);
 }
@@ -72,8 +133,7 @@ struct lease_op *lease_op_get(struct floe_lease *l, const char *key, uint64_t ti
                               void (*fn)(struct lease_op *), void *ctx)
 {
     struct lease_op *op = make_table(l, FLOE_TABLE_GET, key, fn, ctx);
-    op->u.table.timeout_us = timeout_us;
-    floe_table_submit(l->cfg.table, &op->u.table);
+    submit_table(op, timeout_us);
     return op;
 }
 
@@ -85,9 +145,8 @@ struct lease_op *lease_op_put(struct floe_lease *l, const char *key, const char 
     op->text = text;
     op->u.table.value = text;
     op->u.table.value_n = strlen(text);
-    op->u.table.timeout_us = timeout_us;
     snprintf(op->u.table.if_version, sizeof op->u.table.if_version, "%s", if_version);
-    floe_table_submit(l->cfg.table, &op->u.table);
+    submit_table(op, timeout_us);
     return op;
 }
 
@@ -97,8 +156,7 @@ struct lease_op *lease_op_scan(struct floe_lease *l, const char *prefix, const c
     struct lease_op *op = make_table(l, FLOE_TABLE_SCAN, prefix, fn, ctx);
     snprintf(op->u.table.start_after, sizeof op->u.table.start_after, "%s", start_after);
     op->u.table.max_keys = 1000;
-    op->u.table.timeout_us = l->lease_us / 3;
-    floe_table_submit(l->cfg.table, &op->u.table);
+    submit_table(op, l->lease_us / 3);
     return op;
 }
 
@@ -108,7 +166,6 @@ static struct lease_op *make_store(struct floe_lease *l, enum floe_store_kind ki
     struct lease_op *op = make(l, LEASE_OP_STORE, fn, ctx);
     op->u.store.kind = kind;
     op->u.store.cls = FLOE_STORE_CONTROL;
-    op->u.store.timeout_us = lease_step_us(l);
     op->u.store.attempts = 1;
     op->u.store.done = store_done;
     op->u.store.user = op;
@@ -122,7 +179,7 @@ struct lease_op *lease_op_list(struct floe_lease *l, const char *prefix, const c
     struct lease_op *op = make_store(l, FLOE_STORE_LIST, prefix, fn, ctx);
     snprintf(op->u.store.start_after, sizeof op->u.store.start_after, "%s", start_after);
     op->u.store.max_keys = FLOE_STORE_LIST_MAX;
-    floe_store_submit(l->cfg.store, &op->u.store);
+    submit_store(op);
     return op;
 }
 
@@ -131,7 +188,7 @@ struct lease_op *lease_op_object_get(struct floe_lease *l, const char *key, uint
 {
     struct lease_op *op = make_store(l, FLOE_STORE_GET, key, fn, ctx);
     op->u.store.length = length;
-    floe_store_submit(l->cfg.store, &op->u.store);
+    submit_store(op);
     return op;
 }
 
@@ -148,7 +205,7 @@ struct lease_op *lease_op_object_create(struct floe_lease *l, const char *key, c
     op->u.store.body = &op->body;
     op->u.store.body_count = 1;
     snprintf(op->u.store.nonce, sizeof op->u.store.nonce, "%s", nonce);
-    floe_store_submit(l->cfg.store, &op->u.store);
+    submit_store(op);
     return op;
 }
 

@@ -519,6 +519,7 @@ struct floe_rebuild *floe_rebuild_group(struct floe_log *log, struct floe_store 
     g->log = log;
     g->store = store;
     g->kind = kind;
+    g->gets_max = FLOE_REBUILD_GETS_MAX;
     g->made_us = floe_loop_now_us(log->cfg.loop);
     floe_list_init(&g->parts);
     floe_list_init(&g->sources);

@@ -89,8 +89,13 @@ static void limit(struct floe_store_req *r)
 }
 
 /* True when the request was sent once more. */
-static bool anew(struct floe_store *store, struct floe_store_req *r, uint32_t *windows)
+static bool anew(struct floe_rebuild *g, struct floe_store_req *r, uint32_t *windows)
 {
+    struct floe_store *store = g->store;
+    if (r->err.code == FLOE_ETIMEOUT)
+        g->gets_max = FLOE_MAX(g->gets_max / 2, FLOE_REBUILD_GETS_PRESSED);
+    else
+        g->gets_max = FLOE_MIN(g->gets_max + 1, FLOE_REBUILD_GETS_MAX);
     if (r->err.code != FLOE_ETIMEOUT || ++*windows >= FLOE_REBUILD_WINDOWS)
         return false;
     floe_store_req_fini(r);
@@ -223,7 +228,7 @@ static void ask_floor(struct floe_rebuild_get *get)
 static void on_tail(struct floe_store_req *r)
 {
     struct floe_rebuild_get *get = r->user;
-    if (anew(get->source->group->store, r, &get->windows))
+    if (anew(get->source->group, r, &get->windows))
         return;
     get->active = false;
     get->err = r->err;
@@ -253,13 +258,20 @@ static void on_tail(struct floe_store_req *r)
     settled(get);
 }
 
+static bool may_fetch(const struct floe_rebuild *g)
+{
+    const struct floe_log_hooks *h = &g->log->cfg.hooks;
+    return g->gets < FLOE_REBUILD_GETS_PRESSED ||
+           (g->gets < g->gets_max && (!h->pressed || !h->pressed(h->user)));
+}
+
 static bool fetch_next(struct floe_rebuild_source *src)
 {
     struct floe_rebuild *g = src->group;
     if (src->fetch_range == src->range_count)
         return false;
     struct floe_rebuild_get **slot = &src->window[src->fetch_at % FLOE_REBUILD_GETS_MAX];
-    if (*slot || g->gets == FLOE_REBUILD_GETS_MAX)
+    if (*slot || !may_fetch(g))
         return false;
     struct floe_rebuild_get *get = calloc(1, sizeof *get);
     if (!get) { /* tried again with the next answer, or soon */
@@ -297,7 +309,7 @@ static void on_range(struct floe_store_req *r)
 {
     struct floe_rebuild_range *range = r->user;
     struct floe_rebuild *g = range->group;
-    if (anew(g->store, r, &range->windows))
+    if (anew(g, r, &range->windows))
         return;
     for (uint32_t i = 0; i < range->n; i++) {
         struct floe_rebuild_ckpt *it = &range->items[i];

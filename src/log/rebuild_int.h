@@ -4,7 +4,11 @@
 
 #include "log_int.h"
 
-#define FLOE_REBUILD_GETS_MAX 32u /* footers in flight, of one group */
+/* Footers in flight, of one group. Fewer (half of them, for each that was not answered in time) while the
+ * store does not keep up, and no more than the second while the own session's renewals are late: the lease is
+ * worth more than an early end of the rebuild, which cannot serve without it. */
+#define FLOE_REBUILD_GETS_MAX 32u
+#define FLOE_REBUILD_GETS_PRESSED 2u
 /* Each GET has a few attempts within a window of time; one whose window ends is asked for anew, so that an
  * outage is not outlived by the GETs that it swallowed. */
 #define FLOE_REBUILD_ATTEMPTS 4u
@@ -93,7 +97,7 @@ struct floe_rebuild {
     struct floe_log *log;
     struct floe_store *store;
     struct floe_list parts, sources, ranges;
-    uint32_t gets;
+    uint32_t gets, gets_max; /* footers in flight; how many may be */
     bool started;
     uint64_t made_us;
     enum floe_rebuild_kind kind;

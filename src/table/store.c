@@ -50,10 +50,11 @@ struct work {
     struct floe_timer timer;
     enum step step;
     uint64_t deadline_us, wait_us;
-    uint64_t read_max; /* bytes asked for by the reads of this work */
-    uint32_t sends;    /* copies of a write, or tries of a read, that went out */
-    bool doubt;        /* a copy may have been applied, or may still be */
-    bool refused412;   /* the last answer was EEXISTS or ECONFLICT */
+    uint64_t begun_us, copy_us; /* of the present store request */
+    uint64_t read_max;          /* bytes asked for by the reads of this work */
+    uint32_t sends;             /* copies of a write, or tries of a read, that went out */
+    bool doubt;                 /* a copy may have been applied, or may still be */
+    bool refused412;            /* the last answer was EEXISTS or ECONFLICT */
     char nonce[FLOE_TABLE_NONCE_HEX];
     struct floe_buf *record;
     struct floe_bufslice body;
@@ -135,7 +136,10 @@ static void begin(struct work *w)
     struct floe_store_req *sr = &w->sr;
     struct floe_table_req *r = w->r;
     uint64_t left = left_us(w), whole = r->timeout_us ? r->timeout_us : TIMEOUT_DEFAULT_US;
-    uint64_t copy = FLOE_MIN(FLOE_MAX(whole / 4, COPY_US_MIN), COPY_US_MAX);
+    uint64_t first = r->copy_us ? r->copy_us : FLOE_MIN(FLOE_MAX(whole / 4, COPY_US_MIN), COPY_US_MAX);
+    /* A store that is slower than that must get an answer through in the end: each one waits longer. */
+    w->copy_us = FLOE_MIN(first << FLOE_MIN(r->unanswered, 8u), left);
+    w->begun_us = floe_loop_now_us(w->t->base.loop);
     bool counted = w->step == STEP_SEND || w->step == STEP_DELETE || !writes(w);
     if (!left || (counted && r->attempts && w->sends >= r->attempts)) {
         give_up(w);
@@ -144,8 +148,9 @@ static void begin(struct work *w)
     floe_store_req_fini(sr);
     *sr = (struct floe_store_req){
         .cls = FLOE_STORE_CONTROL,
+        .urgent = r->urgent,
         .attempts = 1,
-        .timeout_us = FLOE_MIN(copy, left),
+        .timeout_us = w->copy_us,
         .done = on_store,
         .user = w,
     };
@@ -400,6 +405,8 @@ static void on_deleted(struct work *w)
 static void on_store(struct floe_store_req *sr)
 {
     struct work *w = sr->user;
+    if (sr->err.code && floe_loop_now_us(w->t->base.loop) - w->begun_us >= w->copy_us)
+        w->r->unanswered++;
     switch (w->step) {
     case STEP_READ:
         if (w->r->kind == FLOE_TABLE_DELETE)
@@ -469,6 +476,7 @@ static void table_submit(struct floe_table *base, struct floe_table_req *r)
     w->deadline_us = floe_loop_now_us(base->loop) + (r->timeout_us ? r->timeout_us : TIMEOUT_DEFAULT_US);
     r->driver = w;
     r->first_sent_us = 0;
+    r->unanswered = 0;
     floe_list_push_back(&t->works, &w->link);
     floe_timer_init(&w->timer, on_timer, w);
     enum floe_err e = FLOE_OK;

@@ -198,7 +198,10 @@ static bool take_incoming(struct s3_lane *l)
     pthread_mutex_lock(&l->lock);
     for (struct floe_list *it; (it = floe_list_pop_front(&l->incoming)) != NULL;) {
         struct s3_op *op = FLOE_LIST_ENTRY(it, struct s3_op, link);
-        floe_list_push_back(&l->waiting, it);
+        if (op->urgent)
+            floe_list_push_front(&l->waiting, it);
+        else
+            floe_list_push_back(&l->waiting, it);
         l->next_deadline_us = FLOE_MIN(l->next_deadline_us, op->deadline_us);
     }
     bool go_on = !l->stopping;
@@ -249,7 +252,7 @@ static uint64_t start_due(struct s3_lane *l, uint64_t now)
     FLOE_LIST_EACH_SAFE(it, &l->waiting)
     {
         struct s3_op *op = FLOE_LIST_ENTRY(it, struct s3_op, link);
-        if (l->active_count >= l->connections)
+        if (l->active_count + (op->urgent ? 0 : l->reserved) >= l->connections)
             break;
         if (op->not_before_us <= now)
             start(l, op);

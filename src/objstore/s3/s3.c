@@ -180,6 +180,7 @@ static void s3_submit(struct floe_store *base, struct floe_store_req *r)
     op->req = r;
     op->kind = r->kind;
     op->cond = r->cond;
+    op->urgent = r->urgent;
     op->timeout_us = r->timeout_us ? r->timeout_us : FLOE_STORE_TIMEOUT_US_DEFAULT;
     op->deadline_us = s3_now_us() + op->timeout_us;
     op->task = (struct floe_task){.fn = on_op_task, .user = op};
@@ -334,6 +335,7 @@ static bool lane_init(struct s3_store *s, int i, uint32_t connections)
     struct s3_lane *l = &s->lanes[i];
     l->s = s;
     l->connections = connections;
+    l->reserved = i == 0 ? S3_CONTROL_URGENT : 0;
     l->next_deadline_us = UINT64_MAX;
     floe_list_init(&l->waiting);
     floe_list_init(&l->active);

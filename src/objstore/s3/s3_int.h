@@ -21,7 +21,8 @@
 #define S3_ERROR_TEXT_MAX (64u * 1024) /* an error's answer; the rest is dropped */
 #define S3_CHECKED_MAX (1u << 20)      /* whole objects up to here are checked against ETag or checksum */
 #define S3_LANES 3                     /* 0: control; 1..: data */
-#define S3_CONTROL_CONNECTIONS 4
+#define S3_CONTROL_CONNECTIONS 5
+#define S3_CONTROL_URGENT 1 /* of these, for urgent requests alone */
 #define S3_DATA_CONNECTIONS 16
 #define S3_QUEUED_MAX 8192
 
@@ -50,6 +51,7 @@ struct s3_op {
     _Atomic bool cancelled;
     enum floe_store_kind kind;
     enum floe_store_cond cond;
+    bool urgent;
     char key[FLOE_STORE_KEY_MAX], start_after[FLOE_STORE_KEY_MAX];
     char if_version[FLOE_STORE_VERSION_MAX], nonce[FLOE_STORE_NONCE_MAX];
     uint32_t max_keys, attempts, key_count;
@@ -96,7 +98,7 @@ struct s3_lane {
     CURLM *multi;
     pthread_t thread;
     bool started;
-    uint32_t connections;
+    uint32_t connections, reserved; /* reserved: those that only urgent requests use */
     pthread_mutex_t lock;
     struct floe_list incoming; /* under the lock */
     uint32_t load;             /* loop only: requests given to this lane and not back */

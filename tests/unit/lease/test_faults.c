@@ -204,6 +204,32 @@ static void a_late_answer_prolongs_nothing(void **state)
     lrig_fini(&r);
 }
 
+/* An answer takes a quarter of the lease time, longer than a step is given at first: everybody learns to wait
+ * for it, stays alive, and takes over. */
+static void a_slow_store_lapses_nobody(void **state)
+{
+    (void)state;
+    struct lrig r;
+    three(&r, 32);
+    struct floe_sim_bucket_config slow = {.min_us = LEASE_MS * 1000 / 8, .mean_us = 5000};
+    floe_sim_bucket_configure(r.bucket, &slow);
+    lrig_run_ms(&r, 3 * LEASE_MS);
+    uint32_t before = 0, after = 0;
+    for (int i = 0; i < 3; i++)
+        before += r.b[i].lapses;
+    lrig_run_ms(&r, 20 * LEASE_MS);
+    for (int i = 0; i < 3; i++) {
+        after += r.b[i].lapses;
+        assert_true(floe_lease_alive(r.b[i].lease));
+    }
+    assert_int_equal(after, before);
+    lrig_write(&r, 2);
+    lrig_kill(&r, 2);
+    assert_true(lrig_until(&r, all_served, 10 * LEASE_MS));
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 /* SIGSTOP beyond the lease: fenced; going on, it is not alive for a moment, learns it and opens anew. */
 static void a_zombie_acknowledges_nothing(void **state)
 {
@@ -407,6 +433,7 @@ int main(void)
         cmocka_unit_test(an_outage_kills_nobody),
         cmocka_unit_test(a_broker_without_table_is_replaced),
         cmocka_unit_test(a_late_answer_prolongs_nothing),
+        cmocka_unit_test(a_slow_store_lapses_nobody),
         cmocka_unit_test(a_zombie_acknowledges_nothing),
         cmocka_unit_test(cut_peers_live_on),
         cmocka_unit_test(fencers_meet),
