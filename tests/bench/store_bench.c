@@ -162,6 +162,8 @@ static void next(struct job *j)
     snprintf(j->r.nonce, sizeof j->r.nonce, "bench");
     uint64_t n = b.next++, ranges = (b.size - b.skew) / b.range;
     if (b.get) {
+        j->r.attempts = 4; /* as the broker reads */
+        j->r.try_us = 2000000 + b.range / 5;
         j->r.offset = (int64_t)(b.skew + n % ranges * b.range);
         n = n / ranges % b.written;
     }

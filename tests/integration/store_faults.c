@@ -192,6 +192,34 @@ static void cut_bodies(void **state)
     assert_int_equal(r.sent, 2);
 }
 
+/* The same in the middle of a large range, which goes on a connection of its own and then the ordinary way.
+ */
+static void cut_ranges(void **state)
+{
+    struct test *t = *state;
+    static const uint8_t bytes[1 << 20] = {7};
+    static const struct floe_bufslice body = {.p = bytes, .n = sizeof bytes};
+    struct floe_store_req r = put_req(t, FLOE_PUT_CREATE, "cut-range", 1);
+    r.body = &body;
+    assert_int_equal(store_rig_do(&t->rig, &r), FLOE_OK);
+    floe_store_req_fini(&r);
+    static const char *const rules[] = {"cut 300000", "drop", "swallow", "status 503", "status 404"};
+    for (size_t i = 0; i < FLOE_COUNTOF(rules); i++) {
+        proxy_tell(&t->proxy, "rule r %s method=GET times=1", rules[i]);
+        r = store_rig_req(&t->rig, FLOE_STORE_GET, "cut-range");
+        r.length = sizeof bytes;
+        r.attempts = 3;
+        r.try_us = 100000 + (strcmp(rules[i], "swallow") ? 5000000 : 0);
+        if (store_rig_do(&t->rig, &r) != FLOE_OK)
+            fail_msg("%s: %s", rules[i], r.err.msg);
+        assert_int_equal(r.data->n, sizeof bytes);
+        assert_memory_equal(r.data->data, bytes, sizeof bytes);
+        assert_int_equal(r.sent, 2);
+        floe_store_req_fini(&r);
+        proxy_tell(&t->proxy, "clear");
+    }
+}
+
 /* A PUT that is late: its deadline passes, then it lands. */
 static void late_puts(void **state)
 {
@@ -319,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(repeats, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(cut_bodies, setup, teardown),
+        cmocka_unit_test_setup_teardown(cut_ranges, setup, teardown),
         cmocka_unit_test_setup_teardown(late_puts, setup, teardown),
         cmocka_unit_test_setup_teardown(control_passes, setup, teardown),
         cmocka_unit_test_setup_teardown(store_away, setup, teardown),

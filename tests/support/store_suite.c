@@ -395,19 +395,25 @@ static void large_object(struct store_rig *rig)
     put.body_count = 3;
     if (store_rig_do(rig, &put) != FLOE_OK)
         fail_msg("PUT: %s", put.err.msg);
-    struct floe_store_req get[5];
-    for (int i = 0; i < 5; i++) {
-        get[i] = store_rig_req(rig, FLOE_STORE_GET, "big");
-        get[i].offset = i == 4 ? 0 : (int64_t)(n / 4) * i;
-        get[i].length = i == 4 ? n : n / 4;
-    }
-    store_rig_do_all(rig, get, 5);
-    for (int i = 0; i < 5; i++) {
-        if (get[i].err.code != FLOE_OK)
-            fail_msg("GET: %s", get[i].err.msg);
-        assert_int_equal(get[i].data->n, get[i].length);
-        assert_memory_equal(get[i].data->data, buf->data + get[i].offset, get[i].length);
-        floe_store_req_fini(&get[i]);
+    /* Plain, then as the broker reads, twice: the second time on the connections of the first. */
+    for (int round = 0; round < 3; round++) {
+        struct floe_store_req get[6];
+        for (int i = 0; i < 6; i++) {
+            get[i] = store_rig_req(rig, FLOE_STORE_GET, "big");
+            get[i].offset = i < 4 ? (int64_t)(n / 4) * i : i == 4 ? 0 : (int64_t)(n / 2);
+            get[i].length = i < 4 ? n / 4 : n; /* the last one's range passes the end */
+            get[i].attempts = round ? 3 : 1;
+            get[i].try_us = round ? 10000000 : 0;
+        }
+        store_rig_do_all(rig, get, 6);
+        for (int i = 0; i < 6; i++) {
+            if (get[i].err.code != FLOE_OK)
+                fail_msg("GET: %s", get[i].err.msg);
+            assert_int_equal(get[i].data->n, i == 5 ? n / 2 : get[i].length);
+            assert_memory_equal(get[i].data->data, buf->data + get[i].offset, get[i].data->n);
+            assert_int_equal(get[i].size, n);
+            floe_store_req_fini(&get[i]);
+        }
     }
     floe_store_req_fini(&put);
     floe_buf_unref(buf);

@@ -73,7 +73,7 @@ static void content_range(struct s3_answer *a, const char *v, size_t n)
     }
 }
 
-static void one_header(struct s3_answer *a, const char *name, size_t name_n, const char *v, size_t n)
+void s3_answer_header(struct s3_answer *a, const char *name, size_t name_n, const char *v, size_t n)
 {
     char number[24];
     if (is(name, name_n, "etag")) {
@@ -122,7 +122,7 @@ size_t s3_on_header(char *p, size_t size, size_t count, void *arg)
     const char *v = colon + 1;
     while (v < p + n && (*v == ' ' || *v == '\t'))
         v++;
-    one_header(&op->answer, p, (size_t)(colon - p), v, (size_t)(p + n - v));
+    s3_answer_header(&op->answer, p, (size_t)(colon - p), v, (size_t)(p + n - v));
     return total;
 }
 

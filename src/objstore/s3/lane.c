@@ -53,6 +53,9 @@ static CURL *take_handle(struct s3_lane *l)
 
 static void release_handle(struct s3_lane *l, struct s3_op *op)
 {
+    l->active_count -= op->active;
+    op->active = false;
+    s3_direct_end(op, false);
     if (op->easy) {
         curl_multi_remove_handle(l->multi, op->easy);
         curl_easy_reset(op->easy);
@@ -70,8 +73,6 @@ static void release_handle(struct s3_lane *l, struct s3_op *op)
 
 static void finish(struct s3_lane *l, struct s3_op *op)
 {
-    if (op->easy)
-        l->active_count--;
     release_handle(l, op);
     floe_list_remove(&op->link);
     floe_writer_fini(&op->text);
@@ -130,7 +131,6 @@ static bool retry_later(struct s3_lane *l, struct s3_op *op)
     if (due >= op->deadline_us || !take_retry(l->s))
         return false;
     atomic_fetch_add_explicit(&l->s->base.stats.retries, 1, memory_order_relaxed);
-    l->active_count--;
     release_handle(l, op);
     floe_list_remove(&op->link);
     op->not_before_us = due;
@@ -149,10 +149,28 @@ static void try_again(struct s3_lane *l, struct s3_op *op)
         op->err = before;
 }
 
+/* The attempt goes through libcurl; the op is active already. */
+static void start_ordinary(struct s3_lane *l, struct s3_op *op)
+{
+    enum floe_err rc = FLOE_OK;
+    s3_answer_reset(op);
+    op->easy = take_handle(l);
+    if (!op->easy) {
+        rc = floe_error_set(&op->err, FLOE_EUNAVAILABLE, "%s: no memory for a request", l->s->base.url);
+    } else {
+        rc = s3_request_build(op, &op->err);
+    }
+    if (rc == FLOE_OK && curl_multi_add_handle(l->multi, op->easy) != CURLM_OK)
+        rc = floe_error_set(&op->err, FLOE_EUNAVAILABLE, "%s: curl refuses the request", l->s->base.url);
+    if (rc != FLOE_OK) {
+        settle(op);
+        finish(l, op);
+    }
+}
+
 static void start(struct s3_lane *l, struct s3_op *op)
 {
     floe_list_remove(&op->link);
-    op->easy = take_handle(l);
     op->tries++;
     op->try_deadline_us = UINT64_MAX;
     if (op->try_us && op->tries < op->attempts)
@@ -160,21 +178,11 @@ static void start(struct s3_lane *l, struct s3_op *op)
     l->next_deadline_us = FLOE_MIN(l->next_deadline_us, op->try_deadline_us);
     s3_answer_reset(op);
     op->err = (struct floe_error){0};
-    if (!op->easy) {
-        floe_error_set(&op->err, FLOE_EUNAVAILABLE, "%s: no memory for a request", l->s->base.url);
-        settle(op);
-        finish(l, op);
-        return;
-    }
     floe_list_push_back(&l->active, &op->link);
     l->active_count++;
-    enum floe_err rc = s3_request_build(op, &op->err);
-    if (rc == FLOE_OK && curl_multi_add_handle(l->multi, op->easy) != CURLM_OK)
-        rc = floe_error_set(&op->err, FLOE_EUNAVAILABLE, "%s: curl refuses the request", l->s->base.url);
-    if (rc != FLOE_OK) {
-        settle(op);
-        finish(l, op);
-    }
+    op->active = true;
+    if (!s3_direct_wanted(op) || !s3_direct_begin(op))
+        start_ordinary(l, op);
 }
 
 static void complete(struct s3_lane *l, struct s3_op *op, CURLcode code)
@@ -188,6 +196,19 @@ static void complete(struct s3_lane *l, struct s3_op *op, CURLcode code)
         return;
     settle(op);
     finish(l, op);
+}
+
+static void direct_is(struct s3_lane *l, struct s3_op *op, enum s3_direct_is is)
+{
+    if (is == S3_DIRECT_GOES_ON)
+        return;
+    s3_direct_end(op, is == S3_DIRECT_DONE && !op->answer.closes);
+    if (is == S3_DIRECT_UNDONE) {
+        op->no_direct = true;
+        start_ordinary(l, op);
+        return;
+    }
+    complete(l, op, CURLE_OK);
 }
 
 /* ---- one turn of the thread ---- */
@@ -272,10 +293,37 @@ static bool collect(struct s3_lane *l)
         char *priv = NULL;
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &priv);
-        complete(l, (struct s3_op *)(void *)priv, code);
+        struct s3_op *op = (struct s3_op *)(void *)priv;
+        if (op->direct)
+            direct_is(l, op, s3_direct_connected(op, code));
+        else
+            complete(l, op, code);
         any = true;
     }
+    FLOE_LIST_EACH_SAFE(it, &l->active)
+    {
+        struct s3_op *op = FLOE_LIST_ENTRY(it, struct s3_op, link);
+        enum s3_direct_is is = op->direct ? s3_direct_step(op) : S3_DIRECT_GOES_ON;
+        direct_is(l, op, is);
+        any = any || is != S3_DIRECT_GOES_ON;
+    }
     return any;
+}
+
+static void wait_for(struct s3_lane *l, int ms)
+{
+    unsigned n = 0, i = 0;
+    bool ready = false;
+    FLOE_LIST_EACH(it, &l->active)
+    n += s3_direct_waits(FLOE_LIST_ENTRY(it, struct s3_op, link), &l->waits[n], &ready);
+    curl_multi_poll(l->multi, l->waits, n, ready ? 0 : ms, NULL);
+    FLOE_LIST_EACH(it, &l->active)
+    {
+        struct s3_op *op = FLOE_LIST_ENTRY(it, struct s3_op, link);
+        struct curl_waitfd none;
+        if (s3_direct_waits(op, &none, &ready) && l->waits[i++].revents != 0)
+            s3_direct_woken(op);
+    }
 }
 
 static int wait_ms(uint64_t now, uint64_t until)
@@ -303,10 +351,11 @@ void *s3_lane_main(void *arg)
         if (collect(l))
             continue;
         now = s3_now_us();
-        curl_multi_poll(l->multi, NULL, 0, wait_ms(now, FLOE_MIN(next, l->next_deadline_us)), NULL);
+        wait_for(l, wait_ms(now, FLOE_MIN(next, l->next_deadline_us)));
     }
     drop(l, &l->waiting, true);
     drop(l, &l->active, true);
+    s3_direct_close_kept(l, UINT64_MAX);
     while (l->idle_count > 0)
         curl_easy_cleanup(l->idle[--l->idle_count]);
     curl_multi_cleanup(l->multi);

@@ -250,7 +250,7 @@ static bool add_headers(struct s3_op *op, const struct request *q, const char *a
     return ok;
 }
 
-static void set_transport(CURL *e, const struct s3_op *op)
+void s3_request_transport(CURL *e, const struct s3_op *op)
 {
     const struct s3_store *s = op->s;
     bool large_get = op->kind == FLOE_STORE_GET && op->length >= LARGE_BODY;
@@ -323,17 +323,43 @@ static enum floe_err sign(struct s3_op *op, struct request *q, char *authorizati
     return floe_sigv4_sign(&op->lane->signer, authorization, &r, date, err);
 }
 
+/* Target, headers, signature. */
+static enum floe_err prepare(struct s3_op *op, struct request *q, char *authorization, struct floe_error *err)
+{
+    enum floe_err rc = hash_body(op, err);
+    if (rc != FLOE_OK)
+        return rc;
+    if (!target(q, op))
+        return floe_error_set(err, FLOE_EINVAL, "%s: the key \"%s\" is too long", op->s->base.url, op->key);
+    kind_headers(q, op);
+    return sign(op, q, authorization, err);
+}
+
+enum floe_err s3_request_text(struct s3_op *op, char *to, size_t cap, size_t *n, struct floe_error *err)
+{
+    struct request q = {0};
+    char authorization[FLOE_SIGV4_AUTHORIZATION_MAX];
+    enum floe_err rc = prepare(op, &q, authorization, err);
+    if (rc != FLOE_OK)
+        return rc;
+    int k = snprintf(to, cap, "%s %s%s%s HTTP/1.1\r\nUser-Agent: floe/" FLOE_VERSION "\r\n", q.method, q.path,
+                     q.query[0] ? "?" : "", q.query);
+    size_t at = k < 0 ? cap : (size_t)k;
+    for (uint32_t i = 0; i < q.n && at < cap; i++)
+        at += (size_t)snprintf(to + at, cap - at, "%s: %s\r\n", q.h[i].name, q.h[i].value);
+    if (at < cap)
+        at += (size_t)snprintf(to + at, cap - at, "Authorization: %s\r\n\r\n", authorization);
+    if (at >= cap)
+        return floe_error_set(err, FLOE_ETOOLARGE, "%s: the request is too long", op->s->base.url);
+    *n = at;
+    return FLOE_OK;
+}
+
 enum floe_err s3_request_build(struct s3_op *op, struct floe_error *err)
 {
     struct request q = {0};
     char authorization[FLOE_SIGV4_AUTHORIZATION_MAX], url[S3_URL_MAX + S3_PATH_MAX];
-    enum floe_err rc = hash_body(op, err);
-    if (rc != FLOE_OK)
-        return rc;
-    if (!target(&q, op))
-        return floe_error_set(err, FLOE_EINVAL, "%s: the key \"%s\" is too long", op->s->base.url, op->key);
-    kind_headers(&q, op);
-    rc = sign(op, &q, authorization, err);
+    enum floe_err rc = prepare(op, &q, authorization, err);
     if (rc != FLOE_OK)
         return rc;
     int n = snprintf(url, sizeof url, "%s%s%s%s", op->s->endpoint, q.path, q.query[0] ? "?" : "", q.query);
@@ -342,7 +368,7 @@ enum floe_err s3_request_build(struct s3_op *op, struct floe_error *err)
     op->body_slice = 0;
     op->body_at = 0;
     op->wire_tries = 0;
-    set_transport(op->easy, op);
+    s3_request_transport(op->easy, op);
     set_method(op->easy, op, q.method);
     set_callbacks(op->easy, op);
     if (curl_easy_setopt(op->easy, CURLOPT_URL, url) != CURLE_OK)

@@ -27,6 +27,7 @@ static void store_free(struct s3_store *s)
     for (int i = 0; i < S3_LANES; i++) {
         if (s->lanes[i].multi)
             curl_multi_cleanup(s->lanes[i].multi);
+        free(s->lanes[i].waits);
         pthread_mutex_destroy(&s->lanes[i].lock);
     }
     explicit_bzero(&s->cred, sizeof s->cred);
@@ -342,10 +343,11 @@ static bool lane_init(struct s3_store *s, int i, uint32_t connections)
     floe_rng_init(&l->rng, floe_rng_u64(&s->base.loop->rng));
     floe_sigv4_signer_init(&l->signer, s->cred.access_key, s->cred.secret_key, s->region, "s3");
     l->multi = curl_multi_init();
-    if (!l->multi)
+    l->waits = calloc(connections, sizeof *l->waits);
+    if (!l->multi || !l->waits)
         return false;
     curl_multi_setopt(l->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long)connections);
+    curl_multi_setopt(l->multi, CURLMOPT_MAXCONNECTS, (long)connections * 2); /* half of them of direct.c */
     return true;
 }
 

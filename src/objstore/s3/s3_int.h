@@ -28,11 +28,13 @@
 
 struct s3_store;
 struct s3_lane;
+struct s3_direct;
 
 /* What an answer's headers say; set by the lane's thread, fresh for each attempt. */
 struct s3_answer {
     long status;
     bool has_range, has_length, encrypted;
+    bool encoded, closes; /* head.c: the body is not plain bytes; the connection ends with it */
     uint64_t range_from, range_to, range_size; /* range_size UINT64_MAX: not told */
     uint64_t length;
     char etag[FLOE_STORE_VERSION_MAX];
@@ -62,6 +64,9 @@ struct s3_op {
     struct floe_task task;
 
     /* lane thread */
+    struct s3_direct *direct; /* the attempt goes this way (direct.c); easy is null then */
+    bool no_direct;           /* it was tried and did not work */
+    bool active;              /* counted by its lane */
     CURL *easy;
     struct curl_slist *headers;
     char curl_error[CURL_ERROR_SIZE];
@@ -111,6 +116,10 @@ struct s3_lane {
     uint64_t next_deadline_us;
     CURL *idle[S3_DATA_CONNECTIONS];
     uint32_t idle_count;
+    struct s3_direct *kept[S3_DATA_CONNECTIONS]; /* connections for large GETs that have none at present */
+    uint32_t kept_count;
+    uint64_t direct_from_us;   /* until then they all go the ordinary way */
+    struct curl_waitfd *waits; /* as many as connections */
     struct floe_sigv4_signer signer;
     struct floe_rng rng;
 };
@@ -142,12 +151,44 @@ uint64_t s3_now_us(void);
 
 /* request.c: sets up op->easy for one attempt, signed anew. */
 enum floe_err s3_request_build(struct s3_op *op, struct floe_error *err) FLOE_MUST_USE;
+/* What every connection of the store has. */
+void s3_request_transport(CURL *easy, const struct s3_op *op);
+/* The same attempt as text for a connection of one's own, head and empty line; *n is its length. */
+enum floe_err s3_request_text(struct s3_op *op, char *to, size_t cap, size_t *n,
+                              struct floe_error *err) FLOE_MUST_USE;
 /* Percent-encodes all but unreserved bytes (and slashes, where kept). False: no room. */
 bool s3_url_encode(char *out, size_t cap, size_t *at, const char *in, bool keep_slash);
+
+/* direct.c: large GETs on connections of their own. */
+enum s3_direct_is {
+    S3_DIRECT_GOES_ON,
+    S3_DIRECT_DONE,  /* the answer is there, to be judged */
+    S3_DIRECT_UNDONE /* to be sent the ordinary way */
+};
+bool s3_direct_wanted(const struct s3_op *op);
+/* False: nothing was begun. */
+bool s3_direct_begin(struct s3_op *op);
+enum s3_direct_is s3_direct_connected(struct s3_op *op, CURLcode code) FLOE_MUST_USE;
+/* Takes it as far as it goes without waiting. */
+enum s3_direct_is s3_direct_step(struct s3_op *op) FLOE_MUST_USE;
+/* What it waits for; false when libcurl knows. *ready is set when there is nothing to wait for. */
+bool s3_direct_waits(struct s3_op *op, struct curl_waitfd *out, bool *ready);
+void s3_direct_woken(struct s3_op *op);
+/* The attempt is over, or the request: the connection is kept, or closed. Null is fine. */
+void s3_direct_end(struct s3_op *op, bool keep);
+/* Closes what was kept since then or longer. */
+void s3_direct_close_kept(struct s3_lane *l, uint64_t idle_since_us);
+
+/* head.c */
+size_t s3_head_end(const char *p, size_t n); /* bytes up to the end of the empty line; 0: it is not there */
+/* A whole head; false and nothing set when it is not well-formed. */
+bool s3_head_parse(struct s3_answer *out, const char *p, size_t n);
 
 /* answer.c: call-backs of curl, and what an ended attempt means. */
 size_t s3_on_header(char *p, size_t size, size_t n, void *op);
 size_t s3_on_body(char *p, size_t size, size_t n, void *op);
+/* Notes what one header says, if it is one of those that count. */
+void s3_answer_header(struct s3_answer *a, const char *name, size_t name_n, const char *v, size_t n);
 /* Makes op ready for another attempt's answer. */
 void s3_answer_reset(struct s3_op *op);
 /* Judges a finished attempt: op->err and the results. */
