@@ -11,7 +11,8 @@
  * FLOE_EEXISTS (expect absent) and FLOE_ECONFLICT (expect version): another value is there and this write was
  * certainly not applied (first answer, own nonce not there). FLOE_EINDETERMINATE: the time ran out before an
  * ambiguous answer was resolved, or another value is there but this write may have been applied before it:
- * the caller reads and decides by content. FLOE_ETOOLARGE above FLOE_TABLE_VALUE_MAX.
+ * the caller reads and decides by content. With these three `got` and `version` are what was found there;
+ * `got` is null where that was not read or is gone. FLOE_ETOOLARGE above FLOE_TABLE_VALUE_MAX.
  *  4. A key made by expect-absent is never deleted while its name can be written again; the caller leaves a
  * tombstone value.
  *  5. Versions are opaque strings, equal only for the same write.
@@ -62,8 +63,9 @@ struct floe_table_req {
 
     /* out */
     struct floe_error err;
-    char version[FLOE_TABLE_VERSION_MAX]; /* GET: current; PUT: the new one */
-    char *got; /* GET: the value's JSON text, NUL-terminated, owned by the request */
+    char version[FLOE_TABLE_VERSION_MAX]; /* GET: current; PUT: the new one, or that of `got` */
+    char
+        *got; /* GET, or another's in the way of a PUT: the JSON text, NUL-terminated, owned by the request */
     size_t got_n;
     struct floe_arena arena;
     struct floe_table_entry *entries; /* SCAN: keys and versions in order, no values */

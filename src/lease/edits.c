@@ -223,7 +223,7 @@ struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kin
     e->nonce = floe_rng_u64(&l->loop->rng);
     floe_list_push_back(&s->pending, &e->link);
     uint64_t at = kind == EDIT_CHECKPOINT && !lease_move_waits(l, tp) && !lease_shard_crowded(s)
-                      ? lease_now(l) + gather_us(l, s, tp)
+                      ? FLOE_MAX(lease_now(l) + gather_us(l, s, tp), s->calm_us)
                       : 0;
     bool first = floe_list_empty(&s->flight) && s->pending.next == &e->link;
     s->put_us = first ? at : FLOE_MIN(s->put_us, at);

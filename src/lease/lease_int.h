@@ -25,9 +25,11 @@
 #define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
 #define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together, */
 #define LEASE_GATHER_TAKEN_US 2000000u      /* those of what has just come here for longer: others move too */
-#define LEASE_ADOPT_GATHER_US 200000u       /* what is taken waits so long for what is being taken */
-#define LEASE_TELL_US 30000u     /* moves are told to the others together, after their receivers, */
-#define LEASE_BUMP_US 1000000u   /* and counted in the catalog version, for who was not told */
+#define LEASE_CALM_US 1000000u        /* they keep clear of a shard of which partitions are being moved */
+#define LEASE_ADOPT_GATHER_US 200000u /* what is taken waits so long for what is being taken */
+#define LEASE_TELL_US 30000u          /* moves are told to the others together, after their receivers, */
+#define LEASE_BUMP_US                                                                                        \
+    2000000u /* and counted in the catalog version once they are over, for who was not told */
 #define LEASE_START_US 15000000u /* a start that takes longer has failed */
 
 struct floe_lease;
@@ -177,10 +179,16 @@ uint64_t lease_poll_us(const struct floe_lease *l);
 void lease_peers_tick(struct floe_lease *l);
 struct floe_kafka_msg;
 char *lease_peer_encode(const struct floe_kafka_msg *m, const void *msg, size_t *n);
-/* Tells every live peer that these shards changed, and the catalog version. */
+/* Tells every live peer that these shards changed, except of those of which it was told, and the catalog
+ * version. */
 void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n);
+/* The same, of shards with `tell` set, when it is time to; then raises the catalog version, when that is due.
+ */
+void lease_peers_tell_due(struct floe_lease *l, const int32_t *shards, uint32_t n);
 /* One of them, at once. */
 void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard);
+/* Tells them all that this broker moves partitions of these shards. */
+void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n);
 
 /* ---- seal.c ------------------------------------------------------------------------------------------ */
 
@@ -249,8 +257,11 @@ struct lease_shard {
     int32_t *holders; /* nodes that the document names as holders, each once */
     uint32_t holder_count;
     uint64_t retry_us, wake_us;
-    uint64_t asked_us; /* when the request that told of `doc` last was begun */
-    uint64_t put_us;   /* checkpoints alone are gathered until then */
+    uint64_t asked_us;  /* when the request that told of `doc` last was begun */
+    uint64_t put_us;    /* checkpoints alone are gathered until then, */
+    uint64_t calm_us;   /* and not written before: partitions of it are being moved */
+    uint64_t theirs_us; /* another broker moves some until then */
+    int32_t told;       /* the node that alone was told of what is to be told; 0: none was */
     uint32_t fails, gen;
 };
 void lease_shards_init(struct floe_lease *l);
@@ -263,6 +274,8 @@ bool lease_shards_idle(const struct floe_lease *l); /* no edit is pending or in 
 void lease_shards_fail_all(struct floe_lease *l, enum floe_err code, const char *why);
 /* So long that it must get shorter: spans that checkpoints can take the place of shall go. */
 bool lease_shard_crowded(const struct lease_shard *s);
+/* Partitions of it are being moved, by this broker or another: no put may spoil that one's for a moment. */
+void lease_shard_calm(struct floe_lease *l, struct lease_shard *s);
 struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *tp);
 /* Queues a new edit; it is sent by the next kick. */
 struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kind, const struct floe_tp *tp);
@@ -332,7 +345,7 @@ struct lease_move {
 };
 enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_AHEAD, MOVE_STOP, MOVE_GIVE };
 struct lease_ahead { /* move_ahead.c */
-    uint64_t round, until_us, again_us;
+    uint64_t round, until_us, again_us, pause_us;
     uint32_t asked; /* receivers that have not answered */
     bool waiting;   /* one of them has not read everything yet */
     bool fresh;     /* they have, and the shards are read once more */
@@ -357,9 +370,12 @@ void lease_moves_step(struct floe_lease *l);
 /* A renewal was applied. True when another must follow at once, to say that this broker drains. */
 bool lease_drain_renewed(struct floe_lease *l);
 void lease_moves_reset(struct floe_lease *l); /* the session is over */
-/* Moves of the shard's flight were written: each receiver is told at once. */
-void lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
+/* Moves of the shard's flight were written: each receiver is told at once. The node that was, if only one
+ * was; 0 if none or several were. */
+int32_t lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
+/* Who writes the batch's shards without need, this broker too, leaves that for a moment. */
+void lease_moves_calm(struct floe_lease *l);
 /* Somebody waits for a checkpoint of the partition. */
 bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp);
 /* The partition is let go of. */
@@ -450,7 +466,8 @@ struct floe_lease {
     struct lease_op *shards_scan;
     uint8_t *scan_seen; /* one flag a shard, for the scan under way */
     uint64_t shards_scan_us;
-    uint64_t tell_us, bump_us; /* when the others are told of shards with `tell` set; the version raised */
+    uint64_t tell_us, bump_us; /* when the others are told of shards with `tell` set; the version raised, */
+    uint64_t bump_by_us;       /* at the latest */
     bool tell_bump;            /* raised with that at once: it is not only moves */
     struct floe_list groups;   /* answered by the kick once none of their edits is left */
 

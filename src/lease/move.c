@@ -145,7 +145,7 @@ void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp)
     free_move(l, m);
 }
 
-void lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
+int32_t lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
 {
     int32_t told[32];
     uint32_t n = 0;
@@ -162,6 +162,7 @@ void lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
         told[n++] = e->to.node;
         lease_peer_tell(l, e->to.node, (int32_t)s->index);
     }
+    return n == 1 ? told[0] : 0;
 }
 
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e)
@@ -209,7 +210,7 @@ static void add(struct floe_lease *l, const struct floe_lease_entry *e, const st
 static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
 {
     uint64_t now = lease_now(l);
-    bool agreed = true;
+    bool agreed = now >= s->theirs_us;
     for (uint32_t i = 0; i < s->doc.n; i++) {
         const struct floe_lease_entry *e = &s->doc.entries[i].e;
         if (!lease_own_is(l, &e->holder) || lease_topic_forgotten(l, &e->tp.topic))
@@ -225,10 +226,28 @@ static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
             agreed = false;
         else if (l->mover.count == LEASE_MOVES_MAX)
             l->mover.look = true;
-        else if (l->mover.draining || lease_placed_move(l, e) != 0)
+        else if (now >= s->theirs_us && (l->mover.draining || lease_placed_move(l, e) != 0))
             add(l, e, to);
     }
     return agreed;
+}
+
+void lease_moves_calm(struct floe_lease *l)
+{
+    int32_t shards[LEASE_MOVES_MAX];
+    uint32_t n = 0;
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        struct lease_shard *s = lease_shard_at(l, &FLOE_LIST_ENTRY(it, struct lease_move, link)->tp);
+        uint32_t k = 0;
+        while (k < n && shards[k] != (int32_t)s->index)
+            k++;
+        if (k < n)
+            continue;
+        shards[n++] = (int32_t)s->index;
+        lease_shard_calm(l, s);
+    }
+    lease_peers_calm(l, shards, n);
 }
 
 /* How many shards a batch may touch, of `used` in which this session serves something: few, since each is a
@@ -273,6 +292,7 @@ static void begin(struct floe_lease *l)
         m->begun_us = lease_now(l);
         m->deadline_us = m->begun_us + l->lease_us;
         m->given = 0;
+        lease_moves_calm(l);
         return;
     }
     m->look |= !agreed;

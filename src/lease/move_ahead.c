@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-#define AGAIN_US 10000u     /* between two questions whether all has been read */
+#define AGAIN_US 10000u     /* between two questions whether all has been read, at first */
 #define PATIENCE_US 500000u /* or a tenth of the lease time: then appends stop in any case */
 
 static void on_answer(struct lease_op *op)
@@ -111,13 +111,15 @@ static void ask(struct floe_lease *l)
     a->asked = 0;
     a->waiting = false;
     tell_all(l, false);
-    a->again_us = lease_now(l) + AGAIN_US;
+    a->again_us = lease_now(l) + a->pause_us;
+    a->pause_us += a->pause_us / 2;
 }
 
 void lease_ahead_begin(struct floe_lease *l)
 {
     l->mover.ahead.until_us = lease_now(l) + FLOE_MIN((uint64_t)PATIENCE_US, l->lease_us / 10);
     l->mover.ahead.fresh = false;
+    l->mover.ahead.pause_us = AGAIN_US;
     ask(l);
 }
 
@@ -133,8 +135,10 @@ static bool fresh(struct floe_lease *l)
         s->stale |= again;
         all &= !s->stale && s->op == NULL;
     }
-    if (again)
+    if (again) {
+        lease_moves_calm(l);
         lease_kick(l);
+    }
     return all;
 }
 

@@ -158,45 +158,102 @@ void floe_lease_heard(struct floe_lease *l, const struct floe_kafka_PeerHeartbea
 
 static void on_told(struct lease_op *op)
 {
-    op->l->tells--; /* a hint that is lost costs a poll */
-    lease_kick(op->l);
+    struct floe_lease *l = op->l;
+    l->tells--; /* a hint that is lost costs a poll */
+    if (op->tag > 0 &&
+        op->u.peer.err.code != FLOE_OK) { /* to a receiver, for which producers wait: once more */
+        struct lease_shard *s = &l->shards[op->tag - 1];
+        s->tell = true;
+        s->told = 0;
+        l->tell_us = lease_now(l);
+    }
+    lease_kick(l);
 }
 
-static void tell(struct floe_lease *l, struct lease_node *only, const int32_t *shards, uint32_t n)
+/* `only`: null for all. Says who tells. `tag`: for on_told. */
+static void tell(struct floe_lease *l, struct lease_node *only, struct floe_kafka_PeerLeaseChangedRequest rq,
+                 uint64_t tag)
 {
-    struct floe_kafka_PeerLeaseChangedRequest rq;
     if (l->cfg.peers == NULL || (!lease_own_open(l) && l->own.state != OWN_ENDED))
         return;
-    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &rq);
     rq.ClusterId = l->cfg.cluster;
     rq.NodeId = l->own.name.node;
     rq.NodeEpoch = l->own.name.epoch;
     rq.SessionId = (int64_t)l->own.name.id;
     rq.CatalogVersion = (int64_t)l->catalog.version;
-    rq.Shards = (void *)shards;
-    rq.Shards_n = (int32_t)n;
     for (uint32_t i = 0; i < l->node_count; i++) {
         struct lease_node *node = l->nodes[i];
         size_t size;
         if (!callable(l, node) || (only != NULL && node != only))
             continue;
         char *body = lease_peer_encode(&floe_kafka_PeerLeaseChangedRequest_desc, &rq, &size);
-        lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key,
-                      FLOE_PEER_LANE_CONTROL, body, size, lease_step_us(l), on_told, node);
+        struct lease_op *op =
+            lease_op_call(l, node->rec.info.peer_addr, floe_kafka_PeerLeaseChangedRequest_desc.key,
+                          FLOE_PEER_LANE_CONTROL, body, size, lease_step_us(l), on_told, node);
+        op->tag = tag;
         l->tells++;
     }
 }
 
+static struct floe_kafka_PeerLeaseChangedRequest changed(const int32_t *shards, uint32_t n)
+{
+    struct floe_kafka_PeerLeaseChangedRequest rq;
+    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &rq);
+    rq.Shards = (void *)shards;
+    rq.Shards_n = (int32_t)n;
+    return rq;
+}
+
 void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
 {
-    tell(l, NULL, shards, n);
+    int32_t news[LEASE_SHARD_MAX];
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        uint32_t k = 0;
+        for (uint32_t j = 0; j < n; j++)
+            if (l->shards[shards[j]].told != l->nodes[i]->id)
+                news[k++] = shards[j];
+        if (k > 0 || n == 0)
+            tell(l, l->nodes[i], changed(news, k), 0);
+    }
+}
+
+void lease_peers_tell_due(struct floe_lease *l, const int32_t *shards, uint32_t n)
+{
+    uint64_t now = lease_now(l);
+    bool ending = l->own.state == OWN_ENDING;
+    if (n > 0 && (now >= l->tell_us || ending)) {
+        for (uint32_t i = 0; i < n; i++)
+            l->shards[shards[i]].tell = false;
+        lease_peers_tell(l, shards, n);
+        if (l->bump_us == UINT64_MAX)
+            l->bump_by_us = now + l->lease_us;
+        l->bump_us =
+            l->tell_bump ? now : FLOE_MIN(l->bump_by_us, now + FLOE_MIN(LEASE_BUMP_US, l->lease_us / 5));
+        l->tell_us = UINT64_MAX;
+        l->tell_bump = false;
+    }
+    if (now >= l->bump_us || (ending && l->bump_us != UINT64_MAX)) {
+        l->bump_us = UINT64_MAX;
+        floe_lease_bump_catalog(l);
+    }
+    uint64_t next = FLOE_MIN(l->tell_us, l->bump_us);
+    if (next != UINT64_MAX)
+        lease_wake(l, next);
+}
+
+void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n)
+{
+    struct floe_kafka_PeerLeaseChangedRequest rq = changed(NULL, 0);
+    rq.Moving = (void *)shards;
+    rq.Moving_n = (int32_t)n;
+    tell(l, NULL, rq, 0);
 }
 
 void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard)
 {
     struct lease_node *n = lease_node_find(l, node);
     if (n != NULL)
-        tell(l, n, &shard, 1);
+        tell(l, n, changed(&shard, 1), (uint64_t)shard + 1);
 }
 
 void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChangedRequest *rq)
@@ -208,9 +265,20 @@ void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChan
         if (s >= 0 && (uint32_t)s < l->shard_count)
             l->shards[s].stale = true;
     }
+    for (int32_t i = 0; i < rq->Moving_n && i < HINT_SHARDS_MAX; i++) {
+        int32_t s = rq->Moving[i];
+        if (s < 0 || (uint32_t)s >= l->shard_count)
+            continue;
+        lease_shard_calm(l, &l->shards[s]);
+        l->shards[s].theirs_us = l->shards[s].calm_us;
+    }
     lease_catalog_hint(l, (uint64_t)rq->CatalogVersion);
     struct lease_node *n = lease_node_find(l, rq->NodeId);
-    if (n == NULL)
+    const struct floe_session_name *s = n != NULL ? &n->rec.info.session : NULL;
+    bool known = s != NULL && n->present && s->epoch == rq->NodeEpoch && s->id == (uint64_t)rq->SessionId;
+    if (known && (rq->Shards_n > 0 || rq->Moving_n > 0))
+        lease_kick(l); /* it lives */
+    else if (n == NULL)
         lease_nodes_scan_soon(l);
     else if (!lease_own_open(l) || rq->NodeId != l->own.name.node)
         lease_node_read(l, n); /* it may have ended */

@@ -74,6 +74,14 @@ bool lease_shard_crowded(const struct lease_shard *s)
     return s->bytes > LEASE_CREATE_BYTES_MAX;
 }
 
+void lease_shard_calm(struct floe_lease *l, struct lease_shard *s)
+{
+    uint64_t now = lease_now(l);
+    s->calm_us = now + FLOE_MIN((uint64_t)LEASE_CALM_US, l->lease_us / 10);
+    if (s->put_us > now)
+        s->put_us = FLOE_MAX(s->put_us, s->calm_us);
+}
+
 bool lease_shards_loaded(const struct floe_lease *l)
 {
     if (!l->shards_scanned)
@@ -240,6 +248,26 @@ static void unreadable(struct floe_lease *l, struct lease_shard *s, const struct
     fail_edits(l, s, err);
 }
 
+/* What a read, or a put that met it, brought. FLOE_OK or FLOE_ECORRUPT. */
+static enum floe_err take_in(struct floe_lease *l, struct lease_shard *s, const struct lease_op *op,
+                             struct floe_error *err)
+{
+    const struct floe_table_req *r = &op->u.table;
+    struct lease_doc doc = {0};
+    s->asked_us = op->started_us;
+    if (s->loaded && !s->bad && strcmp(s->version, r->version) == 0) {
+        s->fails = 0;
+        return FLOE_OK;
+    }
+    if (lease_doc_decode(r->key, r->got, r->got_n, l->format.newest, &doc, err) != FLOE_OK) {
+        unreadable(l, s, err);
+        return err->code;
+    }
+    lease_format_saw(l, doc.format);
+    publish(l, s, &doc, r->got_n, r->version);
+    return FLOE_OK;
+}
+
 static void on_get(struct lease_op *op)
 {
     struct floe_lease *l = op->l;
@@ -250,17 +278,8 @@ static void on_get(struct lease_op *op)
     done_op(l, s);
     if (err.code == FLOE_OK || err.code == FLOE_ENOTFOUND)
         lease_table_ok(l);
-    if (err.code == FLOE_OK)
-        s->asked_us = op->started_us;
-    if (err.code == FLOE_OK && s->loaded && !s->bad && strcmp(s->version, r->version) == 0) {
-        s->fails = 0;
-    } else if (err.code == FLOE_OK) {
-        if (lease_doc_decode(r->key, r->got, r->got_n, l->format.newest, &doc, &err) == FLOE_OK) {
-            lease_format_saw(l, doc.format);
-            publish(l, s, &doc, r->got_n, r->version);
-        } else {
-            unreadable(l, s, &err);
-        }
+    if (err.code == FLOE_OK) {
+        (void)!take_in(l, s, op, &err);
     } else if (err.code == FLOE_ENOTFOUND && s->version[0] == '\0') {
         err = ok;
         publish(l, s, &doc, 0, "");
@@ -302,11 +321,13 @@ static void tell_later(struct floe_lease *l, struct lease_shard *s, const struct
 
 static void note_written(struct floe_lease *l, struct lease_shard *s)
 {
+    bool told_before = s->tell;
     FLOE_LIST_EACH(it, &s->flight)
     {
         tell_later(l, s, FLOE_LIST_ENTRY(it, struct lease_edit, link));
     }
-    lease_moves_written(l, s);
+    int32_t told = lease_moves_written(l, s);
+    s->told = told_before && s->told != told ? 0 : told;
 }
 
 static void on_put(struct lease_op *op)
@@ -330,7 +351,10 @@ static void on_put(struct lease_op *op)
             e->unclear |= unclear;
             e->doubtful |= r->err.code != FLOE_ECONFLICT && r->err.code != FLOE_EEXISTS;
         }
-        if (unclear)
+        struct floe_error err;
+        if (r->got != NULL)
+            (void)!take_in(l, s, op, &err); /* what is in the way; the edits are tried again on it */
+        else if (unclear)
             s->stale = true;
         else
             later(l, s);
@@ -461,28 +485,6 @@ static void step(struct floe_lease *l, struct lease_shard *s)
     }
 }
 
-static void tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
-{
-    uint64_t now = lease_now(l);
-    bool ending = l->own.state == OWN_ENDING;
-    if (n > 0 && (now >= l->tell_us || ending)) {
-        for (uint32_t i = 0; i < n; i++)
-            l->shards[shards[i]].tell = false;
-        lease_peers_tell(l, shards, n);
-        l->bump_us =
-            FLOE_MIN(l->bump_us, now + (l->tell_bump ? 0 : FLOE_MIN(LEASE_BUMP_US, l->lease_us / 10)));
-        l->tell_us = UINT64_MAX;
-        l->tell_bump = false;
-    }
-    if (now >= l->bump_us || (ending && l->bump_us != UINT64_MAX)) {
-        l->bump_us = UINT64_MAX;
-        floe_lease_bump_catalog(l);
-    }
-    uint64_t next = FLOE_MIN(l->tell_us, l->bump_us);
-    if (next != UINT64_MAX)
-        lease_wake(l, next);
-}
-
 /* Starts what can be started, each broker from another shard on, so that those who take over at the same time
  * meet seldom; and tells the others of what was changed, once all of it is written. */
 void lease_shards_step(struct floe_lease *l)
@@ -501,7 +503,7 @@ void lease_shards_step(struct floe_lease *l)
             shards[n++] = (int32_t)i;
     }
     if (!busy)
-        tell(l, shards, n);
+        lease_peers_tell_due(l, shards, n);
 }
 
 /* ---- scans ----------------------------------------------------------------------------------------- */
@@ -586,7 +588,7 @@ void floe_lease_refresh_since(struct floe_lease *l, const struct floe_tp *tp, ui
 {
     const struct lease_shard *s = lease_shard_at(l, tp);
     struct floe_error ok = {.code = FLOE_OK};
-    if (s->loaded && !s->bad && !s->stale && s->asked_us >= since_us)
+    if (s->loaded && !s->bad && s->asked_us >= since_us)
         done(user, &ok);
     else
         floe_lease_refresh(l, tp, done, user);

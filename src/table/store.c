@@ -9,7 +9,7 @@
  *                              ├─ the old version still there ─ wait ─▶ send the same bytes
  *                              ├─ another value, and no copy can have been applied before it
  *                              │    (each sent copy was answered 412) ▶ EEXISTS, ECONFLICT
- *                              ├─ another value otherwise ────▶ INDETERMINATE
+ *                              ├─ another value otherwise ────▶ INDETERMINATE (the value goes with both)
  *                              └─ no answer ─ wait ─▶ read back
  *
  * When the time is over: INDETERMINATE if a copy may have been applied or still be on its way, else the
@@ -340,9 +340,16 @@ static void on_readback(struct work *w)
     bool own = !absent && (strcmp(sr->got_nonce, w->nonce) == 0 || FLOE_MUTANT(TABLE_NONCE_UNCHECKED));
     if (!absent && !own && parse(w, &rec, &err) == FLOE_OK)
         own = strcmp(rec.nonce, w->nonce) == 0;
-    free(rec.value);
-    if (own) {
+    bool other = rec.value && !own && (create || strcmp(sr->version, r->if_version) != 0);
+    if (own || other)
         memcpy(r->version, sr->version, sizeof r->version);
+    if (other) {
+        r->got = rec.value;
+        r->got_n = rec.value_n;
+    } else {
+        free(rec.value);
+    }
+    if (own) {
         finish(w, NULL);
     } else if (absent ? create : !create && strcmp(sr->version, r->if_version) == 0) {
         again(w, STEP_SEND);

@@ -101,6 +101,36 @@ static void receivers_read_ahead(void **state)
     }
 }
 
+/* A checkpoint that nobody waits for keeps clear of the records that another broker is about to write. */
+static void others_keep_clear(void **state)
+{
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        struct lrig r;
+        begin(&r, 1, 2);
+        lrig_run_ms(&r, LEASE_MS);
+        struct floe_tp tp = lrig_tp(TOPIC, 3);
+        int i = lrig_holder(&r, TOPIC, 3);
+        struct floe_lease_entry e;
+        assert_true(floe_lease_lookup(r.b[i].lease, &tp, &e));
+        struct floe_checkpoint_ref ref = {.session = e.holder, .seq = r.b[i].committed, .present = true};
+        int32_t shards[] = {-1, (int32_t)lease_shard_of(&tp, r.shards), INT32_MAX};
+        struct floe_kafka_PeerLeaseChangedRequest rq;
+        floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &rq);
+        rq.ClusterId = r.cluster;
+        rq.Moving = shards;
+        rq.Moving_n = told ? FLOE_COUNTOF(shards) : 0;
+        floe_lease_checkpointed(r.b[i].lease, &tp, e.epoch, &ref);
+        floe_lease_hint(r.b[i].lease, &rq);
+        lrig_count_reset(&r);
+        lrig_run_ms(&r, LEASE_MS / 20 + 30); /* it would be named with others by now */
+        assert_int_equal(r.lease_puts, !told);
+        lrig_run_ms(&r, LEASE_MS / 20 + 30);
+        assert_int_equal(r.lease_puts, 1);
+        finish(&r);
+    }
+}
+
 static bool drained(struct lrig *r)
 {
     return r->b[1].drained;
@@ -343,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_newcomer_gets_its_share),
         cmocka_unit_test(receivers_read_ahead),
+        cmocka_unit_test(others_keep_clear),
         cmocka_unit_test(one_that_drains_leaves_nothing),
         cmocka_unit_test(the_last_one_has_nobody_to_drain_to),
         cmocka_unit_test(nothing_moves_without_the_receivers_word),

@@ -92,6 +92,24 @@ static enum floe_err get(struct world *w, int i, const char *key, char *value, s
     return e;
 }
 
+/* Who is refused is told what is there. */
+static void refused(struct world *w, const char *key, const char *version, const char *there,
+                    const char *there_version)
+{
+    struct floe_table_req r = {.kind = FLOE_TABLE_PUT, .value = "9", .value_n = 1};
+    snprintf(r.key, sizeof r.key, "%s", key);
+    snprintf(r.if_version, sizeof r.if_version, "%s", version);
+    assert_int_equal(run(w, 0, &r), version[0] ? FLOE_ECONFLICT : FLOE_EEXISTS);
+    if (there != NULL) {
+        assert_string_equal(r.got, there);
+        assert_int_equal(r.got_n, strlen(there));
+        assert_string_equal(r.version, there_version);
+    } else {
+        assert_null(r.got);
+    }
+    floe_table_req_fini(&r);
+}
+
 static void put_get_replace(void **state)
 {
     (void)state;
@@ -108,6 +126,9 @@ static void put_get_replace(void **state)
     assert_string_not_equal(v1, v2); /* equal values, other nonce, other version */
     assert_int_equal(put(&w, 0, "a/b", v1, "3", NULL), FLOE_ECONFLICT);
     assert_int_equal(put(&w, 0, "none", v1, "3", NULL), FLOE_ECONFLICT);
+    refused(&w, "a/b", v1, "{\"x\":1.50}", v2);
+    refused(&w, "a/b", "", "{\"x\":1.50}", v2);
+    refused(&w, "none", v1, NULL, NULL);
     assert_int_equal(put(&w, 0, "a/b", v2, "not json", NULL), FLOE_EINVAL);
     close_world(&w);
 }
