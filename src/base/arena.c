@@ -30,10 +30,10 @@ static struct floe_arena_chunk *add_chunk(struct floe_arena *a, size_t need)
 {
     size_t cap = a->head != NULL ? FLOE_MIN(a->head->cap * 2, (size_t)CHUNK_MAX) : CHUNK_MIN - HEADER;
     cap = FLOE_MAX(cap, need);
-    struct floe_arena_chunk *c = calloc(1, HEADER + cap);
+    struct floe_arena_chunk *c = malloc(HEADER + cap);
     if (c == NULL)
         return NULL;
-    c->cap = cap;
+    *c = (struct floe_arena_chunk){.cap = cap};
     /* An oversized chunk goes behind the head, so that the head's free room stays in use. */
     if (a->head != NULL && need > CHUNK_MAX) {
         c->next = a->head->next;
@@ -58,7 +58,7 @@ void *floe_arena_alloc(struct floe_arena *a, size_t n)
         if (c == NULL)
             return NULL;
     }
-    void *p = (char *)c + HEADER + c->at;
+    void *p = memset((char *)c + HEADER + c->at, 0, n); /* not the whole chunk: most requests are small */
     c->at += n;
     a->used += n;
     return p;

@@ -40,6 +40,13 @@ enum floe_err floe_error_set(struct floe_error *err, enum floe_err code, const c
 {
     if (err == NULL)
         return code;
+    if (strchr(fmt, '%') == NULL) { /* as the end of every iteration is told */
+        size_t n = FLOE_MIN(strlen(fmt), sizeof err->msg - 1);
+        memmove(err->msg, fmt, n);
+        err->msg[n] = '\0';
+        err->code = code;
+        return code;
+    }
     /* Formatted aside first: an argument may be the old message itself. */
     char msg[sizeof err->msg];
     va_list ap;

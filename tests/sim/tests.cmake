@@ -1,6 +1,10 @@
 # floe-sim plays seeds of the whole cluster; ctest plays a bounded number of them, label sim.
 set(FLOE_SIM_MAIN ${CMAKE_CURRENT_LIST_DIR}/sim_main.c ${CMAKE_CURRENT_LIST_DIR}/sim_run.c
   ${CMAKE_CURRENT_LIST_DIR}/sim_mutants.c)
+if(NOT FLOE_SANITIZE) # sanitizers have an allocator of their own
+  list(APPEND FLOE_SIM_MAIN ${CMAKE_CURRENT_LIST_DIR}/sim_malloc.c)
+  set_source_files_properties(${CMAKE_CURRENT_LIST_DIR}/sim_malloc.c PROPERTIES COMPILE_OPTIONS "-fno-builtin")
+endif()
 add_executable(floe-sim ${FLOE_SIM_MAIN})
 target_link_libraries(floe-sim PRIVATE floe_test_support)
 set_target_properties(floe-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})

@@ -155,16 +155,14 @@ static int by_place(const void *a, const void *b)
 static void check_batch(struct truth *t, const struct found *f, const struct found *before)
 {
     struct simcluster *c = t->c;
-    char name[FLOE_SESSION_NAME_MAX];
-    floe_session_format(name, &f->session);
     if (before && before->epoch == f->epoch && !floe_session_name_eq(&before->session, &f->session))
-        simcluster_violation(c, 6, "partition %u: epoch %d lies in two chains, one of %s", f->part, f->epoch,
-                             name);
+        simcluster_violation(c, 6, "partition %u: epoch %d lies in two chains, one of node %d", f->part,
+                             f->epoch, (int)f->session.node);
     if (f->head.base_offset != t->end[f->part])
         simcluster_violation(
-            c, 1, "partition %u epoch %d: %s key %llu begins at offset %lld, the log ended at %lld", f->part,
-            f->epoch, name, (unsigned long long)f->seq, (long long)f->head.base_offset,
-            (long long)t->end[f->part]);
+            c, 1, "partition %u epoch %d: node %d key %llu begins at offset %lld, the log ended at %lld",
+            f->part, f->epoch, (int)f->session.node, (unsigned long long)f->seq,
+            (long long)f->head.base_offset, (long long)t->end[f->part]);
     t->end[f->part] = floe_batch_last_offset(&f->head) + 1;
     uint64_t notes = c->out->read;
     simledger_read(c, f->part, f->head.base_offset, f->bytes, f->head.length, "in the bucket");

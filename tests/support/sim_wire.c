@@ -71,6 +71,7 @@ static void produce(struct simcall *k)
 }
 static void fetch(struct simcall *k)
 {
+    static const int32_t bytes[] = {400, 2000, 8192, 30000}; /* from a batch or two to all there is */
     struct floe_kafka_FetchRequest rq;
     struct floe_kafka_FetchRequest_FetchTopic t;
     struct floe_kafka_FetchRequest_FetchPartition p;
@@ -80,7 +81,7 @@ static void fetch(struct simcall *k)
     struct floe_tp tp = simcluster_tp(k->c, k->part);
     rq.MaxWaitMs = (int32_t)floe_rng_below(&k->c->rng, 400);
     rq.MinBytes = 1;
-    rq.MaxBytes = k->c->healed ? 65536 : 4096;
+    rq.MaxBytes = 65536;
     rq.Topics = &t;
     rq.Topics_n = 1;
     t.Topic = topic_name(k);
@@ -90,7 +91,7 @@ static void fetch(struct simcall *k)
     p.Partition = tp.index;
     p.FetchOffset = k->offset;
     p.CurrentLeaderEpoch = k->epoch;
-    p.PartitionMaxBytes = k->c->healed ? 8192 : 400;
+    p.PartitionMaxBytes = k->c->healed ? 8192 : bytes[floe_rng_below(&k->c->rng, FLOE_COUNTOF(bytes))];
     if (k->roams)
         rq.RackId = floe_kstr(simproc_rack(k->proc->machine));
     encode(k, KEY_FETCH, draw(k, 11, 16), &rq);

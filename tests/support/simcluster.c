@@ -261,7 +261,6 @@ static bool members_settled(void *user)
 }
 static void settle(struct simcluster *c)
 {
-    c->stopping = true;
     if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
         simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
     floe_sim_run_for(c->sim, 2 * SECOND);
@@ -330,6 +329,7 @@ static void play(struct simcluster *c)
     simcluster_heal(c);
     floe_sim_unschedule(c->sim, &c->admin);
     check_writable(c);
+    c->stopping = true;
     simtopics_settle(c);
     settle(c);
     end_all(c);

@@ -24,6 +24,17 @@ bool floe_sim_bucket_search(struct floe_sim_bucket *b, const char *key, size_t *
     *at = lo;
     return false;
 }
+static struct object *find(struct floe_sim_bucket *b, const char *key, uint64_t hash)
+{
+    struct floe_map_node *n = floe_map_first(&b->map, hash);
+    while (n && strcmp(FLOE_CONTAINER(n, struct object, by_key)->pub.key, key) != 0)
+        n = floe_map_next_same(n);
+    return n ? FLOE_CONTAINER(n, struct object, by_key) : NULL;
+}
+static uint64_t hash_of(const char *key)
+{
+    return floe_hash64(key, strlen(key), 3);
+}
 /* Equal bytes, equal version, as S3's ETag of a simple PUT. */
 static void version_of(char out[FLOE_STORE_VERSION_MAX], const void *data, size_t n)
 {
@@ -48,9 +59,9 @@ struct object *floe_sim_bucket_write(struct floe_sim_bucket *b, const char *key,
                                      const char *nonce)
 {
     size_t at;
-    struct object *o;
-    if (floe_sim_bucket_search(b, key, &at)) {
-        o = b->obj[at];
+    uint64_t hash = hash_of(key);
+    struct object *o = find(b, key, hash);
+    if (o) {
         keep_old(b, o);
     } else {
         o = calloc(1, sizeof *o);
@@ -62,6 +73,8 @@ struct object *floe_sim_bucket_write(struct floe_sim_bucket *b, const char *key,
             b->obj = realloc(b->obj, b->cap * sizeof(struct object *));
             FLOE_ASSERT(b->obj);
         }
+        if (floe_sim_bucket_search(b, key, &at) || !floe_map_insert(&b->map, &o->by_key, hash))
+            FLOE_ASSERT(false);
         memmove(b->obj + at + 1, b->obj + at, (b->n - at) * sizeof(struct object *));
         b->obj[at] = o;
         b->n++;
@@ -115,6 +128,7 @@ static void bucket_destroy(void *p)
         object_free(b->obj[i]);
     for (struct floe_list *l; (l = floe_list_pop_front(&b->ghosts));)
         ghost_free(FLOE_LIST_ENTRY(l, struct ghost, link));
+    floe_map_fini(&b->map);
     free(b->obj);
     free(b->rules);
     free(b);
@@ -130,8 +144,8 @@ struct floe_sim_bucket *floe_sim_bucket_create(struct floe_sim *sim)
 }
 const struct floe_sim_object *floe_sim_bucket_find(struct floe_sim_bucket *b, const char *key)
 {
-    size_t at;
-    return floe_sim_bucket_search(b, key, &at) ? &b->obj[at]->pub : NULL;
+    struct object *o = find(b, key, hash_of(key));
+    return o ? &o->pub : NULL;
 }
 size_t floe_sim_bucket_count(struct floe_sim_bucket *b)
 {
@@ -147,14 +161,20 @@ void floe_sim_bucket_put(struct floe_sim_bucket *b, const char *key, const void 
 {
     floe_sim_bucket_write(b, key, data, n, nonce);
 }
+static struct object *take_out(struct floe_sim_bucket *b, size_t at)
+{
+    struct object *o = b->obj[at];
+    floe_map_remove(&b->map, &o->by_key);
+    b->n--;
+    memmove(b->obj + at, b->obj + at + 1, (b->n - at) * sizeof(struct object *));
+    return o;
+}
 bool floe_sim_bucket_delete(struct floe_sim_bucket *b, const char *key)
 {
     size_t at;
     if (!floe_sim_bucket_search(b, key, &at))
         return false;
-    object_free(b->obj[at]);
-    b->n--;
-    memmove(b->obj + at, b->obj + at + 1, (b->n - at) * sizeof(struct object *));
+    object_free(take_out(b, at));
     return true;
 }
 void floe_sim_bucket_remove(struct floe_sim_bucket *b, const char *key)
@@ -167,10 +187,8 @@ void floe_sim_bucket_remove(struct floe_sim_bucket *b, const char *key)
     struct ghost *g = calloc(1, sizeof *g);
     FLOE_ASSERT(g);
     g->b = b;
-    g->o = b->obj[at];
+    g->o = take_out(b, at);
     g->back.fn = on_back;
-    b->n--;
-    memmove(b->obj + at, b->obj + at + 1, (b->n - at) * sizeof(struct object *));
     floe_list_push_back(&b->ghosts, &g->link);
     floe_sim_after(b->sim, &g->back, 500000 + floe_rng_below(floe_sim_rng(b->sim), 5000000));
 }

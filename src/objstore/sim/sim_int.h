@@ -2,6 +2,7 @@
 #ifndef FLOE_OBJSTORE_SIM_INT_H
 #define FLOE_OBJSTORE_SIM_INT_H
 
+#include <floe/base/map.h>
 #include <floe/objstore/sim.h>
 
 struct rule {
@@ -10,6 +11,7 @@ struct rule {
     uint32_t seen, hit;
 };
 struct object {
+    struct floe_map_node by_key;
     struct floe_sim_object pub; /* pub.key and pub.data are owned */
     /* what lay there before, for a store that answers it: */
     uint8_t *old;
@@ -19,6 +21,7 @@ struct object {
 struct floe_sim_bucket {
     struct floe_sim *sim;
     struct object **obj; /* ordered by key */
+    struct floe_map map; /* object.by_key */
     size_t n, cap;
     struct rule *rules;
     size_t rule_n, rule_cap;

@@ -220,7 +220,7 @@ static enum floe_err apply_list(struct front *f, struct cargo *c, struct wire *w
     const char *from = strcmp(c->start_after, c->key) > 0 ? c->start_after : c->key;
     if (floe_sim_bucket_search(f->bucket, from, &at) && strcmp(from, c->start_after) == 0)
         at++;
-    w->entries = alloc(c->max_keys * sizeof *w->entries);
+    uint32_t cap = 0;
     for (; at < f->bucket->n; at++) {
         const struct floe_sim_object *o = &f->bucket->obj[at]->pub;
         if (strncmp(o->key, c->key, len) != 0)
@@ -232,7 +232,13 @@ static enum floe_err apply_list(struct front *f, struct cargo *c, struct wire *w
             w->truncated = true;
             break;
         }
+        if (w->entry_count == cap) {
+            cap = FLOE_MIN(cap ? cap * 2 : 16, c->max_keys);
+            w->entries = realloc(w->entries, cap * sizeof *w->entries);
+            FLOE_ASSERT(w->entries);
+        }
         struct floe_store_entry *e = &w->entries[w->entry_count++];
+        *e = (struct floe_store_entry){0};
         e->key = strdup(o->key);
         FLOE_ASSERT(e->key);
         e->size = o->n;
@@ -243,17 +249,18 @@ static enum floe_err apply_list(struct front *f, struct cargo *c, struct wire *w
 static void watched(struct front *f, struct cargo *c, struct wire *w, enum floe_err result)
 {
     struct floe_sim_bucket *b = f->bucket;
-    char range[48] = "";
+    const char *fault = w->fault ? floe_sim_fault_name(w->fault) : "", *but = w->fault ? ", fault " : "";
+    const char *how = c->kind != FLOE_STORE_PUT     ? ""
+                      : c->cond == FLOE_PUT_CREATE  ? "(create)"
+                      : c->cond == FLOE_PUT_REPLACE ? "(replace)"
+                                                    : "";
+    const char *said = result ? floe_err_name(result) : "ok";
     if (c->kind == FLOE_STORE_GET)
-        snprintf(range, sizeof range, " [%lld +%llu]", (long long)c->offset, (unsigned long long)c->length);
-    floe_sim_note(b->sim, f->node, "store %s%s %s%s%s%s -> %s%s%s", floe_sim_kind_name(c->kind),
-                  c->kind != FLOE_STORE_PUT     ? ""
-                  : c->cond == FLOE_PUT_CREATE  ? "(create)"
-                  : c->cond == FLOE_PUT_REPLACE ? "(replace)"
-                                                : "",
-                  c->key, range, c->nonce[0] ? " nonce " : "", c->nonce,
-                  result ? floe_err_name(result) : "ok", w->fault ? ", fault " : "",
-                  w->fault ? floe_sim_fault_name(w->fault) : "");
+        floe_sim_note(b->sim, f->node, "store GET %s [%lld +%llu] -> %s%s%s", c->key, (long long)c->offset,
+                      (unsigned long long)c->length, said, but, fault);
+    else
+        floe_sim_note(b->sim, f->node, "store %s%s %s%s%s -> %s%s%s", floe_sim_kind_name(c->kind), how,
+                      c->key, c->nonce[0] ? " nonce " : "", c->nonce, said, but, fault);
     if (!b->watch)
         return;
     struct floe_sim_store_event e = {

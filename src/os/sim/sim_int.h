@@ -12,11 +12,16 @@ struct owned {
     void *p;
     void (*destroy)(void *p);
 };
+/* A scheduled event; its key lies in the heap, so that sifting touches nothing else. */
+struct slot {
+    uint64_t at, due, order;
+    struct floe_sim_event *e;
+};
 struct floe_sim {
     struct floe_rng rng;
     uint64_t now, order;
     struct floe_sim_node *running;
-    struct floe_sim_event **heap; /* heap[0] is unused */
+    struct slot *heap; /* heap[0] is unused */
     size_t n, cap;
     struct owned *own;
     size_t own_n, own_cap;

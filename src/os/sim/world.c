@@ -62,7 +62,7 @@ struct floe_rng *floe_sim_rng(struct floe_sim *sim)
 }
 
 /* The event heap. */
-static bool before(const struct floe_sim_event *a, const struct floe_sim_event *b)
+static bool before(const struct slot *a, const struct slot *b)
 {
     if (a->at != b->at)
         return a->at < b->at;
@@ -70,35 +70,35 @@ static bool before(const struct floe_sim_event *a, const struct floe_sim_event *
         return a->due < b->due;
     return a->order < b->order;
 }
-static void place(struct floe_sim *sim, size_t i, struct floe_sim_event *e)
+static void place(struct floe_sim *sim, size_t i, const struct slot *s)
 {
-    sim->heap[i] = e;
-    e->heap_at = i;
+    sim->heap[i] = *s;
+    s->e->heap_at = i;
 }
-static void sift(struct floe_sim *sim, size_t i, struct floe_sim_event *e)
+static void sift(struct floe_sim *sim, size_t i, struct slot s)
 {
-    while (i > 1 && before(e, sim->heap[i / 2])) {
-        place(sim, i, sim->heap[i / 2]);
+    while (i > 1 && before(&s, &sim->heap[i / 2])) {
+        place(sim, i, &sim->heap[i / 2]);
         i /= 2;
     }
     for (size_t c; (c = i * 2) <= sim->n; i = c) {
-        if (c < sim->n && before(sim->heap[c + 1], sim->heap[c]))
+        if (c < sim->n && before(&sim->heap[c + 1], &sim->heap[c]))
             c++;
-        if (!before(sim->heap[c], e))
+        if (!before(&sim->heap[c], &s))
             break;
-        place(sim, i, sim->heap[c]);
+        place(sim, i, &sim->heap[c]);
     }
-    place(sim, i, e);
+    place(sim, i, &s);
 }
 void floe_sim_unschedule(struct floe_sim *sim, struct floe_sim_event *e)
 {
     size_t i = e->heap_at;
     if (!i)
         return;
-    FLOE_ASSERT(i <= sim->n && sim->heap[i] == e);
+    FLOE_ASSERT(i <= sim->n && sim->heap[i].e == e);
     e->heap_at = 0;
-    struct floe_sim_event *last = sim->heap[sim->n--];
-    if (last != e)
+    struct slot last = sim->heap[sim->n--];
+    if (last.e != e)
         sift(sim, i, last);
 }
 static void insert(struct floe_sim *sim, struct floe_sim_event *e)
@@ -108,7 +108,7 @@ static void insert(struct floe_sim *sim, struct floe_sim_event *e)
         sim->heap = floe_sim_realloc(sim->heap, sim->cap * sizeof *sim->heap);
     }
     sim->n++;
-    sift(sim, sim->n, e);
+    sift(sim, sim->n, (struct slot){e->at, e->due, e->order, e});
 }
 void floe_sim_at(struct floe_sim *sim, struct floe_sim_event *e, uint64_t at_us)
 {
@@ -125,8 +125,8 @@ void floe_sim_after(struct floe_sim *sim, struct floe_sim_event *e, uint64_t del
 /* Runs the next event that is due by `until`; false when there is none. */
 static bool step(struct floe_sim *sim, uint64_t until)
 {
-    while (sim->n && sim->heap[1]->at <= until) {
-        struct floe_sim_event *e = sim->heap[1];
+    while (sim->n && sim->heap[1].at <= until) {
+        struct floe_sim_event *e = sim->heap[1].e;
         floe_sim_unschedule(sim, e);
         FLOE_ASSERT(e->at >= sim->now);
         sim->now = e->at;
