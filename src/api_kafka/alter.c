@@ -403,11 +403,10 @@ static void alter_topic(struct item *it, struct floe_kstr name, const struct api
         finish(it, FLOE_KERR_INVALID_REQUEST, "More than 512 configurations of one topic");
         return;
     }
+    const bool *repeated = api_config_repeats(it->a->rq, w, n);
     for (uint32_t i = 0; i < n; i++) {
         int16_t error = check_asked(&w[i], incremental, &err);
-        for (uint32_t k = 0; !error && k < i; k++) {
-            if (!floe_kstr_eq(w[i].name, w[k].name))
-                continue;
+        if (!error && (!repeated || repeated[i])) {
             floe_error_set(&err, FLOE_EINVAL, "Error due to duplicate config keys");
             error = FLOE_KERR_INVALID_REQUEST;
         }

@@ -99,11 +99,13 @@ bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_
                   bool *repeated);
 /* What AlterConfigs and IncrementalAlterConfigs ask for, one configuration. */
 enum api_config_kind { API_CONFIG_SET, API_CONFIG_DELETE, API_CONFIG_APPEND, API_CONFIG_SUBTRACT };
-#define API_CONFIG_CHANGES_MAX 512u /* of one resource: each is compared with each */
+#define API_CONFIG_CHANGES_MAX 512u /* of one resource */
 struct api_config_change {
     struct floe_kstr name, value;
     uint8_t kind; /* more than API_CONFIG_SUBTRACT: one that there is not */
 };
+/* Which of them have a name that was there before; null: the arena is full. */
+const bool *api_config_repeats(struct floe_request *rq, const struct api_config_change *w, uint32_t n);
 /* The list with every element of `words` in it once, or with none of them; from malloc. */
 char *api_list_edit(const char *list, const char *words, bool add);
 /* dynamic.c: may there be such a resource, and may it be changed so? Kafka's code, 0 when it may. */

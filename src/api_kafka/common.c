@@ -153,6 +153,15 @@ bool api_repeated(struct floe_request *rq, const struct api_want *wants, uint32_
     return true;
 }
 
+const bool *api_config_repeats(struct floe_request *rq, const struct api_config_change *w, uint32_t n)
+{
+    struct api_want *names = floe_arena_calloc(&rq->arena, n, sizeof *names);
+    bool *repeated = floe_arena_calloc(&rq->arena, n, sizeof *repeated);
+    for (uint32_t i = 0; names && i < n; i++)
+        names[i].name = w[i].name;
+    return names && repeated && api_repeated(rq, names, n, false, repeated) ? repeated : NULL;
+}
+
 enum api_place api_place(struct floe_api *api, const struct floe_topic *t, const struct floe_tp *tp,
                          struct floe_partition **p)
 {

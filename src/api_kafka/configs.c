@@ -15,23 +15,40 @@
 #define SOURCE_DEFAULT 5
 #define SOURCE_DYNAMIC_GROUP 8
 
+#define TURN_CONFIGS 2000 /* about so many are told of in one turn of the loop: a millisecond or two */
+
 typedef struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult config_entry;
+typedef struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource describe_resource;
 
 static bool obeyed(const char *name)
 {
     return strcmp(name, "max.message.bytes") == 0 || strcmp(name, "message.timestamp.type") == 0;
 }
 
-static bool wanted(const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
-                   const char *name)
+#define KIND_MAX 512u /* configurations of one kind */
+
+/* What of a kind's configurations a resource asks for. */
+struct wanted {
+    bool all, on[KIND_MAX];
+};
+
+static struct wanted wanted_of(const describe_resource *in, enum floe_config_kind kind)
 {
-    if (in->ConfigurationKeys_n <= 0)
-        return true;
+    struct wanted w = {.all = in->ConfigurationKeys_n <= 0};
     for (int32_t i = 0; i < in->ConfigurationKeys_n; i++) {
-        if (floe_kstr_is(in->ConfigurationKeys[i], name))
-            return true;
+        struct floe_kstr key = in->ConfigurationKeys[i];
+        const struct floe_kafka_config *c =
+            floe_kafka_config_find(kind, floe_slice(key.p, (size_t)FLOE_MAX(key.n, 0)));
+        if (c)
+            w.on[floe_kafka_config_index(c) % KIND_MAX] = true;
     }
-    return false;
+    return w;
+}
+
+static bool wanted(const struct wanted *w, uint32_t i)
+{
+    FLOE_ASSERT(i < KIND_MAX);
+    return w->all || w->on[i];
 }
 
 /* A configuration's value and where it is from, newest first; what DescribeConfigs calls synonyms. */
@@ -170,12 +187,12 @@ static config_entry *entries(struct floe_request *rq, enum floe_config_kind kind
                             &rq->arena);
 }
 
-static bool put_topic(struct floe_request *rq, const struct floe_topic *t,
-                      const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+static bool put_topic(struct floe_request *rq, const struct floe_topic *t, const describe_resource *in,
                       struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
     const struct floe_kafka_config *c;
     out->Configs = entries(rq, FLOE_CONFIG_TOPIC);
+    struct wanted want = wanted_of(in, FLOE_CONFIG_TOPIC);
     if (!out->Configs)
         return false;
     for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_TOPIC, i)); i++) {
@@ -183,7 +200,7 @@ static bool put_topic(struct floe_request *rq, const struct floe_topic *t,
         struct floe_kstr value = floe_kstr(c->def);
         int8_t source = SOURCE_DEFAULT;
         char number[16];
-        if (!wanted(in, c->name))
+        if (!wanted(&want, i))
             continue;
         const char *set = floe_topic_config_get(t, c->name);
         if (set)
@@ -208,17 +225,17 @@ static bool put_topic(struct floe_request *rq, const struct floe_topic *t,
 
 /* All of Kafka's broker configurations: those that are settings of Floe with their values, the others at
  * Kafka's default, which tools look for. */
-static bool put_broker(struct floe_request *rq,
-                       const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+static bool put_broker(struct floe_request *rq, const describe_resource *in,
                        struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
     const struct floe_kafka_config *c;
     out->Configs = entries(rq, FLOE_CONFIG_BROKER);
+    struct wanted want = wanted_of(in, FLOE_CONFIG_BROKER);
     if (!out->Configs)
         return false;
     for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_BROKER, i)); i++) {
         struct layers l = {.n = 0};
-        if (!wanted(in, c->name))
+        if (!wanted(&want, i))
             continue;
         bool own = add_broker(rq, &l, c, true);
         if (!put_entry(rq, &out->Configs[out->Configs_n++], c, &l,
@@ -234,19 +251,19 @@ static bool put_broker(struct floe_request *rq,
 }
 
 /* What was set for all brokers, and nothing else. */
-static bool put_cluster(struct floe_request *rq,
-                        const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+static bool put_cluster(struct floe_request *rq, const describe_resource *in,
                         struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
     const struct floe_dynamics *d = floe_catalog_dynamics(api_of(rq)->cfg.catalog);
     const struct floe_kafka_config *c;
     out->Configs = entries(rq, FLOE_CONFIG_BROKER);
+    struct wanted want = wanted_of(in, FLOE_CONFIG_BROKER);
     if (!out->Configs)
         return false;
     for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_BROKER, i)); i++) {
         struct layers l = {.n = 0};
         const char *all = floe_dynamics_get(d, FLOE_DYNAMIC_BROKER, floe_kstr(""), c->name);
-        if (!all || !wanted(in, c->name))
+        if (!all || !wanted(&want, i))
             continue;
         add(&l, c->name, api_copy(rq, all), SOURCE_DYNAMIC_DEFAULT);
         char text[32];
@@ -257,20 +274,20 @@ static bool put_cluster(struct floe_request *rq,
     return true;
 }
 
-static bool put_group(struct floe_request *rq,
-                      const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+static bool put_group(struct floe_request *rq, const describe_resource *in,
                       struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
     const struct floe_dynamics *d = floe_catalog_dynamics(api_of(rq)->cfg.catalog);
     const struct floe_kafka_config *c;
     out->Configs = entries(rq, FLOE_CONFIG_GROUP);
+    struct wanted want = wanted_of(in, FLOE_CONFIG_GROUP);
     if (!out->Configs)
         return false;
     for (uint32_t i = 0; (c = floe_kafka_config_at(FLOE_CONFIG_GROUP, i)); i++) {
         struct layers l = {.n = 0};
         char text[32], name[96];
         const char *set = floe_dynamics_get(d, FLOE_DYNAMIC_GROUP, in->ResourceName, c->name);
-        if (!wanted(in, c->name))
+        if (!wanted(&want, i))
             continue;
         snprintf(name, sizeof name, "group.%s", c->name);
         const char *value = setting(rq, name, text);
@@ -286,8 +303,7 @@ static bool put_group(struct floe_request *rq,
     return true;
 }
 
-static bool put_result(struct floe_request *rq,
-                       const struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource *in,
+static bool put_result(struct floe_request *rq, const describe_resource *in,
                        struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
     out->ResourceType = in->ResourceType;
@@ -322,19 +338,36 @@ static bool put_result(struct floe_request *rq,
     return true;
 }
 
+struct describe {
+    struct floe_kafka_DescribeConfigsResponse *rs;
+    struct floe_timer timer;
+    int32_t done; /* resources */
+};
+
+/* Some resources a turn: others come to their turn between. */
 static void ready(struct floe_request *rq)
 {
     const struct floe_kafka_DescribeConfigsRequest *in = rq->body;
-    struct floe_kafka_DescribeConfigsResponse *rs = rq->state;
-    bool ok = true;
-    for (int32_t i = 0; ok && i < rs->Results_n; i++)
-        ok = put_result(rq, &in->Resources[i], &rs->Results[i]);
-    if (!ok) {
-        api_give_up(rq);
+    struct describe *d = rq->state;
+    int32_t told = 0;
+    for (; d->done < d->rs->Results_n && told < TURN_CONFIGS; d->done++) {
+        if (!put_result(rq, &in->Resources[d->done], &d->rs->Results[d->done])) {
+            api_give_up(rq);
+            return;
+        }
+        told += 1 + d->rs->Results[d->done].Configs_n;
+    }
+    if (d->done < d->rs->Results_n) {
+        floe_timer_start(api_of(rq)->cfg.loop, &d->timer, 0);
         return;
     }
-    rq->response = rs;
+    rq->response = d->rs;
     floe_request_complete(rq);
+}
+
+static void on_turn(struct floe_timer *t)
+{
+    ready(t->user);
 }
 
 void api_describe_configs(struct floe_request *rq)
@@ -345,20 +378,23 @@ void api_describe_configs(struct floe_request *rq)
     int32_t n = FLOE_MAX(in->Resources_n, 0);
     uint32_t topics = 0;
     struct api_want *wants = floe_arena_calloc(arena, (size_t)n, sizeof *wants);
-    if (rs && wants) {
+    struct describe *d = floe_arena_alloc(arena, sizeof *d);
+    if (rs && wants && d) {
         floe_kafka_defaults(&floe_kafka_DescribeConfigsResponse_desc, rs);
         rs->Results =
             floe_kafka_array(&floe_kafka_DescribeConfigsResponse_DescribeConfigsResult_desc, n, arena);
     }
-    if (!rs || !wants || !rs->Results) {
+    if (!rs || !wants || !d || !rs->Results) {
         api_give_up(rq);
         return;
     }
     rs->Results_n = n;
+    *d = (struct describe){.rs = rs};
+    floe_timer_init(&d->timer, on_turn, rq);
     for (int32_t i = 0; i < n; i++) {
         if (in->Resources[i].ResourceType == TYPE_TOPIC)
             wants[topics++].name = in->Resources[i].ResourceName;
     }
-    rq->state = rs;
+    rq->state = d;
     api_topics_ready(rq, wants, topics, ready);
 }

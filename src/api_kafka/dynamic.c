@@ -131,13 +131,13 @@ int16_t api_dynamic_check(struct floe_request *rq, enum floe_dynamic_kind kind, 
     enum floe_config_kind table = kind == FLOE_DYNAMIC_BROKER ? FLOE_CONFIG_BROKER : FLOE_CONFIG_GROUP;
     if (n > API_CONFIG_CHANGES_MAX)
         return refuse(err, FLOE_KERR_INVALID_REQUEST, "More than 512 configurations of %.*s", resource);
+    const bool *repeated = api_config_repeats(rq, w, n);
     for (uint32_t i = 0; i < n; i++) {
         struct floe_slice name = floe_slice(w[i].name.p, (size_t)FLOE_MAX(w[i].name.n, 0));
         const struct floe_kafka_config *c = floe_kafka_config_find(table, name);
-        for (uint32_t k = 0; k < i; k++)
-            if (floe_kstr_eq(w[i].name, w[k].name))
-                return refuse(err, FLOE_KERR_INVALID_REQUEST, "Error due to duplicate config keys: %.*s",
-                              w[i].name);
+        if (!repeated || repeated[i])
+            return refuse(err, FLOE_KERR_INVALID_REQUEST, "Error due to duplicate config keys: %.*s",
+                          w[i].name);
         if (w[i].kind > API_CONFIG_SUBTRACT)
             return refuse(err, FLOE_KERR_INVALID_REQUEST, "Unknown operation for config %.*s", w[i].name);
         if (!c && kind == FLOE_DYNAMIC_GROUP && w[i].kind != API_CONFIG_DELETE)

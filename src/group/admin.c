@@ -113,25 +113,41 @@ static const char *type_of(const struct group *g)
     return g->kind == GROUP_CONSUMER ? "consumer" : "classic";
 }
 
-static bool among(const struct floe_kstr *list, int32_t n, const char *word)
+/* What a group's state and type may be: those that a request asks for. */
+static const char *const words[] = {
+    "Empty",   "PreparingRebalance", "CompletingRebalance", "Stable", "Assigning", "Reconciling", "classic",
+    "consumer"};
+#define WORDS FLOE_COUNTOF(words)
+struct filter {
+    bool all, on[WORDS];
+};
+
+static struct filter filter_of(const struct floe_kstr *list, int32_t n)
 {
-    if (n <= 0)
-        return true;
+    struct filter f = {.all = n <= 0};
     for (int32_t i = 0; i < n; i++)
-        if ((size_t)list[i].n == strlen(word) && strncasecmp(list[i].p, word, (size_t)list[i].n) == 0)
-            return true;
-    return false;
+        for (size_t k = 0; k < WORDS; k++)
+            f.on[k] |= list[i].n > 0 && (size_t)list[i].n == strlen(words[k]) &&
+                       strncasecmp(list[i].p, words[k], (size_t)list[i].n) == 0;
+    return f;
 }
 
-static void list_shard(const struct group_shard *s, struct floe_group_call *c)
+static bool passes(const struct filter *f, const char *word)
 {
-    const struct floe_kafka_ListGroupsRequest *in = c->request;
+    size_t k = 0;
+    while (k < WORDS && strcmp(words[k], word) != 0)
+        k++;
+    return f->all || (k < WORDS && f->on[k]);
+}
+
+static void list_shard(const struct group_shard *s, struct floe_group_call *c, const struct filter *states,
+                       const struct filter *types)
+{
     list_response *rs = c->response;
     FLOE_LIST_EACH(it, &s->order)
     {
         const struct group *g = FLOE_LIST_ENTRY(it, struct group, link);
-        if (!among(in->StatesFilter, in->StatesFilter_n, state_of(g)) ||
-            !among(in->TypesFilter, in->TypesFilter_n, type_of(g)))
+        if (!passes(states, state_of(g)) || !passes(types, type_of(g)))
             continue;
         struct floe_kafka_ListGroupsResponse_ListedGroup *out = &rs->Groups[rs->Groups_n++];
         out->GroupId = group_arena_str(c->arena, g->name);
@@ -145,7 +161,10 @@ static void list_shard(const struct group_shard *s, struct floe_group_call *c)
 void floe_group_list(struct floe_groups *g, struct floe_group_call *c)
 {
     c->g = g;
+    const struct floe_kafka_ListGroupsRequest *in = c->request;
     list_response *rs = group_response(c, &floe_kafka_ListGroupsResponse_desc);
+    struct filter states = filter_of(in->StatesFilter, in->StatesFilter_n);
+    struct filter types = filter_of(in->TypesFilter, in->TypesFilter_n);
     if (rs)
         rs->Groups = floe_kafka_array(&floe_kafka_ListGroupsResponse_ListedGroup_desc,
                                       (int32_t)g->stats.groups, c->arena);
@@ -163,7 +182,7 @@ void floe_group_list(struct floe_groups *g, struct floe_group_call *c)
             rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
         if (rs->ErrorCode)
             break;
-        list_shard(s, c);
+        list_shard(s, c, &states, &types);
     }
     if (rs->ErrorCode)
         rs->Groups_n = 0;

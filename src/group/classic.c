@@ -25,6 +25,8 @@ struct classic *classic_make(struct group *g)
     c->state_ms = group_wall_ms(g->shard->g);
     c->end_error = FLOE_KERR_NOT_COORDINATOR;
     floe_map_init(&c->by_id);
+    floe_map_init(&c->by_instance);
+    floe_map_init(&c->pending_by_id);
     floe_list_init(&c->members);
     floe_list_init(&c->pending);
     floe_writer_init(&c->kept, GROUP_OP_BYTES_MAX);
@@ -54,20 +56,20 @@ struct classic_member *classic_member_find(const struct classic *c, struct floe_
 
 struct classic_member *classic_static_find(const struct classic *c, struct floe_kstr instance)
 {
-    FLOE_LIST_EACH(it, &c->members)
-    {
-        struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
-        if (m->instance && floe_kstr_is(instance, m->instance))
-            return m;
+    struct floe_map_node *m = instance.n >= 0 ? floe_map_first(&c->by_instance, id_hash(instance)) : NULL;
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct classic_member *x = FLOE_MAP_ENTRY(m, struct classic_member, by_instance);
+        if (floe_kstr_is(instance, x->instance))
+            return x;
     }
     return NULL;
 }
 
 struct classic_pending *classic_pending_find(const struct classic *c, struct floe_kstr id)
 {
-    FLOE_LIST_EACH(it, &c->pending)
-    {
-        struct classic_pending *p = FLOE_LIST_ENTRY(it, struct classic_pending, link);
+    struct floe_map_node *m = floe_map_first(&c->pending_by_id, id_hash(id));
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct classic_pending *p = FLOE_MAP_ENTRY(m, struct classic_pending, node);
         if (floe_kstr_is(id, p->id))
             return p;
     }
@@ -90,6 +92,7 @@ struct classic_member *classic_member_add(struct classic *c, struct floe_kstr id
     m->former = -1;
     classic_set_text(&m->id, id);
     classic_set_text(&m->instance, instance);
+    FLOE_ASSERT(!m->instance || floe_map_insert(&c->by_instance, &m->by_instance, id_hash(instance)));
     floe_timer_init(&m->session, on_session, m);
     floe_list_push_back(&c->members, &m->link);
     c->count++;
@@ -123,6 +126,8 @@ static void member_free(struct classic_member *m)
     struct classic *c = m->c;
     floe_timer_stop(&m->session);
     floe_map_remove(&c->by_id, &m->node);
+    if (m->instance)
+        floe_map_remove(&c->by_instance, &m->by_instance);
     floe_list_remove(&m->link);
     c->count--;
     c->g->shard->g->stats.members--;
@@ -140,8 +145,10 @@ static void member_free(struct classic_member *m)
 void classic_pending_remove(struct classic_pending *p)
 {
     floe_timer_stop(&p->session);
+    floe_map_remove(&p->c->pending_by_id, &p->node);
     floe_list_remove(&p->link);
     p->c->pending_count--;
+    p->c->pending_bytes -= strlen(p->id);
     free(p->id);
     free(p);
 }
@@ -166,6 +173,8 @@ void classic_free(struct group *g)
     while (!floe_list_empty(&c->pending))
         classic_pending_remove(FLOE_LIST_ENTRY(c->pending.next, struct classic_pending, link));
     floe_map_fini(&c->by_id);
+    floe_map_fini(&c->by_instance);
+    floe_map_fini(&c->pending_by_id);
     free(c->protocol_type);
     free(c->protocol);
     free(c->leader);
@@ -251,37 +260,30 @@ static bool all_support(const struct classic *c, const char *name)
     return true;
 }
 
-static const char *vote(const struct classic *c, const struct classic_member *m)
-{
-    for (int32_t i = 0; i < m->protocol_count; i++)
-        if (all_support(c, m->protocols[i].name))
-            return m->protocols[i].name;
-    return NULL;
-}
-
+/* Each member votes for the first that it names of those that all support. */
 const char *classic_select(const struct classic *c)
 {
-    const char *best = NULL;
-    uint32_t best_votes = 0;
+    const char *name[GROUP_PROTOCOLS_MAX];
+    uint32_t votes[GROUP_PROTOCOLS_MAX] = {0}, n = 0, best = 0;
     if (floe_list_empty(&c->members))
         return NULL;
     const struct classic_member *first = FLOE_LIST_ENTRY(c->members.next, struct classic_member, link);
-    for (int32_t i = 0; i < first->protocol_count; i++) { /* what all support, the first one does */
-        const char *name = first->protocols[i].name;
-        uint32_t votes = 0;
-        if (!all_support(c, name))
-            continue;
-        FLOE_LIST_EACH(it, &c->members)
-        {
-            const char *v = vote(c, FLOE_LIST_ENTRY(it, struct classic_member, link));
-            votes += v && strcmp(v, name) == 0;
-        }
-        if (votes > best_votes) {
-            best = name;
-            best_votes = votes;
-        }
+    for (int32_t i = 0; i < first->protocol_count && n < GROUP_PROTOCOLS_MAX; i++)
+        if (all_support(c, first->protocols[i].name)) /* what all support, the first one does */
+            name[n++] = first->protocols[i].name;
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        const struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        uint32_t k = n;
+        for (int32_t i = 0; i < m->protocol_count && k == n; i++)
+            for (k = 0; k < n && strcmp(name[k], m->protocols[i].name) != 0;)
+                k++;
+        if (k < n)
+            votes[k]++;
     }
-    return best;
+    for (uint32_t k = 1; k < n; k++)
+        best = votes[k] > votes[best] ? k : best;
+    return n > 0 ? name[best] : NULL;
 }
 
 bool classic_supports(const struct classic *c, const struct floe_kafka_JoinGroupRequest *in)
@@ -353,8 +355,12 @@ void classic_pending_add(struct classic *c, struct floe_kstr id, uint32_t sessio
     FLOE_ASSERT(p);
     p->c = c;
     classic_set_text(&p->id, id);
+    FLOE_ASSERT(floe_map_insert(&c->pending_by_id, &p->node, id_hash(id)));
     floe_list_push_back(&c->pending, &p->link);
     c->pending_count++;
+    c->pending_bytes += strlen(p->id);
+    while (c->pending_count > CLASSIC_PENDING_MAX || c->pending_bytes > CLASSIC_PENDING_BYTES)
+        classic_pending_remove(FLOE_LIST_ENTRY(c->pending.next, struct classic_pending, link));
     floe_timer_init(&p->session, on_pending, p);
     floe_timer_start(loop_of(c), &p->session, session_ms * 1000ull);
 }

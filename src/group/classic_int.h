@@ -15,6 +15,8 @@
 
 #include "group_int.h"
 
+#define CLASSIC_PENDING_MAX 10000u         /* ids handed out: for a new one the oldest is forgotten */
+#define CLASSIC_PENDING_BYTES (4u << 20)   /* the same of their lengths: they begin with the client's id */
 #define CLASSIC_NEW_MEMBER_US 300000000ull /* a new member's JoinGroup waits so long at most, as in Kafka */
 
 enum classic_state { CLASSIC_EMPTY, CLASSIC_PREPARING, CLASSIC_COMPLETING, CLASSIC_STABLE };
@@ -25,8 +27,8 @@ struct classic_protocol {
     int32_t metadata_n;
 };
 struct classic_member {
-    struct floe_map_node node; /* classic.by_id */
-    struct floe_list link;     /* classic.members, in the order of joining */
+    struct floe_map_node node, by_instance; /* classic.by_id, of static ones classic.by_instance */
+    struct floe_list link;                  /* classic.members, in the order of joining */
     struct classic *c;
     char *id, *instance; /* instance null: a dynamic member */
     char *client_id, *client_host;
@@ -42,7 +44,8 @@ struct classic_member {
 };
 /* A member id that was handed out and has not come back yet (MEMBER_ID_REQUIRED, KIP-394). */
 struct classic_pending {
-    struct floe_list link;
+    struct floe_map_node node; /* classic.pending_by_id */
+    struct floe_list link;     /* classic.pending, the oldest first */
     struct classic *c;
     char *id;
     struct floe_timer session;
@@ -56,8 +59,9 @@ struct classic {
     uint64_t divided_us;                     /* when members told, or were told, last what they have */
     int64_t state_ms;                        /* wall clock of the last change that was recorded */
     char *protocol_type, *protocol, *leader; /* null: none */
-    struct floe_map by_id;
+    struct floe_map by_id, by_instance, pending_by_id;
     struct floe_list members, pending;
+    size_t pending_bytes;
     uint32_t count, pending_count, joining_count;
     uint64_t initial_left_ms;    /* how much longer an initial rebalance may be put off */
     int16_t end_error;           /* what calls that wait are told when all this goes */

@@ -1,5 +1,6 @@
 /* Classic groups in the journal: GroupMetadata records, and what a member subscribes to. */
 #include "classic_int.h"
+#include "consumer_int.h"
 
 #include <stdlib.h>
 
@@ -165,43 +166,33 @@ void classic_loaded(struct group *g)
 
 /* ---- subscriptions ------------------------------------------------------------------------------------ */
 
-static bool member_subscribes(const struct classic *c, const struct classic_member *m, struct floe_kstr topic)
-{
-    const struct classic_protocol *p = classic_protocol_of(m, c->protocol);
-    struct floe_arena a;
-    void *out;
-    bool found = true; /* what cannot be read may be any topic */
-    if (!p || p->metadata_n < 2)
-        return true;
-    int16_t version =
-        FLOE_MIN((int16_t)floe_be16(p->metadata), floe_kafka_ConsumerProtocolSubscription_desc.max);
-    size_t used;
-    floe_arena_init(&a, 16u << 20);
-    if (version >= 0 && floe_kafka_decode_prefix(&floe_kafka_ConsumerProtocolSubscription_desc, version,
-                                                 floe_slice(p->metadata + 2, (size_t)p->metadata_n - 2),
-                                                 &used, &a, &out, NULL) == FLOE_OK) {
-        const struct floe_kafka_ConsumerProtocolSubscription *s = out;
-        found = false;
-        for (int32_t i = 0; i < s->Topics_n && !found; i++)
-            found = floe_kstr_eq(s->Topics[i], topic);
-    }
-    floe_arena_fini(&a);
-    return found;
-}
-
-bool classic_subscribed(const struct group *g, struct floe_kstr topic)
+bool classic_subscriptions(const struct group *g, struct floe_kstr **names, uint32_t *n, struct floe_arena *a)
 {
     const struct classic *c = g->classic;
-    if (!c || c->count == 0)
-        return false;
-    if (!c->protocol_type || strcmp(c->protocol_type, "consumer") != 0 || c->state != CLASSIC_STABLE)
+    const embedded_subscription **sub = consumer_alloc(a, c->count, sizeof(void *));
+    size_t all = 0;
+    uint32_t k = 0;
+    if (c->count == 0)
         return true;
+    if (!c->protocol_type || strcmp(c->protocol_type, EMBEDDED_PROTOCOL_TYPE) != 0 ||
+        c->state != CLASSIC_STABLE)
+        return false;
     FLOE_LIST_EACH(it, &c->members)
     {
-        if (member_subscribes(c, FLOE_LIST_ENTRY(it, struct classic_member, link), topic))
-            return true;
+        const struct classic_protocol *p =
+            classic_protocol_of(FLOE_LIST_ENTRY(it, struct classic_member, link), c->protocol);
+        sub[k] = p ? embedded_read_subscription((struct floe_kbytes){p->metadata, p->metadata_n}, a) : NULL;
+        if (!sub[k])
+            return false;
+        all += (size_t)FLOE_MAX(sub[k]->Topics_n, 0);
+        k++;
     }
-    return false;
+    *names = consumer_alloc(a, all, sizeof **names);
+    for (uint32_t i = 0; i < k; i++)
+        for (int32_t t = 0; t < sub[i]->Topics_n; t++)
+            if (sub[i]->Topics[t].n >= 0)
+                (*names)[(*n)++] = sub[i]->Topics[t];
+    return true;
 }
 
 /* ---- as others see it --------------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ struct consumer *consumer_make(struct group *g)
     FLOE_ASSERT(c); /* the state and its record cannot differ */
     c->g = g;
     floe_map_init(&c->by_id);
+    floe_map_init(&c->by_instance);
     floe_list_init(&c->members);
     g->consumer = c;
     g->kind = GROUP_CONSUMER;
@@ -48,11 +49,11 @@ struct consumer_member *consumer_member_find(const struct consumer *c, struct fl
 
 struct consumer_member *consumer_static_find(const struct consumer *c, struct floe_kstr instance)
 {
-    FLOE_LIST_EACH(it, &c->members)
-    {
-        struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
-        if (instance.n >= 0 && m->meta->InstanceId.n >= 0 && floe_kstr_eq(m->meta->InstanceId, instance))
-            return m;
+    struct floe_map_node *m = instance.n >= 0 ? floe_map_first(&c->by_instance, id_hash(instance)) : NULL;
+    for (; m != NULL; m = floe_map_next_same(m)) {
+        struct consumer_member *x = FLOE_MAP_ENTRY(m, struct consumer_member, by_instance);
+        if (floe_kstr_eq(x->meta->InstanceId, instance))
+            return x;
     }
     return NULL;
 }
@@ -73,6 +74,24 @@ struct consumer_member *consumer_member_add(struct consumer *c, struct floe_kstr
     return m;
 }
 
+/* All that depends on its record goes. */
+static void unset(struct consumer_member *m)
+{
+    if (m->meta && m->meta->InstanceId.n >= 0)
+        floe_map_remove(&m->c->by_instance, &m->by_instance);
+    regex_put(groups_of(m->c), m->regex);
+    free(m->meta);
+}
+
+void consumer_member_set(struct consumer_member *m, member_meta *meta, struct regex *regex)
+{
+    unset(m);
+    m->meta = meta;
+    m->regex = regex;
+    FLOE_ASSERT(meta->InstanceId.n < 0 ||
+                floe_map_insert(&m->c->by_instance, &m->by_instance, id_hash(meta->InstanceId)));
+}
+
 void consumer_member_free(struct consumer_member *m)
 {
     struct consumer *c = m->c;
@@ -80,14 +99,13 @@ void consumer_member_free(struct consumer_member *m)
     floe_timer_stop(&m->revoke);
     floe_map_remove(&c->by_id, &m->node);
     floe_list_remove(&m->link);
-    regex_put(groups_of(c), m->regex);
+    unset(m);
     groups_of(c)->stats.members--;
     if (--c->count == 0)
         c->g->empty_since_ms = group_wall_ms(groups_of(c));
     free(m->now.assigned.p);
     free(m->now.revoking.p);
     free(m->target.p);
-    free(m->meta);
     free(m->id);
     free(m);
 }
@@ -100,6 +118,7 @@ void consumer_free(struct group *g)
     while (!floe_list_empty(&c->members))
         consumer_member_free(FLOE_LIST_ENTRY(c->members.next, struct consumer_member, link));
     floe_map_fini(&c->by_id);
+    floe_map_fini(&c->by_instance);
     free(c);
     g->consumer = NULL;
     g->kind = GROUP_EMPTY;
@@ -226,16 +245,38 @@ bool consumer_has_members(const struct group *g)
     return g->consumer && g->consumer->count > 0;
 }
 
-bool consumer_subscribed(const struct group *g, struct floe_kstr topic)
+void consumer_subscriptions(const struct group *g, struct floe_kstr **names, uint32_t *n,
+                            struct floe_arena *a)
 {
+    size_t all = 0;
     FLOE_LIST_EACH(it, &g->consumer->members)
     {
-        const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
-        for (int32_t i = 0; i < m->meta->SubscribedTopicNames_n; i++)
-            if (floe_kstr_eq(m->meta->SubscribedTopicNames[i], topic))
-                return true;
-        if (m->regex && regex_may_match(g->shard->g, m->regex, topic))
-            return true;
+        all += (size_t)FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta->SubscribedTopicNames_n;
+    }
+    *names = consumer_alloc(a, all, sizeof **names);
+    FLOE_LIST_EACH(it, &g->consumer->members)
+    {
+        const member_meta *v = FLOE_LIST_ENTRY(it, struct consumer_member, link)->meta;
+        for (int32_t i = 0; i < v->SubscribedTopicNames_n; i++)
+            if (v->SubscribedTopicNames[i].n >= 0)
+                (*names)[(*n)++] = v->SubscribedTopicNames[i];
+    }
+}
+
+bool consumer_regex_subscribed(const struct group *g, struct floe_kstr topic)
+{
+    const struct floe_topic *t = NULL;
+    const struct regex *last = NULL;
+    FLOE_LIST_EACH(it, &g->consumer->members)
+    {
+        const struct regex *r = FLOE_LIST_ENTRY(it, struct consumer_member, link)->regex;
+        if (!r || r == last)
+            continue;
+        if (r->ready && !t)
+            t = floe_catalog_by_name(g->shard->g->cfg.catalog, topic.p, (size_t)FLOE_MAX(topic.n, 0));
+        if (!r->ready || !t || regex_has(r, t->name_index))
+            return true; /* what it was not matched with it may match */
+        last = r;
     }
     return false;
 }

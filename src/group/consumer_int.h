@@ -116,8 +116,6 @@ struct regex *regex_find(const struct floe_groups *g, struct floe_kstr group, st
 void regex_look(struct floe_groups *g, struct regex *r);
 /* Does it match that name, as far as is known? */
 bool regex_has(const struct regex *r, uint32_t name_index);
-/* The same of a name that the catalog need not know; where it is not known it may. */
-bool regex_may_match(struct floe_groups *g, const struct regex *r, struct floe_kstr name);
 
 /* ---- state --------------------------------------------------------------------------------------------- */
 
@@ -144,8 +142,8 @@ uint32_t consumer_setting(const struct floe_groups *g, struct floe_kstr group, c
                           uint32_t def);
 
 struct consumer_member {
-    struct floe_map_node node; /* consumer.by_id */
-    struct floe_list link;     /* consumer.members, in the order of joining */
+    struct floe_map_node node, by_instance; /* consumer.by_id, of static ones consumer.by_instance */
+    struct floe_list link;                  /* consumer.members, in the order of joining */
     struct consumer *c;
     char *id;
     member_meta *meta;   /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
@@ -164,7 +162,7 @@ struct consumer {
     uint64_t checked;    /* and what was known of topics (consumer_topics_state) */
     uint64_t moved_us;   /* when its epoch was raised by this coordinator; 0: it was not */
     bool topics_known;   /* all that its members subscribe to was looked for since it was loaded */
-    struct floe_map by_id;
+    struct floe_map by_id, by_instance;
     struct floe_list members;
     uint32_t count;
 };
@@ -180,6 +178,8 @@ struct consumer *consumer_make(struct group *g);
 struct consumer_member *consumer_member_find(const struct consumer *c, struct floe_kstr id);
 struct consumer_member *consumer_static_find(const struct consumer *c, struct floe_kstr instance);
 struct consumer_member *consumer_member_add(struct consumer *c, struct floe_kstr id);
+/* What its record says, from now on; takes both. */
+void consumer_member_set(struct consumer_member *m, member_meta *meta, struct regex *regex);
 void consumer_member_free(struct consumer_member *m);
 void consumer_member_touch(struct consumer_member *m); /* its session starts again */
 /* The time in which a member must give partitions back runs, or does not. */

@@ -277,15 +277,11 @@ static void replay_member(struct group_shard *s, const struct floe_kafka_Consume
     struct consumer_member *m = consumer_member_find(c, k->MemberId);
     if (!m)
         m = consumer_member_add(c, k->MemberId);
-    member_meta *copy = meta_copy(v);
-    char why[REGEX_WHY];
-    struct regex *old = m->regex;
-    m->regex = v->SubscribedTopicRegex.n > 0
-                   ? regex_get(s->g, k->GroupId, v->SubscribedTopicRegex, why)
-                   : NULL; /* as is what was taken by another version, and is none */
-    regex_put(s->g, old);
-    free(m->meta);
-    m->meta = copy;
+    char why[REGEX_WHY]; /* there is none: what was taken by another version, and is not one, matches nothing
+                          */
+    bool has = v->SubscribedTopicRegex.n > 0;
+    struct regex *regex = has ? regex_get(s->g, k->GroupId, v->SubscribedTopicRegex, why) : NULL;
+    consumer_member_set(m, meta_copy(v), regex);
 }
 
 static void replay_group(struct group_shard *s, const struct floe_kafka_ConsumerGroupMetadataKey *k,

@@ -6,6 +6,7 @@
  *   records.c   keys and values in bytes, and whom a record belongs to
  *   offsets.c   committed offsets: commit, fetch, delete, expiry
  *   classic*.c  groups whose members divide the work themselves (JoinGroup, SyncGroup)
+ *   subscribed.c  topics that members of either kind subscribe to
  *   admin.c     describe, list, delete
  *   consumer*.c, parts.c, assign.c   groups whose coordinator divides it (KIP-848; consumer_int.h)
  */
@@ -258,9 +259,10 @@ void classic_describe(struct group *g, struct floe_kafka_DescribeGroupsResponse_
                       struct floe_arena *a);
 bool classic_has_members(const struct group *g);
 uint32_t classic_member_count(const struct group *g); /* without those that were only given an id */
-/* Does a member subscribe to the topic? Offsets of such topics are neither deleted nor expired. True for all
- * topics where that is not known (another protocol type than "consumer"). */
-bool classic_subscribed(const struct group *g, struct floe_kstr topic);
+/* Topics that members subscribe to, some of them several times. False: any may be among them (they are not
+ * known, or are not told: another protocol type than "consumer"). */
+bool classic_subscriptions(const struct group *g, struct floe_kstr **names, uint32_t *n,
+                           struct floe_arena *a);
 
 /* consumer.c */
 void consumer_replay(struct group_shard *s, int16_t type, const void *key, const void *value);
@@ -272,7 +274,22 @@ int16_t consumer_validate_commit(struct group *g, struct floe_kstr member, int32
                                  int16_t version);
 int16_t consumer_validate_fetch(struct group *g, struct floe_kstr member, int32_t member_epoch);
 bool consumer_has_members(const struct group *g);
-bool consumer_subscribed(const struct group *g, struct floe_kstr topic);
+void consumer_subscriptions(const struct group *g, struct floe_kstr **names, uint32_t *n,
+                            struct floe_arena *a);                             /* those that are named */
+bool consumer_regex_subscribed(const struct group *g, struct floe_kstr topic); /* or matched */
+
+/* subscribed.c: topics that members subscribe to, as they are now. Offsets of these are neither deleted nor
+ * expired. */
+struct subscribed {
+    struct group *g;
+    bool all; /* what cannot be read may be any topic */
+    struct floe_kstr *names;
+    uint32_t n;
+    struct floe_arena arena;
+};
+void subscribed_init(struct subscribed *s, struct group *g);
+bool subscribed_to(const struct subscribed *s, struct floe_kstr topic);
+void subscribed_fini(struct subscribed *s);
 /* A classic member comes to a group without members: it is the new protocol's no longer, and may be gone. */
 int16_t consumer_end(struct group *g);
 /* Requests of members that speak the classic protocol, in groups of the other one (consumer_classic.c): the

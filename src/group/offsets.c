@@ -358,12 +358,6 @@ static void fail_delete(struct floe_group_call *c, int16_t error)
     rs->Topics_n = 0;
 }
 
-static bool subscribed(const struct group *g, struct floe_kstr topic)
-{
-    return g->kind == GROUP_CLASSIC ? classic_subscribed(g, topic)
-                                    : g->kind == GROUP_CONSUMER && consumer_subscribed(g, topic);
-}
-
 static bool delete_unsure(struct floe_groups *g, const struct floe_group_call *c)
 {
     const struct floe_kafka_OffsetDeleteRequest *in = c->request;
@@ -373,7 +367,7 @@ static bool delete_unsure(struct floe_groups *g, const struct floe_group_call *c
     return false;
 }
 
-static bool delete_skeleton(struct floe_groups *g, struct floe_group_call *c, struct group *group)
+static bool delete_skeleton(struct floe_groups *g, struct floe_group_call *c, const struct subscribed *sub)
 {
     const struct floe_kafka_OffsetDeleteRequest *in = c->request;
     delete_response *rs = c->response;
@@ -386,6 +380,7 @@ static bool delete_skeleton(struct floe_groups *g, struct floe_group_call *c, st
     for (int32_t i = 0; i < n; i++) {
         int32_t m = FLOE_MAX(in->Topics[i].Partitions_n, 0);
         const struct floe_topic *t = offsets_known(g, 0, in->Topics[i].Name, NULL);
+        bool subscribed = t && subscribed_to(sub, in->Topics[i].Name);
         rs->Topics[i].Name = in->Topics[i].Name;
         rs->Topics[i].Partitions = floe_kafka_array(
             &floe_kafka_OffsetDeleteResponse_OffsetDeleteResponsePartition_desc, m, c->arena);
@@ -397,7 +392,7 @@ static bool delete_skeleton(struct floe_groups *g, struct floe_group_call *c, st
             rs->Topics[i].Partitions[k].PartitionIndex = index;
             if (!t || index < 0 || index >= t->partitions)
                 rs->Topics[i].Partitions[k].ErrorCode = FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
-            else if (subscribed(group, in->Topics[i].Name))
+            else if (subscribed)
                 rs->Topics[i].Partitions[k].ErrorCode = FLOE_KERR_GROUP_SUBSCRIBED_TO_TOPIC;
         }
     }
@@ -440,8 +435,13 @@ void floe_group_offset_delete(struct floe_groups *g, struct floe_group_call *c)
         rs->ErrorCode = FLOE_KERR_GROUP_ID_NOT_FOUND;
     if (!rs->ErrorCode && delete_unsure(g, c))
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
-    if (!rs->ErrorCode && !delete_skeleton(g, c, group))
-        c->response = NULL;
+    if (!rs->ErrorCode) {
+        struct subscribed sub;
+        subscribed_init(&sub, group);
+        if (!delete_skeleton(g, c, &sub))
+            c->response = NULL;
+        subscribed_fini(&sub);
+    }
     if (!c->response || rs->ErrorCode) {
         group_answer(c);
         return;
@@ -466,33 +466,45 @@ static bool has_members(const struct group *g)
                                     : g->kind == GROUP_CONSUMER && consumer_has_members(g);
 }
 
-static bool expired(const struct group *g, const struct group_topic *t, const struct group_offset *o,
-                    int64_t now)
+struct sweep {
+    struct group *g;
+    int64_t now;
+    bool asked;
+    struct subscribed sub; /* once it was asked for */
+};
+
+static bool keeps(struct sweep *w, const struct group_topic *t)
 {
-    const struct floe_groups *gs = g->shard->g;
-    int64_t from = o->commit_ms;
-    if (floe_catalog_is_deleted(gs->cfg.catalog, &t->id, g->shard->loaded_us))
-        return true;
-    if (has_members(g)) {
-        if (subscribed(g, floe_kstr(t->name)))
-            return false;
-    } else if (g->kind != GROUP_EMPTY && g->empty_since_ms > from) {
-        from = g->empty_since_ms;
-    }
-    if (o->expire_ms >= 0)
-        return now >= o->expire_ms;
-    return now - from >= (int64_t)gs->cfg.set.retention_ms;
+    if (!w->asked)
+        subscribed_init(&w->sub, w->g);
+    w->asked = true;
+    return subscribed_to(&w->sub, floe_kstr(t->name));
 }
 
-static void sweep_group(struct group *g, int64_t now, bool apply_now)
+static bool expired(struct sweep *w, const struct group_topic *t, const struct group_offset *o)
 {
+    const struct group *g = w->g;
+    const struct floe_groups *gs = g->shard->g;
+    int64_t from = o->commit_ms;
+    bool members = has_members(g);
+    if (!members && g->kind != GROUP_EMPTY && g->empty_since_ms > from)
+        from = g->empty_since_ms;
+    if (o->expire_ms >= 0 ? w->now < o->expire_ms : w->now - from < (int64_t)gs->cfg.set.retention_ms)
+        return false;
+    return !members || !keeps(w, t);
+}
+
+static void sweep_group(struct sweep *w, bool apply_now)
+{
+    struct group *g = w->g;
     EACH_TOPIC(m, g)
     {
         struct group_topic *t = FLOE_MAP_ENTRY(m, struct group_topic, node);
+        bool gone = floe_catalog_is_deleted(g->shard->g->cfg.catalog, &t->id, g->shard->loaded_us);
         EACH_OFFSET(n, t)
         {
             struct group_offset *o = FLOE_MAP_ENTRY(n, struct group_offset, node);
-            if (!expired(g, t, o, now))
+            if (!gone && !expired(w, t, o))
                 continue;
             if (apply_now)
                 remove_offset(g, t, o);
@@ -510,11 +522,16 @@ void offsets_sweep(struct group_shard *s)
     FLOE_LIST_EACH_SAFE(it, &s->order)
     {
         struct group *g = FLOE_LIST_ENTRY(it, struct group, link);
+        struct sweep w = {.g = g, .now = now};
         journal_begin(s);
-        sweep_group(g, now, false);
-        if (!journal_end(s, false))
+        sweep_group(&w, false);
+        bool ok = journal_end(s, false);
+        if (ok)
+            sweep_group(&w, true);
+        if (w.asked)
+            subscribed_fini(&w.sub);
+        if (!ok)
             continue;
-        sweep_group(g, now, true);
         if (g->offset_count > 0 || has_members(g) ||
             now - g->empty_since_ms < (int64_t)s->g->cfg.set.retention_check_ms)
             continue;

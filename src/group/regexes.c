@@ -85,14 +85,6 @@ bool regex_has(const struct regex *r, uint32_t name_index)
     return name_index < r->seen && (r->bits[name_index / 64] >> name_index % 64 & 1) != 0;
 }
 
-bool regex_may_match(struct floe_groups *g, const struct regex *r, struct floe_kstr name)
-{
-    if (!r->ready)
-        return true;
-    const struct floe_topic *t = floe_catalog_by_name(g->cfg.catalog, name.p, (size_t)FLOE_MAX(name.n, 0));
-    return !t || regex_has(r, t->name_index);
-}
-
 /* ---- matching -------------------------------------------------------------------------------------------
  */
 

@@ -24,11 +24,10 @@ static const struct floe_kafka_config_row *row_of(const struct floe_kafka_config
     return FLOE_CONTAINER(c, const struct floe_kafka_config_row, c);
 }
 
-const struct floe_kafka_config *floe_kafka_config_find(enum floe_config_kind kind, struct floe_slice name)
+/* The first row that is not before it. */
+static uint32_t place_of(enum floe_config_kind kind, struct floe_slice name)
 {
     uint32_t lo = 0, hi = floe_kafka_config_count;
-    if (name.n == 0)
-        return NULL;
     while (lo < hi) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (compare(&floe_kafka_config_rows[mid], kind, name) < 0)
@@ -36,19 +35,28 @@ const struct floe_kafka_config *floe_kafka_config_find(enum floe_config_kind kin
         else
             hi = mid;
     }
-    if (lo == floe_kafka_config_count || compare(&floe_kafka_config_rows[lo], kind, name) != 0)
+    return lo;
+}
+
+const struct floe_kafka_config *floe_kafka_config_find(enum floe_config_kind kind, struct floe_slice name)
+{
+    uint32_t at = place_of(kind, name);
+    if (name.n == 0 || at == floe_kafka_config_count || compare(&floe_kafka_config_rows[at], kind, name) != 0)
         return NULL;
-    return &floe_kafka_config_rows[lo].c;
+    return &floe_kafka_config_rows[at].c;
 }
 
 const struct floe_kafka_config *floe_kafka_config_at(enum floe_config_kind kind, uint32_t i)
 {
-    uint32_t first = 0;
-    while (first < floe_kafka_config_count && floe_kafka_config_rows[first].c.kind != kind)
-        first++;
+    uint32_t first = place_of(kind, floe_slice("", 0));
     if (i >= floe_kafka_config_count - first || floe_kafka_config_rows[first + i].c.kind != kind)
         return NULL;
     return &floe_kafka_config_rows[first + i].c;
+}
+
+uint32_t floe_kafka_config_index(const struct floe_kafka_config *c)
+{
+    return (uint32_t)(row_of(c) - floe_kafka_config_rows) - place_of(c->kind, floe_slice("", 0));
 }
 
 /* Value without the blanks around it. */

@@ -49,18 +49,20 @@ static void describe(struct group_shard *s)
         struct group *g = FLOE_LIST_ENTRY(it, struct group, link);
         struct floe_kafka_DescribeGroupsResponse_DescribedGroup out;
         struct floe_arena a;
+        struct subscribed sub;
+        subscribed_init(&sub, g);
+        (void)subscribed_to(&sub, floe_kstr("t"));
+        subscribed_fini(&sub);
         floe_arena_init(&a, 1 << 20);
         floe_kafka_struct_defaults(&floe_kafka_DescribeGroupsResponse_DescribedGroup_desc, &out);
         if (g->kind == GROUP_CONSUMER) {
             FLOE_ASSERT(g->consumer && !g->classic && consumer_state(g)[0] != '\0');
-            (void)consumer_subscribed(g, floe_kstr("t"));
             (void)consumer_validate_fetch(g, floe_kstr("m"), 7);
             (void)migrate_may_downgrade(g->consumer, floe_kstr("c"));
         } else {
             FLOE_ASSERT(!g->consumer);
             classic_describe(g, &out, &a);
         }
-        (void)classic_subscribed(g, floe_kstr("t"));
         floe_arena_fini(&a);
     }
 }

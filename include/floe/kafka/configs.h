@@ -35,6 +35,7 @@ struct floe_kafka_config {
 const struct floe_kafka_config *floe_kafka_config_find(enum floe_config_kind kind, struct floe_slice name);
 /* All of a kind, in order of name: floe_kafka_config_at(kind, 0), 1, ... until null. */
 const struct floe_kafka_config *floe_kafka_config_at(enum floe_config_kind kind, uint32_t i);
+uint32_t floe_kafka_config_index(const struct floe_kafka_config *c); /* where it is in that order */
 /* FLOE_OK, or FLOE_EINVAL with the sentence of Kafka's INVALID_CONFIG ("Invalid value x for configuration y:
  * ..."). */
 enum floe_err floe_kafka_config_check(const struct floe_kafka_config *c, struct floe_slice value,

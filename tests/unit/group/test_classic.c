@@ -469,16 +469,79 @@ static void test_end_with_members(void **state)
     api_rig_stop(&r);
 }
 
+static void answered(struct floe_group_call *c)
+{
+    *(bool *)c->user = true;
+}
+
+/* An id of a member that did not come back, from a client with a long name. */
+static struct floe_kstr given_id(struct api_node *n, struct floe_kstr client, struct floe_arena *a)
+{
+    struct floe_kafka_JoinGroupRequest rq;
+    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p = {.Name = floe_kstr("range")};
+    bool done = false;
+    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
+    rq.GroupId = floe_kstr("g");
+    rq.SessionTimeoutMs = rq.RebalanceTimeoutMs = 60000;
+    rq.MemberId = floe_kstr("");
+    rq.GroupInstanceId = floe_kstr(NULL);
+    rq.ProtocolType = floe_kstr("consumer");
+    rq.Protocols = &p;
+    rq.Protocols_n = 1;
+    struct floe_group_call c = {.request = &rq,
+                                .version = 9,
+                                .client_id = client,
+                                .client_host = "/10.0.0.1",
+                                .arena = a,
+                                .done = answered,
+                                .user = &done};
+    floe_group_join(floe_core_groups(n->core), &c);
+    while (!done)
+        api_rig_run(n->rig, 1);
+    const struct floe_kafka_JoinGroupResponse *rs = c.response;
+    assert_true(rs && rs->ErrorCode == FLOE_KERR_MEMBER_ID_REQUIRED);
+    return rs->MemberId;
+}
+
+/* Ids that are handed out and never come back: the oldest are forgotten, and whoever comes with one begins
+ * anew. */
+static void test_many_ids(void **state)
+{
+    struct api_rig r;
+    struct member m;
+    struct floe_arena a;
+    static char name[30000];
+    (void)state;
+    memset(name, 'n', sizeof name);
+    api_rig_start(&r, 59, 1);
+    struct api_node *n = api_coordinator(&r, "g");
+    await_loaded(n, "g");
+    floe_arena_init(&a, 64 << 20);
+    member_init(&m, n, "g", NULL);
+    assert_int_equal(join_take(&m, join_send(&m, 5, 10000, "range"), 60000), FLOE_KERR_MEMBER_ID_REQUIRED);
+    for (int i = 0; i < 100; i++)
+        (void)given_id(n, floe_kstr_n(name, sizeof name), &a);
+    struct api_call *second = join_send(&m, 5, 10000, "range"); /* 3 MB: it is there */
+    api_rig_run(&r, 100);
+    for (int i = 0; i < 100; i++)
+        (void)given_id(n, floe_kstr_n(name, sizeof name), &a);
+    assert_int_equal(join_take(&m, second, 60000), 0); /* a member is not forgotten */
+    m.id[0] = '\0';
+    assert_int_equal(join_take(&m, join_send(&m, 5, 10000, "range"), 60000), FLOE_KERR_MEMBER_ID_REQUIRED);
+    for (int i = 0; i < 150; i++)
+        (void)given_id(n, floe_kstr_n(name, sizeof name), &a);
+    assert_int_equal(join_take(&m, join_send(&m, 5, 10000, "range"), 60000), FLOE_KERR_UNKNOWN_MEMBER_ID);
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generations),
-        cmocka_unit_test(test_session),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_static),
-        cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_end_with_members),
-        cmocka_unit_test(test_snapshot_in_rebalance),
+        cmocka_unit_test(test_generations),      cmocka_unit_test(test_session),
+        cmocka_unit_test(test_refusals),         cmocka_unit_test(test_static),
+        cmocka_unit_test(test_many_ids),         cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_end_with_members), cmocka_unit_test(test_snapshot_in_rebalance),
         cmocka_unit_test(test_lapsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
