@@ -56,7 +56,8 @@ struct group_offset {
     int64_t offset;
     int32_t leader_epoch;
     int64_t commit_ms, expire_ms; /* expire_ms -1: by the setting */
-    char *metadata;               /* never null */
+    char *metadata;               /* never null; any bytes */
+    int32_t metadata_n;
 };
 struct group_topic {
     struct floe_map_node node; /* group.topics, by name */

@@ -104,6 +104,7 @@ static void apply(struct group *g, struct floe_kstr topic, int32_t partition,
     free(o->metadata);
     o->metadata = group_strdup(v->Metadata);
     FLOE_ASSERT(o->metadata);
+    o->metadata_n = v->Metadata.n;
     o->offset = v->Offset;
     o->leader_epoch = v->LeaderEpoch;
     o->commit_ms = v->CommitTimestamp;
@@ -144,7 +145,7 @@ static void put_again(struct group *g, struct group_topic *t, struct group_offse
     floe_kafka_defaults(&floe_kafka_OffsetCommitValue_desc, &v);
     v.Offset = o->offset;
     v.LeaderEpoch = o->leader_epoch;
-    v.Metadata = floe_kstr(o->metadata);
+    v.Metadata = floe_kstr_n(o->metadata, (size_t)o->metadata_n);
     v.CommitTimestamp = o->commit_ms;
     v.TopicId = t->id;
     put(g->shard, floe_kstr(g->name), floe_kstr(t->name), o->partition, &v);

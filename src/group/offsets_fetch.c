@@ -31,14 +31,16 @@ static void fill(out_partition *p, int32_t index, const struct group_offset *o)
     p->PartitionIndex = index;
     p->CommittedOffset = o ? o->offset : -1;
     p->CommittedLeaderEpoch = o ? o->leader_epoch : -1;
-    p->Metadata = o ? floe_kstr(o->metadata) : floe_kstr("");
+    p->Metadata = o ? floe_kstr_n(o->metadata, (size_t)o->metadata_n) : floe_kstr("");
 }
 
 /* Metadata is copied: the answer may leave after the offset has changed. */
 static bool keep(struct fetch *f, out_partition *p)
 {
-    p->Metadata = group_arena_str(f->c->arena, p->Metadata.p);
-    return p->Metadata.n >= 0;
+    size_t n = (size_t)p->Metadata.n;
+    const char *copy = floe_arena_strndup(f->c->arena, p->Metadata.p, n);
+    p->Metadata = floe_kstr_n(copy, n);
+    return copy != NULL;
 }
 
 static bool room(struct fetch *f, out_topic *t, int32_t n)

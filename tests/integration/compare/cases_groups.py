@@ -54,7 +54,7 @@ def case_offset_commit(c):
 def case_offset_fetch(c):
     coordinator(c)
     ids = {"of": c.topic("of", 2)}
-    commit(c, 8, "made", "ofg", (0, 5), (1, 7))
+    commit(c, 8, "made", "ofg", (0, 5), (1, 7), metadata="a\0 b")
     for v in c.versions("OffsetFetch"):
         if v < 8:
             def ask(tag, group, *topics, v=v, **kw):
