@@ -218,7 +218,7 @@ static void start_core(struct broker *b)
                   .consumer_heartbeat_ms = cfg->consumer_heartbeat_ms,
                   .consumer_size_max = cfg->consumer_size_max,
                   .migration = cfg->group_migration,
-                  .gather_us = cfg->commit_gather_ms * 1000},
+                  .gather_us = (uint32_t)(cfg->commit_gather_ms * 1000)},
         .log_append_time = cfg->log_append_time,
         .garbage_age_us = 1000ull * FLOE_MAX(cfg->garbage_age_ms, FLOE_RETAIN_AGE_LEASES_MIN * cfg->lease_ms),
         .fatal = fatal,

@@ -8,6 +8,8 @@
 
 #define RATE_AUTO (-1.0)
 #define RATE_ON_AWS 10.0
+#define GATHER_MS_PAID 200.0 /* five PUTs a second for commits, where PUTs are paid for */
+#define GATHER_MS_FREE 5.0
 #define REQUEST_BYTES_DEFAULT (UINT32_C(100) << 20)
 
 const struct floe_config_value *floe_config_value_of(const struct floe_config_values *vs, const char *name,
@@ -219,5 +221,7 @@ enum floe_err floe_config_set(struct floe_config *c, const struct floe_config_va
                    (c->s3_endpoint[0] == '\0' || strstr(c->s3_endpoint, ".amazonaws.com") != NULL);
         c->put_rate = aws ? RATE_ON_AWS : 0;
     }
+    if (c->commit_gather_ms < 0)
+        c->commit_gather_ms = c->put_rate > 0 ? GATHER_MS_PAID : GATHER_MS_FREE;
     return FLOE_OK;
 }

@@ -101,8 +101,8 @@ struct floe_config {
     uint32_t consumer_session_ms;
     uint32_t consumer_heartbeat_ms;
     uint32_t consumer_size_max;
-    int group_migration; /* enum floe_group_migration */
-    uint32_t commit_gather_ms;
+    int group_migration;     /* enum floe_group_migration */
+    double commit_gather_ms; /* `auto` is resolved */
 };
 
 /* argv without the program and the command's name; envp ends with null. */
