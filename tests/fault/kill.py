@@ -36,7 +36,7 @@ import net
 ROUNDS = int(os.environ.get("FLOE_TEST_ROUNDS", "50"))
 CLUSTERS = int(os.environ.get("FLOE_TEST_CLUSTERS", "1"))
 SEED = int(os.environ.get("FLOE_TEST_SEED", str(int(time.time()))))
-PARTITIONS, RATE, LEASE_MS, LEASE_S = 60, 3000, 2000, 2.0
+PARTITIONS, RATE, LEASE_MS, LEASE_S = 60, 2000, 2000, 2.0
 WEIGHTS = {"kill": 8, "restart": 3, "stop": 2, "blink": 2, "storm": 4, "netem": 2, "apart": 2, "alone": 2}
 STORM = ["drop-answer method=PUT", "swallow method=PUT class=table", "apply-status 500 method=PUT", "apply-status 503 class=table",
          "apply-status 409 class=chain method=PUT", "apply-status 412 class=chain method=PUT", "status 503", "status 500 class=chain",
@@ -57,10 +57,21 @@ class Cluster:
         self.proxies = [Proxy(listen=here) for _ in range(n)]
         self.generation = [0] * n
         self.brokers = [None] * n
-        for i in range(n):
-            self.start(i)
+        self.start(0)
+        self.start_all(range(1, n))
 
     def start(self, i, keep_disk=False):
+        self.launch(i, keep_disk)
+        self.brokers[i].wait_ready(40)
+
+    def start_all(self, which):
+        """Side by side."""
+        for i in which:
+            self.launch(i)
+        for i in which:
+            self.brokers[i].wait_ready(40)
+
+    def launch(self, i, keep_disk=False):
         """A broker with an empty disk, or its last one; on its last port."""
         b = self.brokers[i]
         host = self.net.host(i) if self.net else "127.0.0.1"
@@ -71,7 +82,7 @@ class Cluster:
              self.proxies[i].endpoint, "--lease-ms", str(LEASE_MS), "--memory", "256MiB"],
             listen=b.addr if b else host + ":0", log=os.path.join(self.folder, f"b{i}.log"),
             prefix=self.net.prefix(i) if self.net else ())
-        self.brokers[i].start(wait=40)
+        self.brokers[i].launch()
 
     def kill(self, i):
         self.brokers[i].lose_disk()
@@ -193,8 +204,7 @@ def round_kill(cluster, load):
         for i in dead:
             cluster.proxies[i].tell("clear")
     load.progress(40, "after a kill")
-    for i in dead:
-        cluster.start(i)
+    cluster.start_all(dead)
     return f"{dead} ({leads} leases, {held} PUTs held{', landed late' if late else ''}), led again after {took:.1f} s"
 
 
