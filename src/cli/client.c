@@ -14,12 +14,14 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { QUIET_MS = 2000 }; /* a wait that is longer is told of on stderr */
 enum { API_VERSIONS = 18, APIS_MAX = 256, REQUEST_MAX = 16 << 20, ARENA_MAX = 256 << 20 };
 
 struct floe_client {
     int fd;
     uint32_t timeout_ms;
     int32_t correlation;
+    bool told; /* of the wait that is under way */
     char addr[FLOE_STR_ADDR];
     struct floe_arena arena; /* of the last answer */
     uint8_t *answer;
@@ -41,14 +43,18 @@ static enum floe_err wait_for(struct floe_client *c, short events, int64_t deadl
 {
     struct pollfd p = {.fd = c->fd, .events = events};
     for (;;) {
-        int64_t left = deadline - now_ms();
-        int n = left > 0 ? poll(&p, 1, (int)FLOE_MIN(left, (int64_t)INT32_MAX)) : 0;
+        int64_t left = deadline - now_ms(), quiet = c->told ? 0 : left - (int64_t)c->timeout_ms + QUIET_MS;
+        int n = left > 0 ? poll(&p, 1, (int)FLOE_MIN(quiet > 0 ? quiet : left, (int64_t)INT32_MAX)) : 0;
         if (n > 0)
             return FLOE_OK;
-        if (n == 0)
+        if (n == 0 && left > 0 && !c->told) {
+            c->told = true;
+            (void)fprintf(stderr, "waiting for %s to %s, for up to %u s\n", c->addr, what,
+                          (c->timeout_ms + 999) / 1000);
+        } else if (n == 0) {
             return floe_error_set(err, FLOE_ETIMEOUT, "%s did not %s within %u s", c->addr, what,
                                   (c->timeout_ms + 999) / 1000);
-        if (errno != EINTR)
+        } else if (errno != EINTR)
             return floe_error_set(err, FLOE_EIO, "%s: poll: %s", c->addr, strerror(errno));
     }
 }
@@ -146,6 +152,7 @@ static enum floe_err exchange(struct floe_client *c, const struct floe_kafka_api
                               const void *request, struct floe_slice *body, struct floe_error *err)
 {
     int64_t deadline = now_ms() + c->timeout_ms;
+    c->told = false;
     struct floe_writer w;
     floe_writer_init(&w, REQUEST_MAX);
     int32_t correlation = ++c->correlation, answered = 0;

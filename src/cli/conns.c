@@ -8,7 +8,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { METADATA = 3, FIND_COORDINATOR = 10, PAUSE_MS = 100, PROGRESS_MS = 2000 };
+enum { METADATA = 3, FIND_COORDINATOR = 10, PAUSE_MS = 100, PROGRESS_MS = 2000, WAIT_MS = 10000 };
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
 struct node {
@@ -47,8 +47,15 @@ bool floe_cli_again(int16_t code, int64_t *since_ms)
         return false;
     if (*since_ms == 0)
         *since_ms = now_ms();
-    if (now_ms() - *since_ms > FLOE_CLI_TIMEOUT_MS)
+    static int64_t told_ms; /* by any wait */
+    int64_t now = now_ms(), waited = now - *since_ms;
+    if (waited > FLOE_CLI_TIMEOUT_MS)
         return false;
+    if (waited >= PROGRESS_MS && (told_ms < *since_ms || now - told_ms >= WAIT_MS)) {
+        told_ms = now;
+        (void)fprintf(stderr, "waiting, for up to %d s: %s: %s\n", FLOE_CLI_TIMEOUT_MS / 1000,
+                      floe_kafka_error_name(code), floe_kafka_error_message(code));
+    }
     (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
     return true;
 }

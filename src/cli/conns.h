@@ -23,8 +23,9 @@ enum floe_err floe_conns_node(struct floe_conns *c, int32_t id, struct floe_clie
 enum floe_err floe_conns_coordinator(struct floe_conns *c, const char *group, struct floe_client **out,
                                      int32_t *node, struct floe_error *err) FLOE_MUST_USE;
 
-/* True, after a short sleep, while an answer with this code is worth another try: the error passes by itself
- * and the command has tried for less than FLOE_CLI_TIMEOUT_MS. *since_ms starts at 0. */
+/* True, after a short sleep, and after two seconds a line on stderr, while an answer with this code is worth
+ * another try: the error passes by itself and the command has tried for less than FLOE_CLI_TIMEOUT_MS.
+ * *since_ms starts at 0. */
 bool floe_cli_again(int16_t code, int64_t *since_ms);
 /* A line on stderr about work that takes longer than two seconds, one every two seconds. */
 struct floe_cli_progress {

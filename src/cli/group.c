@@ -131,6 +131,8 @@ static json_t *partition_json(const json_t *g, const struct floe_cli_tp *p)
     (void)json_object_set_new(row, "client",
                               m != NULL ? json_incref(json_object_get(m, "client")) : json_null());
     (void)json_object_set_new(row, "host", m != NULL ? json_incref(json_object_get(m, "host")) : json_null());
+    (void)json_object_set_new(row, "protocol",
+                              m != NULL ? json_incref(json_object_get(m, "protocol")) : json_null());
     if (p->end < 0)
         (void)json_object_set_new(row, "error", json_string(floe_kafka_error_name(p->error)));
     return row;
@@ -180,8 +182,8 @@ static void print_group(const json_t *g)
 {
     size_t i;
     json_t *x;
-    printf("group %s  state=%s  type=%s  coordinator=%lld  members=%zu\n", text_of(g, "group"),
-           text_of(g, "state"), text_of(g, "type"),
+    printf("group %s  state=%s  type=%s  assignor=%s  coordinator=%lld  members=%zu\n", text_of(g, "group"),
+           text_of(g, "state"), text_of(g, "type"), text_of(g, "assignor"),
            (long long)json_integer_value(json_object_get(g, "coordinator")),
            json_array_size(json_object_get(g, "members")));
     if (json_array_size(json_object_get(g, "partitions")) == 0)
@@ -193,16 +195,16 @@ static void print_group(const json_t *g)
         print_number("committed", json_object_get(x, "committed"));
         print_number("end", json_object_get(x, "end"));
         print_number("lag", json_object_get(x, "lag"));
-        printf("  member=%s  client=%s  host=%s", text_of(x, "member"), text_of(x, "client"),
-               text_of(x, "host"));
+        printf("  member=%s  client=%s  host=%s  protocol=%s", text_of(x, "member"), text_of(x, "client"),
+               text_of(x, "host"), text_of(x, "protocol"));
         if (json_object_get(x, "error") != NULL)
             printf("  error=%s", text_of(x, "error"));
         printf("\n");
     }
     json_array_foreach(json_object_get(g, "members"), i,
                        x) if (json_array_size(json_object_get(x, "partitions")) == 0)
-        printf("  member=%s  client=%s  host=%s  idle\n", text_of(x, "member"), text_of(x, "client"),
-               text_of(x, "host"));
+        printf("  member=%s  client=%s  host=%s  protocol=%s  idle\n", text_of(x, "member"),
+               text_of(x, "client"), text_of(x, "host"), text_of(x, "protocol"));
 }
 
 static int run_describe(const struct floe_cli_args *a)
@@ -234,6 +236,10 @@ out:
 
 /* ---- delete ------------------------------------------------------------------------------------------ */
 
+#define HAS_MEMBERS                                                                                          \
+    "members of the group are active: stop them first (floe group describe shows who they are, and those "   \
+    "that were killed leave when their session time-out is over)"
+
 static enum floe_err delete_one(struct floe_conns *c, const char *group, struct floe_error *err)
 {
     int64_t since = 0;
@@ -259,8 +265,9 @@ static enum floe_err delete_one(struct floe_conns *c, const char *group, struct 
             return FLOE_OK;
         if (floe_cli_again(r->Results[0].ErrorCode, &since))
             continue;
-        (void)floe_client_error(r->Results[0].ErrorCode, floe_kstr(NULL), err);
-        return err->code;
+        int16_t code = r->Results[0].ErrorCode;
+        return floe_client_error(code, floe_kstr(code == FLOE_KERR_NON_EMPTY_GROUP ? HAS_MEMBERS : NULL),
+                                 err);
     }
 }
 
@@ -310,7 +317,9 @@ const struct floe_cli_command floe_cli_group_describe = {
     .min = 1,
     .max = FLOE_CLI_POSITIONAL_MAX,
     .help = "show members, committed offsets and lag of groups",
-    .more = "The lag is the partition's end less the committed offset; \"-\" where nothing is committed.",
+    .more = "The lag is the partition's end less the committed offset; \"-\" where nothing is committed. A "
+            "member's "
+            "protocol is classic or consumer; a group of type consumer may have members of both.",
     .flags = flags,
     .flag_count = FLOE_COUNTOF(flags),
     .run = run_describe,

@@ -47,6 +47,22 @@ static int take_value(const struct floe_cli_args *a, const char *flag, struct pl
     return FLOE_CLI_OK;
 }
 
+/* NAME or NAME:0,1,2. */
+static bool topic_reads(const char *text)
+{
+    const char *p = strchr(text, ':');
+    bool ok = *text != '\0' && p != text;
+    while (ok && p != NULL) {
+        char number[24];
+        uint64_t v;
+        size_t n = strcspn(++p, ",");
+        (void)snprintf(number, sizeof number, "%.*s", (int)FLOE_MIN(n, sizeof number - 1), p);
+        ok = n < sizeof number && floe_str_parse_u64(number, &v, NULL) == FLOE_OK && v <= INT32_MAX;
+        p = p[n] == ',' ? p + n : NULL;
+    }
+    return ok;
+}
+
 static int take_plan(const struct floe_cli_args *a, struct plan *p)
 {
     static const struct {
@@ -72,10 +88,14 @@ static int take_plan(const struct floe_cli_args *a, struct plan *p)
         return floe_cli_usage(a, "--execute and --dry-run are both given");
     if (floe_cli_is_set(a, "all-topics") == floe_cli_is_set(a, "topic"))
         return floe_cli_usage(a, "either --topic NAME[:PARTITION,...] or --all-topics is needed");
+    const char *topic;
+    for (size_t i = 0; (topic = floe_cli_value(a, "topic", i)) != NULL; i++)
+        if (!topic_reads(topic))
+            return floe_cli_usage(a, "--topic \"%.249s\" is not NAME or NAME:PARTITION,...", topic);
     return p->how >= TO_OFFSET ? take_value(a, chosen, p) : FLOE_CLI_OK;
 }
 
-/* NAME or NAME:0,1,2. */
+/* What topic_reads has let through. */
 static enum floe_err add_topic(struct floe_conns *c, const char *text, struct floe_cli_tps *t,
                                struct floe_error *err)
 {
@@ -93,12 +113,8 @@ static enum floe_err add_topic(struct floe_conns *c, const char *text, struct fl
         if (next != NULL)
             *next++ = '\0';
         e = floe_str_parse_u64(p, &v, err);
-        if (e == FLOE_OK && v > INT32_MAX)
-            e = floe_error_set(err, FLOE_EINVAL, "%s is no partition", p);
         if (e == FLOE_OK)
             e = floe_cli_topic_partitions(c, name, (int32_t)v, t, err);
-        else
-            floe_error_prefix(err, "--topic %.100s", text);
         p = next;
     }
     free(name);
@@ -222,8 +238,10 @@ static enum floe_err see_that_it_rests(struct floe_conns *c, const char *group, 
     const char *state = json_string_value(json_object_get(g, "state"));
     if (state == NULL || strcmp(state, "Empty") != 0)
         e = floe_error_set(err, FLOE_EINVAL,
-                           "offsets can only be reset while the group \"%.249s\" has no members; it is %s",
-                           group, state != NULL ? state : "in an unknown state");
+                           "offsets can only be reset while the group \"%.249s\" has no members; it is %s: "
+                           "stop its %zu members first",
+                           group, state != NULL ? state : "in an unknown state",
+                           json_array_size(json_object_get(g, "members")));
     json_decref(g);
     return e;
 }
@@ -292,7 +310,7 @@ static const struct floe_cli_flag flags[] = {
     {.name = "shift-by", .arg = "N", .help = "so much on, or back where negative"},
     {.name = "to-datetime",
      .arg = "TIME",
-     .help = "the first record from YYYY-MM-DDTHH:MM:SS[.fff][Z|+HH:MM] on"},
+     .help = "the first record from YYYY-MM-DD[THH:MM:SS[.fff]][Z|+HH:MM] on"},
     {.name = "by-duration", .arg = "PnDTnHnMnS", .help = "the first record from so long ago on; 90m, 7d too"},
     {.name = "dry-run", .help = "only print what would be done (so it is without --execute)"},
     {.name = "execute", .help = "do it"},

@@ -9,11 +9,11 @@
 enum { DESCRIBE_GROUPS = 15, CONSUMER_DESCRIBE = 69, ASSIGNMENT_MAX = 16 << 20 };
 
 static json_t *member_json(struct floe_kstr id, struct floe_kstr instance, struct floe_kstr client,
-                           struct floe_kstr host, json_t *partitions)
+                           struct floe_kstr host, const char *protocol, json_t *partitions)
 {
-    return json_pack("{so so so so so}", "member", floe_cli_json_kstr(id), "instance",
+    return json_pack("{so so so so ss so}", "member", floe_cli_json_kstr(id), "instance",
                      floe_cli_json_kstr(instance), "client", floe_cli_json_kstr(client), "host",
-                     floe_cli_json_kstr(host), "partitions", partitions);
+                     floe_cli_json_kstr(host), "protocol", protocol, "partitions", partitions);
 }
 
 static void add_partition(json_t *partitions, struct floe_kstr topic, int32_t index)
@@ -46,11 +46,11 @@ static json_t *classic_partitions(struct floe_kbytes b)
     return out;
 }
 
-static json_t *group_json(const char *group, struct floe_kstr state, const char *type, int32_t node,
-                          json_t *members)
+static json_t *group_json(const char *group, struct floe_kstr state, const char *type,
+                          struct floe_kstr assignor, int32_t node, json_t *members)
 {
-    return json_pack("{ss so ss si so}", "group", group, "state", floe_cli_json_kstr(state), "type", type,
-                     "coordinator", node, "members", members);
+    return json_pack("{ss so ss so si so}", "group", group, "state", floe_cli_json_kstr(state), "type", type,
+                     "assignor", floe_cli_json_kstr(assignor), "coordinator", node, "members", members);
 }
 
 /* *code is the group's error, FLOE_KERR_GROUP_ID_NOT_FOUND where it is not of this kind. */
@@ -83,10 +83,11 @@ static enum floe_err ask_consumer(struct floe_client *at, const char *group, int
             for (int32_t j = 0; j < m->Assignment.TopicPartitions[k].Partitions_n; j++)
                 add_partition(partitions, m->Assignment.TopicPartitions[k].TopicName,
                               m->Assignment.TopicPartitions[k].Partitions[j]);
-        (void)json_array_append_new(
-            members, member_json(m->MemberId, m->InstanceId, m->ClientId, m->ClientHost, partitions));
+        (void)json_array_append_new(members,
+                                    member_json(m->MemberId, m->InstanceId, m->ClientId, m->ClientHost,
+                                                m->MemberType == 0 ? "classic" : "consumer", partitions));
     }
-    *out = group_json(group, r->Groups[0].GroupState, "consumer", node, members);
+    *out = group_json(group, r->Groups[0].GroupState, "consumer", r->Groups[0].AssignorName, node, members);
     return FLOE_OK;
 }
 
@@ -117,9 +118,9 @@ static enum floe_err ask_classic(struct floe_client *at, const char *group, int3
         const struct floe_kafka_DescribeGroupsResponse_DescribedGroupMember *m = &r->Groups[0].Members[i];
         (void)json_array_append_new(members,
                                     member_json(m->MemberId, m->GroupInstanceId, m->ClientId, m->ClientHost,
-                                                classic_partitions(m->MemberAssignment)));
+                                                "classic", classic_partitions(m->MemberAssignment)));
     }
-    *out = group_json(group, r->Groups[0].GroupState, "classic", node, members);
+    *out = group_json(group, r->Groups[0].GroupState, "classic", r->Groups[0].ProtocolData, node, members);
     return FLOE_OK;
 }
 

@@ -63,14 +63,16 @@ static bool zone(const char **s, int *minutes)
 
 static bool parse_datetime(const char *s, int64_t *ms)
 {
-    int year, month, day, hour, minute, second = 0, milli = 0, east;
+    int year, month, day, hour = 0, minute = 0, second = 0, milli = 0, east;
     if (!digits(&s, 4, &year) || !take(&s, '-') || !digits(&s, 2, &month) || !take(&s, '-') ||
-        !digits(&s, 2, &day) || !take(&s, 'T') || !digits(&s, 2, &hour) || !take(&s, ':') ||
-        !digits(&s, 2, &minute))
+        !digits(&s, 2, &day))
         return false;
-    if (take(&s, ':') && !digits(&s, 2, &second))
+    bool timed = take(&s, 'T');
+    if (timed && (!digits(&s, 2, &hour) || !take(&s, ':') || !digits(&s, 2, &minute)))
         return false;
-    if (take(&s, '.')) {
+    if (timed && take(&s, ':') && !digits(&s, 2, &second))
+        return false;
+    if (timed && take(&s, '.')) {
         int scale = 100, d;
         if (!digits(&s, 1, &d))
             return false;
@@ -89,10 +91,11 @@ enum floe_err floe_when_datetime(const char *s, int64_t *ms, struct floe_error *
 {
     if (parse_datetime(s, ms))
         return FLOE_OK;
-    return floe_error_set(err, FLOE_EINVAL,
-                          "\"%.64s\" is no date and time: write YYYY-MM-DDTHH:MM:SS, with .fff, Z or +HH:MM "
-                          "behind it where wanted",
-                          s);
+    return floe_error_set(
+        err, FLOE_EINVAL,
+        "\"%.64s\" is no date and time: write YYYY-MM-DD, or YYYY-MM-DDTHH:MM:SS, with .fff, "
+        "Z or +HH:MM behind it where wanted",
+        s);
 }
 
 /* The parts of PnWnDTnHnMnS, each at most once and in that order. */

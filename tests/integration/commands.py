@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`floe group` and `floe config` against a broker, with kcat as the group's member."""
-import json, os, signal, subprocess, sys, time
+import json, os, signal, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import FLOE, Broker, check, main, need
@@ -119,6 +119,16 @@ def a_broker_is_away(folder):
             other.kill()
 
 
+def a_broker_is_silent(_folder):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        p = subprocess.Popen([FLOE, "group", "list", "--bootstrap", "127.0.0.1:%d" % s.getsockname()[1]], stderr=subprocess.PIPE, text=True)
+        try:
+            check("to answer, for up to 30 s" in p.stderr.readline(), "a wait is not told of")
+        finally:
+            p.kill()
+            p.communicate()
+
+
 def a_store_is_away(folder):
     env = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     r = subprocess.run([FLOE, "selftest", "--store", "s3://bucket/x", "--s3-endpoint", "http://127.0.0.1:1", "--minutes", "0.1"],
@@ -154,6 +164,8 @@ def groups_say_what_is_wrong(folder):
         c.fails(2, "no date and time", *reset, "--to-datetime", "2026-02-30T00:00")
         c.fails(2, "no duration", *reset, "--by-duration", "PT")
         c.fails(2, "--to-offset", *reset, "--to-offset", "x")
+        for topic in ("t:", ":1", "t:1,", "t:x", "t:4294967296"):
+            c.fails(2, "NAME:PARTITION", "group", "reset-offsets", "g", "--topic", topic, "--to-latest")
         member = subprocess.Popen(["kcat", "-b", c.b.addr, "-G", "g", "-q", "t"], stdout=subprocess.DEVNULL)
         try:
             until = time.monotonic() + 30
@@ -166,7 +178,9 @@ def groups_say_what_is_wrong(folder):
                 time.sleep(0.2)
             check(all(p["member"] == g["members"][0]["member"] for p in g["partitions"]), "partitions without their member")
             c.fails(1, "it is Stable", *reset, "--to-latest", "--execute")
-            c.fails(1, "NON_EMPTY_GROUP", "group", "delete", "g")
+            c.fails(1, "NON_EMPTY_GROUP: members of the group are active", "group", "delete", "g")
+            check((g["assignor"], g["members"][0]["protocol"]) == ("range", "classic"), g)
+            check("protocol=classic" in c.ok("group", "describe", "g"), "describe does not show the member's protocol")
         finally:
             member.terminate()
             member.wait(20)
@@ -217,4 +231,4 @@ def configs(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_store_is_away, configs], sys.argv[1:])
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away, configs], sys.argv[1:])
