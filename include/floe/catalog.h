@@ -246,4 +246,8 @@ const struct floe_dynamics *floe_catalog_dynamics(const struct floe_catalog *c);
 /* FLOE_OK, or FLOE_EINVAL with Kafka's sentence. */
 enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_error *err) FLOE_MUST_USE;
 
+/* Whether a topic of that name is the broker's own, as Kafka has it: clients see it marked so, and write
+ * nothing into it. */
+bool floe_topic_internal(const char *name, size_t n);
+
 #endif

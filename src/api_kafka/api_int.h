@@ -166,6 +166,9 @@ bool api_rack_send(struct floe_api *api, const struct floe_client *client, const
  * memory is out. */
 int32_t *api_replicas(struct floe_request *rq, const struct floe_tp *tp, int32_t leader, int32_t *n);
 
+/* A topic that a client's asking makes. */
+struct floe_topic_spec api_auto_spec(const struct floe_api *api, const char *name);
+
 /* Can the partition be used here? HANDING: it is on its way to another broker; what is committed is read here
  * until it is there, everything else waits. */
 enum api_place { API_SERVING, API_HANDING, API_WAIT, API_ELSEWHERE, API_UNKNOWN };

@@ -127,17 +127,24 @@ static void create_timed_out(struct floe_timer *t)
     answer(f->rq);
 }
 
-static void known(struct floe_request *rq)
+struct floe_topic_spec api_auto_spec(const struct floe_api *api, const char *name)
 {
     static const struct floe_topic_config configs[] = {{(char *)"cleanup.policy", (char *)"compact"},
                                                        {(char *)"compression.type", (char *)"producer"}};
+    if (strcmp(name, FLOE_OFFSETS_TOPIC) != 0)
+        return (struct floe_topic_spec){.name = name, .partitions = api->cfg.num_partitions};
+    return (struct floe_topic_spec){.name = name,
+                                    .partitions = api->cfg.offsets_partitions,
+                                    .configs = configs,
+                                    .config_count = FLOE_COUNTOF(configs)};
+}
+
+static void known(struct floe_request *rq)
+{
     struct find *f = rq->state;
     struct floe_api *api = api_of(rq);
     if (!api_topic(api, &f->want) && !f->made && !rq->lookup_error) {
-        struct floe_topic_spec spec = {.name = FLOE_OFFSETS_TOPIC,
-                                       .partitions = api->cfg.offsets_partitions,
-                                       .configs = configs,
-                                       .config_count = FLOE_COUNTOF(configs)};
+        struct floe_topic_spec spec = api_auto_spec(api, FLOE_OFFSETS_TOPIC);
         f->made = true;
         f->op = floe_catalog_create_topic(api->cfg.catalog, &spec, created, f);
         if (f->op) {

@@ -96,7 +96,7 @@ static void pump(struct deletion *d)
             finish(d, it, FLOE_KERR_NOT_LEADER_OR_FOLLOWER, -1);
             break;
         case API_SERVING:
-            if (strcmp(t->name, FLOE_OFFSETS_TOPIC) == 0)
+            if (floe_topic_internal(t->name, strlen(t->name)))
                 finish(d, it, FLOE_KERR_INVALID_TOPIC_EXCEPTION, -1);
             else if (!it->begun)
                 begin(d, it, t, p);

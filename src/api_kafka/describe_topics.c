@@ -24,6 +24,7 @@ static bool put(struct floe_request *rq, const struct floe_topic *t, int32_t fro
 {
     out->Name = api_copy(rq, t->name);
     out->TopicId = t->id;
+    out->IsInternal = floe_topic_internal(t->name, strlen(t->name));
     out->TopicAuthorizedOperations = TOPIC_OPERATIONS;
     out->Partitions = floe_kafka_array(
         &floe_kafka_DescribeTopicPartitionsResponse_DescribeTopicPartitionsResponsePartition_desc, n,
@@ -86,6 +87,7 @@ static bool page(struct floe_request *rq, struct listing *l,
             &rs->Topics[rs->Topics_n++];
         if (!t) {
             out->Name = l->wants[i].name;
+            out->IsInternal = floe_topic_internal(out->Name.p, (size_t)out->Name.n);
             out->TopicAuthorizedOperations = TOPIC_OPERATIONS;
             out->ErrorCode = floe_topic_name_check(out->Name.p, (size_t)out->Name.n, NULL)
                                  ? FLOE_KERR_INVALID_TOPIC_EXCEPTION

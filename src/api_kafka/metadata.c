@@ -91,11 +91,13 @@ static bool put_topic(struct view *v, const struct floe_topic *t, int16_t error,
     if (t) {
         out->Name = api_copy(v->rq, t->name);
         out->TopicId = t->id;
+        out->IsInternal = floe_topic_internal(t->name, strlen(t->name));
         return put_partitions(v->rq, t, out);
     }
     out->ErrorCode = error;
     out->Name = w->name;
     out->TopicId = w->id;
+    out->IsInternal = w->name.n > 0 && floe_topic_internal(w->name.p, (size_t)w->name.n);
     out->TopicAuthorizedOperations = NO_OPERATIONS;
     return true;
 }
@@ -195,8 +197,10 @@ static void metadata_known(struct floe_request *rq)
         }
         char *copy = floe_arena_strndup(&rq->arena, name.p, (size_t)name.n);
         a[i] = (struct auto_create){.v = v, .at = i};
-        struct floe_topic_spec spec = {.name = copy, .partitions = v->api->cfg.num_partitions};
-        a[i].op = copy ? floe_catalog_create_topic(v->api->cfg.catalog, &spec, created, &a[i]) : NULL;
+        if (copy) {
+            struct floe_topic_spec spec = api_auto_spec(v->api, copy);
+            a[i].op = floe_catalog_create_topic(v->api->cfg.catalog, &spec, created, &a[i]);
+        }
         v->creating += a[i].op != NULL;
         if (!a[i].op)
             v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;

@@ -253,6 +253,10 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
     case API_SERVING:
         break;
     }
+    if (floe_topic_internal(t->name, strlen(t->name))) { /* a journal has one writer */
+        finish(it, FLOE_KERR_INVALID_TOPIC_EXCEPTION, NULL);
+        return FLOE_OK;
+    }
     *full = true;
     if (!it->checked) {
         struct api_records_check check;

@@ -5,6 +5,15 @@
 
 static const char *const state_name[] = {"creating", "live", "deleting", "deleted"};
 
+bool floe_topic_internal(const char *name, size_t n)
+{
+    static const char *const names[] = {"__consumer_offsets", "__transaction_state", "__share_group_state"};
+    for (size_t i = 0; i < FLOE_COUNTOF(names); i++)
+        if (strlen(names[i]) == n && memcmp(names[i], name, n) == 0)
+            return true;
+    return false;
+}
+
 enum floe_err floe_topic_name_check(const char *name, size_t n, struct floe_error *err)
 {
     if (n == 0)

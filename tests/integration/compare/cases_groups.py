@@ -1,6 +1,8 @@
 """Groups of both protocols and their offsets: odd and bad requests."""
 import struct
 
+import wire
+
 RANGE = [{"Name": "range", "Metadata": b"\0\0\0\0\0\1\0\1t\xff\xff\xff\xff"}]
 
 
@@ -49,6 +51,17 @@ def case_offset_commit(c):
         if v < 5:
             c.call("OffsetCommit", v, tag="retention", GroupId=g, MemberId="", GenerationIdOrMemberEpoch=-1, RetentionTimeMs=1, Topics=[
                 {"Name": "of", "Partitions": [{"PartitionIndex": 0, "CommittedOffset": 9}]}])
+
+
+def case_internal_topics(c):
+    coordinator(c)
+    names = [{"Name": "__consumer_offsets"}, {"Name": "__share_group_state"}, {"Name": "__not_one"}]
+    for v in c.versions("Metadata", low=4):
+        c.call("Metadata", v, Topics=names, AllowAutoTopicCreation=False)
+    c.call("DescribeTopicPartitions", Topics=names)
+    c.call("Produce", 9, Acks=-1, TimeoutMs=10000, TopicData=[{"Name": "__consumer_offsets", "PartitionData": [
+        {"Index": 0, "Records": wire.batch(records=[wire.record(0, key=b"k")])}]}])
+    c.call("DeleteRecords", TimeoutMs=10000, Topics=[{"Name": "__consumer_offsets", "Partitions": [{"PartitionIndex": 0, "Offset": 0}]}])
 
 
 def case_offset_fetch(c):
