@@ -13,7 +13,7 @@ static const char usage[] =
     "  --seeds A..B      seeds A to B\n"
     "  --fresh N         N seeds that the time of day gives; the range is printed\n"
     "  --file PATH       the seeds that the file lists, one a line, with \"groups\" behind\n"
-    "                    where groups commit; the rest of a line is a comment\n"
+    "                    where groups commit, \"theme=NAME\" for a theme; the rest of a line is a comment\n"
     "  --story           print everything that happens\n"
     "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
@@ -52,11 +52,19 @@ static bool read_list(struct options *o, const char *path)
     }
     o->run.from = o->run.to = 0;
     while (fgets(line, sizeof line, f) && o->run.to < sizeof o->list / sizeof *o->list) {
-        char *end;
-        unsigned long long seed = strtoull(line, &end, 10);
-        if (end != line)
-            o->list[o->run.to++] =
-                (struct simrun_seed){seed, strncmp(end + strspn(end, " "), "groups ", 7) == 0};
+        char *end, word[32];
+        struct simrun_seed s = {.seed = strtoull(line, &end, 10)};
+        if (end == line)
+            continue;
+        if (sscanf(end, "%31s", word) == 1) {
+            s.groups = strcmp(word, "groups") == 0;
+            if (strncmp(word, "theme=", 6) == 0 && !simrun_theme(word + 6, &s.theme)) {
+                fprintf(stderr, "%s: there is no %s\n", path, word);
+                fclose(f);
+                return false;
+            }
+        }
+        o->list[o->run.to++] = s;
     }
     fclose(f);
     o->run.list = o->list;

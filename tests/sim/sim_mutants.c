@@ -53,7 +53,7 @@ bool simmutant_choose(const char *name)
 
 struct pin {
     uint64_t seed; /* 0: not looked for yet */
-    uint32_t faults;
+    uint32_t faults, theme;
     bool known, rare;
 };
 /* What came of one mutation, as its worker tells. */
@@ -66,8 +66,14 @@ struct outcome {
 };
 static_assert(sizeof(struct outcome) <= PIPE_BUF, "an outcome is written in one piece");
 
-/* "NAME FIRST-SEED [FAULTS]", "NAME ~FIRST-SEED [FAULTS]" (rare), "NAME - WHY NOT YET", '#' begins a comment.
- * False when a line is neither, or a mutation has none. */
+/* FAULTS, or theme=NAME. */
+static bool read_how(const char *text, struct pin *p)
+{
+    return strncmp(text, "theme=", 6) == 0 ? simrun_theme(text + 6, &p->theme)
+                                           : simrun_faults(text, &p->faults);
+}
+/* "NAME FIRST-SEED [FAULTS|theme=THEME]", "NAME ~FIRST-SEED …" (rare), "NAME - WHY NOT YET", '#' begins a
+ * comment. False when a line is neither, or a mutation has none. */
 static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
 {
     char line[512], name[128], seed[32], faults[128];
@@ -87,8 +93,9 @@ static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
         struct pin p = {.faults = SIM_F_ALL, .known = true, .rare = rare};
         if (n >= 2 && !later)
             p.seed = strtoull(seed + rare, NULL, 10);
-        if (n < 2 || !i || (!later && !p.seed) || (!later && n == 3 && !simrun_faults(faults, &p.faults))) {
-            fprintf(stderr, "%s: \"%s\" is no \"NAME SEED [FAULTS]\" of a mutation\n", path, line);
+        if (n < 2 || !i || (!later && !p.seed) || (!later && n == 3 && !read_how(faults, &p))) {
+            fprintf(stderr, "%s: \"%s\" is no \"NAME SEED [FAULTS|theme=THEME]\" of a mutation\n", path,
+                    line);
             ok = false;
             continue;
         }
@@ -116,6 +123,7 @@ static void play(const struct simrun_config *cfg, int i, const struct pin *pin, 
     c.jobs = 1; /* assertions are findings too */
     c.sim.groups = strncmp(mutants[i].name, "GROUP_", 6) == 0;
     c.sim.faults = pin->faults;
+    c.sim.theme = pin->theme;
     c.from = pin->seed;
     c.to = pin->seed + SEEDS_MAX - 1;
     simmutant_choose(mutants[i].name);

@@ -65,6 +65,8 @@ static void play(struct run *u, uint64_t i, struct report *out)
     memset(out, 0, sizeof *out);
     out->seed = c.seed = u->seed = seed_of(u, i);
     out->groups = c.groups = c.groups || (u->cfg->list && u->cfg->list[i].groups);
+    if (u->cfg->list && u->cfg->list[i].theme)
+        c.theme = u->cfg->list[i].theme;
     if (u->cfg->stop_at_first && u->cfg->quiet && u->cfg->jobs) {
         c.violated = enough;
         c.user = u;

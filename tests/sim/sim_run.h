@@ -6,7 +6,8 @@
 
 struct simrun_seed {
     uint64_t seed;
-    bool groups; /* as with --groups */
+    bool groups;    /* as with --groups */
+    uint32_t theme; /* as with --theme; 0: by seed */
 };
 struct simrun_config {
     struct simcluster_config sim;   /* seed and quiet are the run's */
@@ -36,10 +37,10 @@ void simrun(const struct simrun_config *cfg, struct simrun_result *out);
 void simmutants_list(FILE *out);
 /* Chooses one for this process and its workers; false: there is none of that name. */
 bool simmutant_choose(const char *name);
-/* Plays the mutations that the file names (lines "NAME FIRST-SEED [FAULTS]"; those with a ~ before the seed
- * only, or not, as `rare` says) from the first seed on, 1,000 at most and for cfg->seconds at most, and then
- * the seed that found it without one; cfg->jobs mutations at once. With `repin` the file's seeds become
- * those. Exit code. */
+/* Plays the mutations that the file names (lines "NAME FIRST-SEED [FAULTS|theme=THEME]"; those with a ~
+ * before the seed only, or not, as `rare` says) from the first seed on, 1,000 at most and for cfg->seconds at
+ * most, and then the seed that found it without one; cfg->jobs mutations at once. With `repin` the file's
+ * seeds become those. Exit code. */
 int simmutants_check(const struct simrun_config *cfg, const char *path, bool rare, bool repin);
 
 #endif
