@@ -259,3 +259,12 @@ void floe_lease_destroy(struct floe_lease **lp)
     free(l->adopt);
     free(l);
 }
+
+bool floe_lease_lookup(struct floe_lease *l, const struct floe_tp *tp, struct floe_lease_entry *out)
+{
+    const struct lease_entry *at = lease_doc_find(&lease_shard_at(l, tp)->doc, tp);
+    if (at == NULL)
+        return false;
+    *out = at->e;
+    return true;
+}

@@ -25,9 +25,11 @@
 #define LEASE_MOVE_SHARDS 4                 /* of so many shards, or a sixteenth of all */
 #define LEASE_GATHER_US 400000u             /* checkpoints that nobody waits for are named together, */
 #define LEASE_GATHER_TAKEN_US 2000000u      /* those of what has just come here for longer: others move too */
+#define LEASE_IDLE_PUTS_MAX 3               /* so few of them at once */
 #define LEASE_CALM_US 1000000u        /* they keep clear of a shard of which partitions are being moved */
+#define LEASE_WINDOW_US 250000u       /* so long appends are thought to be stopped elsewhere */
 #define LEASE_ADOPT_GATHER_US 200000u /* what is taken waits so long for what is being taken */
-#define LEASE_TELL_US 30000u          /* moves are told to the others together, after their receivers, */
+#define LEASE_TELL_US 60000u          /* moves are told to the others together, after their receivers, */
 #define LEASE_BUMP_US                                                                                        \
     2000000u /* and counted in the catalog version once they are over, for who was not told */
 #define LEASE_START_US 15000000u /* a start that takes longer has failed */
@@ -190,7 +192,7 @@ void lease_peers_tell_due(struct floe_lease *l, const int32_t *shards, uint32_t 
 /* One of them, at once. */
 void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard);
 /* Tells them all that this broker moves partitions of these shards. */
-void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n);
+void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n, bool stopping);
 
 /* ---- seal.c ------------------------------------------------------------------------------------------ */
 
@@ -263,6 +265,7 @@ struct lease_shard {
     uint64_t put_us;    /* checkpoints alone are gathered until then, */
     uint64_t calm_us;   /* and not written before: partitions of it are being moved */
     uint64_t theirs_us; /* another broker moves some until then */
+    bool idle;          /* the put under way is one that nobody waits for */
     int32_t told;       /* the node that alone was told of what is to be told; 0: none was */
     uint32_t fails, gen;
 };
@@ -348,9 +351,10 @@ struct lease_move {
 enum lease_move_step { MOVE_NONE, MOVE_PREPARE, MOVE_AHEAD, MOVE_STOP, MOVE_GIVE };
 struct lease_ahead { /* move_ahead.c */
     uint64_t round, until_us, again_us, pause_us;
-    uint32_t asked; /* receivers that have not answered */
-    bool waiting;   /* one of them has not read everything yet */
-    bool fresh;     /* they have, and the shards are read once more */
+    uint32_t asked;                       /* receivers that have not answered */
+    bool waiting;                         /* one of them has not read everything yet */
+    uint64_t announced_us, turn_until_us; /* when the others were told that appends stop; 0: not yet */
+    bool waited;                          /* for another's window since */
 };
 struct lease_mover {
     uint64_t sessions, since_us; /* the live sessions that partitions are placed on; since when */
@@ -366,6 +370,8 @@ struct lease_mover {
     void (*drained)(void *user);
     void *drained_user;
     struct lease_ahead ahead;
+    uint64_t window_at_us, window_us; /* when another said that appends stop; until when they may */
+    int32_t window_of;
     struct floe_lease_stats stats;
 };
 void lease_moves_step(struct floe_lease *l);
@@ -376,13 +382,15 @@ void lease_moves_reset(struct floe_lease *l); /* the session is over */
  * was; 0 if none or several were. */
 int32_t lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
-/* Who writes the batch's shards without need, this broker too, leaves that for a moment. */
-void lease_moves_calm(struct floe_lease *l);
+/* Who writes the batch's shards without need, this broker too, leaves that for a moment. `stopping`: appends
+ * stop next. */
+void lease_moves_calm(struct floe_lease *l, bool stopping);
 /* Somebody waits for a checkpoint of the partition. */
 bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp);
 /* The partition is let go of. */
 void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp);
-/* move_ahead.c: the receivers read ahead; true once they have, or took too long; where the spans end. */
+/* move_ahead.c: the receivers read ahead; true once they have, or took too long, and no other broker's
+ * appends are stopped; where the spans end. */
 void lease_ahead_begin(struct floe_lease *l);
 bool lease_ahead_read(struct floe_lease *l);
 void lease_ahead_stopped(struct floe_lease *l);
@@ -463,7 +471,7 @@ struct floe_lease {
     struct floe_map ends;
 
     struct lease_shard *shards;
-    uint32_t shard_count, flight;
+    uint32_t shard_count, flight, idle_puts; /* idle_puts: of those in flight, that nobody waits for */
     bool shards_scanned, shards_scan_again;
     struct lease_op *shards_scan;
     uint8_t *scan_seen; /* one flag a shard, for the scan under way */

@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 #define STABLE_US 3000000u /* a view that has not changed for so long, or a third of the lease time */
-#define PAUSE_US 100000u   /* between two batches: table and store have others to serve */
+#define PAUSE_US 200000u   /* between two batches: table and store have others to serve */
 #define KEEP_US 1000000u   /* a partition that could not be moved is not tried again before */
 
 static bool moves_wanted(const struct floe_lease *l)
@@ -232,7 +232,7 @@ static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
     return agreed;
 }
 
-void lease_moves_calm(struct floe_lease *l)
+void lease_moves_calm(struct floe_lease *l, bool stopping)
 {
     int32_t shards[LEASE_MOVES_MAX];
     uint32_t n = 0;
@@ -247,7 +247,7 @@ void lease_moves_calm(struct floe_lease *l)
         shards[n++] = (int32_t)s->index;
         lease_shard_calm(l, s);
     }
-    lease_peers_calm(l, shards, n);
+    lease_peers_calm(l, shards, n, stopping);
 }
 
 /* How many shards a batch may touch, of `used` in which this session serves something: few, since each is a
@@ -292,7 +292,7 @@ static void begin(struct floe_lease *l)
         m->begun_us = lease_now(l);
         m->deadline_us = m->begun_us + l->lease_us;
         m->given = 0;
-        lease_moves_calm(l);
+        lease_moves_calm(l, false);
         return;
     }
     m->look |= !agreed;

@@ -7,8 +7,10 @@
 
 #include <stdlib.h>
 
-#define AGAIN_US 10000u     /* between two questions whether all has been read, at first */
-#define PATIENCE_US 500000u /* or a tenth of the lease time: then appends stop in any case */
+#define AGAIN_US 10000u /* between two questions whether all has been read, at first */
+#define PATIENCE_US                                                                                          \
+    500000u /* or a tenth of the lease time, and as long for a turn: then appends stop in any case */
+#define SETTLE_US 5000u /* so long it is heard what others say at the same time */
 
 static void on_answer(struct lease_op *op)
 {
@@ -115,45 +117,87 @@ static void ask(struct floe_lease *l)
     a->pause_us += a->pause_us / 2;
 }
 
+static uint64_t patience_us(const struct floe_lease *l)
+{
+    return FLOE_MIN((uint64_t)PATIENCE_US, l->lease_us / 10);
+}
+
 void lease_ahead_begin(struct floe_lease *l)
 {
-    l->mover.ahead.until_us = lease_now(l) + FLOE_MIN((uint64_t)PATIENCE_US, l->lease_us / 10);
-    l->mover.ahead.fresh = false;
+    l->mover.ahead.until_us = lease_now(l) + patience_us(l);
+    l->mover.ahead.announced_us = 0;
     l->mover.ahead.pause_us = AGAIN_US;
     ask(l);
 }
 
-/* The shards as they are now, or the puts that name the receivers, which appends wait for, would meet what
- * others have written meanwhile. True once they are read. */
-static bool fresh(struct floe_lease *l)
+/* Appends stop next: the others are told, and the shards are read that were not since the batch was begun, or
+ * the puts that name the receivers would meet what others wrote meanwhile. */
+static void announce(struct floe_lease *l)
 {
-    bool again = !l->mover.ahead.fresh, all = true;
-    l->mover.ahead.fresh = true;
+    struct lease_ahead *a = &l->mover.ahead;
+    a->announced_us = lease_now(l);
+    a->waited = false;
     FLOE_LIST_EACH(it, &l->mover.moves)
     {
         struct lease_shard *s = lease_shard_at(l, &FLOE_LIST_ENTRY(it, struct lease_move, link)->tp);
-        s->stale |= again;
-        all &= !s->stale && s->op == NULL;
+        s->stale |= s->asked_us < l->mover.begun_us;
     }
-    if (again) {
-        lease_moves_calm(l);
-        lease_kick(l);
+    lease_moves_calm(l, true);
+    lease_kick(l);
+}
+
+static bool shards_read(struct floe_lease *l)
+{
+    FLOE_LIST_EACH(it, &l->mover.moves)
+    {
+        const struct lease_shard *s = lease_shard_at(l, &FLOE_LIST_ENTRY(it, struct lease_move, link)->tp);
+        if (s->stale || s->op != NULL)
+            return false;
     }
-    return all;
+    return true;
+}
+
+/* Several brokers at once would make their producers wait for each other's requests. Who said so clearly
+ * earlier goes first, else the lower node; without any promise, since all of it is hints. */
+static bool own_turn(struct floe_lease *l)
+{
+    const struct lease_mover *m = &l->mover;
+    struct lease_ahead *a = &l->mover.ahead;
+    uint64_t now = lease_now(l), settled = a->announced_us + SETTLE_US;
+    if (now >= a->turn_until_us)
+        return true;
+    bool before = m->window_at_us + SETTLE_US < a->announced_us;
+    bool meanwhile = !before && m->window_at_us <= settled;
+    uint64_t at = settled;
+    if (now < m->window_us && (before || (meanwhile && m->window_of < l->own.name.node))) {
+        a->waited = true;
+        at = m->window_us;
+    } else if (a->waited) {
+        announce(l);
+        at = now + SETTLE_US;
+    } else if (!shards_read(l)) {
+        at = a->turn_until_us; /* their answers kick */
+    } else if (now >= settled) {
+        return true;
+    }
+    lease_wake(l, FLOE_MIN(at, a->turn_until_us));
+    return false;
 }
 
 bool lease_ahead_read(struct floe_lease *l)
 {
     struct lease_ahead *a = &l->mover.ahead;
     uint64_t now = lease_now(l);
-    if (now >= a->until_us || ((a->fresh || (a->asked == 0 && !a->waiting)) && fresh(l)))
-        return true;
-    uint64_t at = a->until_us;
-    if (!a->fresh && a->asked == 0 && now >= a->again_us)
+    if (a->announced_us != 0)
+        return own_turn(l);
+    if (now >= a->until_us || (a->asked == 0 && !a->waiting)) {
+        a->turn_until_us = now + patience_us(l);
+        announce(l);
+        return own_turn(l);
+    }
+    if (a->asked == 0 && now >= a->again_us)
         ask(l);
-    if (!a->fresh && a->asked == 0)
-        at = FLOE_MIN(at, a->again_us);
-    lease_wake(l, at);
+    lease_wake(l, a->asked == 0 ? FLOE_MIN(a->until_us, a->again_us) : a->until_us);
     return false;
 }
 

@@ -241,11 +241,12 @@ void lease_peers_tell_due(struct floe_lease *l, const int32_t *shards, uint32_t 
         lease_wake(l, next);
 }
 
-void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n)
+void lease_peers_calm(struct floe_lease *l, const int32_t *shards, uint32_t n, bool stopping)
 {
     struct floe_kafka_PeerLeaseChangedRequest rq = changed(NULL, 0);
     rq.Moving = (void *)shards;
     rq.Moving_n = (int32_t)n;
+    rq.Stopping = stopping;
     tell(l, NULL, rq, 0);
 }
 
@@ -254,6 +255,14 @@ void lease_peer_tell(struct floe_lease *l, int32_t node, int32_t shard)
     struct lease_node *n = lease_node_find(l, node);
     if (n != NULL)
         tell(l, n, changed(&shard, 1), (uint64_t)shard + 1);
+}
+
+void lease_shard_calm(struct floe_lease *l, struct lease_shard *s)
+{
+    uint64_t now = lease_now(l);
+    s->calm_us = now + FLOE_MIN((uint64_t)LEASE_CALM_US, l->lease_us / 10);
+    if (s->put_us > now)
+        s->put_us = FLOE_MAX(s->put_us, s->calm_us);
 }
 
 void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChangedRequest *rq)
@@ -271,6 +280,11 @@ void floe_lease_hint(struct floe_lease *l, const struct floe_kafka_PeerLeaseChan
             continue;
         lease_shard_calm(l, &l->shards[s]);
         l->shards[s].theirs_us = l->shards[s].calm_us;
+    }
+    if (rq->Stopping) {
+        l->mover.window_at_us = lease_now(l);
+        l->mover.window_us = lease_now(l) + FLOE_MIN((uint64_t)LEASE_WINDOW_US, l->lease_us / 40);
+        l->mover.window_of = rq->NodeId;
     }
     lease_catalog_hint(l, (uint64_t)rq->CatalogVersion);
     struct lease_node *n = lease_node_find(l, rq->NodeId);

@@ -74,14 +74,6 @@ bool lease_shard_crowded(const struct lease_shard *s)
     return s->bytes > LEASE_CREATE_BYTES_MAX;
 }
 
-void lease_shard_calm(struct floe_lease *l, struct lease_shard *s)
-{
-    uint64_t now = lease_now(l);
-    s->calm_us = now + FLOE_MIN((uint64_t)LEASE_CALM_US, l->lease_us / 10);
-    if (s->put_us > now)
-        s->put_us = FLOE_MAX(s->put_us, s->calm_us);
-}
-
 bool lease_shards_loaded(const struct floe_lease *l)
 {
     if (!l->shards_scanned)
@@ -336,6 +328,8 @@ static void on_put(struct lease_op *op)
     struct lease_shard *s = op->ctx;
     const struct floe_table_req *r = &op->u.table;
     done_op(l, s);
+    l->idle_puts -= s->idle;
+    s->idle = false;
     if (r->err.code == FLOE_OK) {
         s->asked_us = op->started_us; /* its condition held after that */
         publish(l, s, &s->next, s->next_bytes, r->version);
@@ -428,6 +422,8 @@ static void write_shard(struct floe_lease *l, struct lease_shard *s)
     struct floe_writer w;
     char key[FLOE_TABLE_KEY_MAX];
     struct floe_error err;
+    bool idle = s->idle;
+    s->idle = false;
     lease_list_splice(&s->flight, &s->pending);
     floe_writer_init(&w, FLOE_TABLE_VALUE_MAX);
     if (!build(l, s, &w)) {
@@ -445,6 +441,8 @@ static void write_shard(struct floe_lease *l, struct lease_shard *s)
         char *text = lease_alloc(w.n + 1);
         memcpy(text, w.p, w.n);
         lease_shard_key(key, s->index);
+        s->idle = idle;
+        l->idle_puts += idle;
         s->op = lease_op_put(l, key, s->version, text, lease_step_us(l), on_put, s);
         l->flight++;
     }
@@ -464,6 +462,21 @@ static void drop_cancelled(struct floe_lease *l, struct floe_list *edits)
     }
 }
 
+/* Whether what is pending may be put now. Checkpoints that nobody waits for go a few at a time, and not while
+ * appends are stopped for a move, here or elsewhere. */
+static bool may_put(struct floe_lease *l, struct lease_shard *s)
+{
+    uint64_t now = lease_now(l);
+    if (!floe_list_empty(&s->flight) || s->put_us == 0 || l->own.state == OWN_ENDING)
+        return true;
+    if (now < s->put_us)
+        return false;
+    if (now < l->mover.window_us)
+        lease_wake(l, l->mover.window_us);
+    s->idle = l->idle_puts < LEASE_IDLE_PUTS_MAX && l->mover.step < MOVE_STOP && now >= l->mover.window_us;
+    return s->idle;
+}
+
 static void step(struct floe_lease *l, struct lease_shard *s)
 {
     if (s->op == NULL && l->mover.step == MOVE_GIVE) {
@@ -479,8 +492,7 @@ static void step(struct floe_lease *l, struct lease_shard *s)
     } else if (edits && s->bad) {
         floe_error_set(&err, FLOE_ECORRUPT, "its lease record cannot be read");
         fail_edits(l, s, &err);
-    } else if (edits &&
-               (lease_now(l) >= s->put_us || !floe_list_empty(&s->flight) || l->own.state == OWN_ENDING)) {
+    } else if (edits && may_put(l, s)) {
         write_shard(l, s);
     }
 }
@@ -563,15 +575,6 @@ void lease_shards_scan(struct floe_lease *l)
 }
 
 /* ---- from the layer above --------------------------------------------------------------------------- */
-
-bool floe_lease_lookup(struct floe_lease *l, const struct floe_tp *tp, struct floe_lease_entry *out)
-{
-    const struct lease_entry *at = lease_doc_find(&lease_shard_at(l, tp)->doc, tp);
-    if (at == NULL)
-        return false;
-    *out = at->e;
-    return true;
-}
 
 void floe_lease_refresh(struct floe_lease *l, const struct floe_tp *tp,
                         void (*done)(void *user, const struct floe_error *err), void *user)

@@ -260,7 +260,7 @@ struct floe_chain {
     bool lost;     /* a seal, a foreign object, or a PUT that cannot be sent: nothing counts any more */
     bool stopping; /* session_end: no appends */
     bool put_returned, linger_over, ckpt_over;
-    bool hand_over; /* what is open holds batches of a partition that is handed over: it goes at once */
+    bool hand_over; /* what is open, or opened next, goes at once: a partition is handed over, or has come */
     uint64_t next_seq, committed;
     uint64_t round_seq, round_us;      /* key and time from which spans are looked at again */
     uint64_t commit_us;                /* when the last segment was committed */

@@ -35,6 +35,7 @@ static void serve(struct floe_rebuild_part *rp)
         if (others && !log->chain.stopping)
             floe_checkpoint_want(p);
         floe_follow_drop(log, &tp);
+        log->chain.hand_over |= !floe_list_empty(&p->serving_waiters); /* they have waited long enough */
         floe_partition_wake_serving(p);
     }
     log->cfg.hooks.adopted(log->cfg.hooks.user, &tp, epoch, &err);

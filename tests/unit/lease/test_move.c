@@ -131,6 +131,34 @@ static void others_keep_clear(void **state)
     }
 }
 
+/* How long a newcomer waits for its first partition while somebody says that its appends stop, for ever. */
+static uint64_t first_ms(bool told)
+{
+    struct lrig r;
+    uint64_t ms = 0;
+    begin(&r, 1, 3);
+    lrig_boot_wait(&r, 3);
+    struct floe_kafka_PeerLeaseChangedRequest rq;
+    floe_kafka_defaults(&floe_kafka_PeerLeaseChangedRequest_desc, &rq);
+    rq.ClusterId = r.cluster;
+    rq.Stopping = true;
+    for (; ms < 3 * LEASE_MS && lrig_serves(&r, 3) == 0; ms += 10) {
+        for (int i = 0; i < 3 && told; i++)
+            floe_lease_hint(r.b[i].lease, &rq);
+        lrig_run_ms(&r, 10);
+    }
+    assert_true(lrig_until(&r, balanced, 3 * LEASE_MS));
+    finish(&r);
+    return ms;
+}
+
+static void moves_take_turns(void **state)
+{
+    (void)state;
+    uint64_t alone = first_ms(false), told = first_ms(true);
+    assert_in_range(told, alone + LEASE_MS / 10 - 30, alone + LEASE_MS / 10 + 60);
+}
+
 static bool drained(struct lrig *r)
 {
     return r->b[1].drained;
@@ -374,6 +402,7 @@ int main(void)
         cmocka_unit_test(a_newcomer_gets_its_share),
         cmocka_unit_test(receivers_read_ahead),
         cmocka_unit_test(others_keep_clear),
+        cmocka_unit_test(moves_take_turns),
         cmocka_unit_test(one_that_drains_leaves_nothing),
         cmocka_unit_test(the_last_one_has_nobody_to_drain_to),
         cmocka_unit_test(nothing_moves_without_the_receivers_word),
