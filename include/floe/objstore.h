@@ -29,6 +29,9 @@
  * starts after "a".
  *  9. DELETE of an absent key is FLOE_OK. With `keys` it removes up to FLOE_STORE_LIST_MAX keys in one
  * request, in any order; FLOE_OK only when none of them is left, else the first error, and some may be gone.
+ *  10. A GET with `pieces` also tells the CRC-32C of each whole FLOE_STORE_PIECE of what came, where the
+ * driver could take it while the bytes were still in the processor's cache: who has a checksum for a part of
+ * them then need not read them again.
  */
 #ifndef FLOE_OBJSTORE_H
 #define FLOE_OBJSTORE_H
@@ -43,6 +46,7 @@
 #define FLOE_STORE_NONCE_MAX 72
 #define FLOE_STORE_LIST_MAX 1000 /* keys a page */
 #define FLOE_STORE_OBJECT_MAX (1u << 30)
+#define FLOE_STORE_PIECE (16u * 1024)
 
 enum floe_store_kind { FLOE_STORE_PUT, FLOE_STORE_GET, FLOE_STORE_HEAD, FLOE_STORE_LIST, FLOE_STORE_DELETE };
 enum floe_store_cond { FLOE_PUT_ANY, FLOE_PUT_CREATE, FLOE_PUT_REPLACE };
@@ -73,6 +77,7 @@ struct floe_store_req {
     int64_t offset;  /* GET: from here; negative: the object's last -offset bytes (length >= -offset) */
     uint64_t length; /* GET: at most this many bytes (required, bounds the allocation) */
     bool fresh;      /* GET: from the store itself, not from what a driver in between holds (log/share.h) */
+    bool pieces;     /* GET: rule 10 */
     bool urgent;     /* ahead of what waits for connections of its class, one of which is kept free for it */
     uint32_t attempts; /* 0 means 1 */
     uint64_t
@@ -87,14 +92,20 @@ struct floe_store_req {
     char got_nonce[FLOE_STORE_NONCE_MAX]; /* GET, HEAD */
     uint64_t size;                        /* GET, HEAD: of the whole object */
     struct floe_buf *data;                /* GET: owned by the request; data->n bytes */
-    struct floe_arena arena;              /* LIST: where entries live */
-    struct floe_store_entry *entries;     /* LIST */
+    uint32_t *piece_crc;     /* GET: rule 10; null: the driver has none. Owned by the request, free(3) */
+    struct floe_arena arena; /* LIST: where entries live */
+    struct floe_store_entry *entries; /* LIST */
     uint32_t entry_count;
     bool truncated; /* LIST: more follow the last entry */
     uint32_t sent;  /* how many times it went onto the wire; 0: certainly not applied */
 
     void *driver; /* driver's own while in flight */
 };
+/* Takes the CRCs of pieces that have come since `*done`, which counts those that are there; `crc` has room
+ * for those of b's whole capacity. */
+void floe_store_note_pieces(uint32_t *crc, uint64_t *done, const struct floe_buf *b);
+/* Room for that; null when memory is out, or there is no whole piece. */
+uint32_t *floe_store_pieces_new(uint64_t bytes);
 /* Frees what a finished request's outputs own and makes it ready for another submit of the same inputs. */
 void floe_store_req_fini(struct floe_store_req *r);
 

@@ -74,6 +74,20 @@ static void note_verified(struct extent *x, uint32_t at, const struct floe_index
     x->ok_n++;
 }
 
+/* The CRC of a block: of its whole pieces what the driver found when they came, of the rest found here. */
+static uint32_t block_crc(const struct extent *x, const struct floe_index_entry *e)
+{
+    const uint8_t *p = x->buf->data;
+    uint64_t from = e->position - x->from, to = from + e->length;
+    uint64_t first = (from + FLOE_STORE_PIECE - 1) / FLOE_STORE_PIECE, end = to / FLOE_STORE_PIECE;
+    if (!x->piece_crc || first >= end)
+        return floe_crc32c(0, p + from, e->length);
+    uint32_t crc = floe_crc32c(0, p + from, first * FLOE_STORE_PIECE - from);
+    for (uint64_t i = first; i < end; i++)
+        crc = floe_segment_crc_combine(crc, x->piece_crc[i], FLOE_STORE_PIECE);
+    return floe_crc32c(crc, p + end * FLOE_STORE_PIECE, to - end * FLOE_STORE_PIECE);
+}
+
 const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const struct floe_index_entry *e)
 {
     FLOE_ASSERT(x->buf && x->from <= e->position && e->position + e->length <= x->to);
@@ -81,7 +95,7 @@ const uint8_t *cache_take(struct floe_log_reader *rd, struct extent *x, const st
     uint32_t i = verified_at(x, e->position);
     bool known = i < x->ok_n && x->ok[i].position == e->position && x->ok[i].length == e->length &&
                  x->ok[i].crc == e->crc;
-    if (!known && floe_crc32c(0, p, e->length) != e->crc)
+    if (!known && block_crc(x, e) != e->crc)
         return NULL;
     rd->unread_bytes -= unread(x);
     if (!known)
@@ -122,6 +136,7 @@ static void extent_free(struct floe_log_reader *rd, struct extent *x)
             floe_budget_give(rd->cfg.cache_budget, x->bytes);
     }
     floe_buf_unref(x->buf);
+    free(x->piece_crc);
     free(x->page);
     free(x->ok);
     free(x);
@@ -241,14 +256,17 @@ static enum floe_err take_page(struct extent *x, const struct floe_buf *data, st
 }
 
 /* Takes over what a GET brought. */
-static enum floe_err take_data(struct extent *x, struct floe_buf *data, struct floe_error *err)
+static enum floe_err take_data(struct extent *x, struct floe_store_req *r, struct floe_error *err)
 {
+    struct floe_buf *data = r->data;
     if (data->n < x->need - x->from)
         return floe_error_set(err, FLOE_ECORRUPT, "the object ends at byte %" PRIu64, x->from + data->n);
     if (x->index_level > 0)
         return take_page(x, data, err);
     x->to = x->from + FLOE_MIN(data->n, x->to - x->from);
     x->buf = floe_buf_ref(data);
+    x->piece_crc = r->piece_crc;
+    r->piece_crc = NULL;
     x->bytes = data->room;
     return FLOE_OK;
 }
@@ -259,7 +277,7 @@ static void get_done(struct floe_store_req *r)
     struct floe_log_reader *rd = g->rd;
     struct extent *x = g->extent;
     struct floe_error err = r->err;
-    if (!err.code && take_data(x, r->data, &err) == FLOE_ECORRUPT && !x->second) {
+    if (!err.code && take_data(x, r, &err) == FLOE_ECORRUPT && !x->second) {
         x->second = r->fresh = true; /* once more: the wire may be to blame */
         floe_store_req_fini(r);
         floe_store_submit(rd->cfg.store, r);
@@ -292,6 +310,7 @@ static void get_start(struct floe_log_reader *rd, struct extent *x, struct get *
     g->req.offset = (int64_t)x->from;
     g->req.length = x->to - x->from;
     g->req.fresh = x->second;
+    g->req.pieces = x->index_level == 0;
     g->req.attempts = READ_GET_ATTEMPTS;
     g->req.try_us = 2000000 + g->req.length / 5; /* and 5 MB/s */
     g->req.done = get_done;

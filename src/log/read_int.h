@@ -57,6 +57,7 @@ struct extent {
     bool dropped;                  /* nobody finds it any more; freed with its last pin */
     struct get *get;               /* LOADING, else null */
     struct floe_buf *buf;          /* READY data */
+    uint32_t *piece_crc;           /* of buf's whole FLOE_STORE_PIECEs; may be null */
     struct floe_index_page *page;  /* READY index block */
     struct floe_index_entry first; /* who asked for it: the object, and names for errors */
     uint32_t index_level;          /* of the hit: 0 data, else an index block */

@@ -387,7 +387,9 @@ static void on_direct(struct floe_store_req *in)
     r->size = in->size;
     r->data = in->data;
     r->sent = in->sent;
+    r->piece_crc = in->piece_crc;
     in->data = NULL;
+    in->piece_crc = NULL;
     floe_store_req_fini(in);
     op_free(op);
     r->driver = NULL;
@@ -404,6 +406,7 @@ static void go_direct(struct share_op *op)
                                   .cls = r->cls,
                                   .offset = r->offset,
                                   .length = r->length,
+                                  .pieces = r->pieces,
                                   .attempts = r->attempts,
                                   .try_us = r->try_us,
                                   .timeout_us = r->timeout_us,

@@ -1,12 +1,15 @@
 /* What all store drivers share: the life of a request's outputs, its checks, bodies that outlive a cancel. */
 #include "body.h"
 
+#include <floe/base/crc32c.h>
 #include <stdlib.h>
 
 void floe_store_req_fini(struct floe_store_req *r)
 {
     floe_buf_unref(r->data);
     r->data = NULL;
+    free(r->piece_crc);
+    r->piece_crc = NULL;
     floe_arena_fini(&r->arena);
     r->entries = NULL;
     r->entry_count = 0;
@@ -15,6 +18,18 @@ void floe_store_req_fini(struct floe_store_req *r)
     r->version[0] = r->got_nonce[0] = '\0';
     r->size = 0;
     r->sent = 0;
+}
+
+uint32_t *floe_store_pieces_new(uint64_t bytes)
+{
+    uint64_t n = bytes / FLOE_STORE_PIECE;
+    return n > 0 ? malloc(n * sizeof(uint32_t)) : NULL;
+}
+
+void floe_store_note_pieces(uint32_t *crc, uint64_t *done, const struct floe_buf *b)
+{
+    for (; (*done + 1) * FLOE_STORE_PIECE <= b->n; ++*done)
+        crc[*done] = floe_crc32c(0, b->data + *done * FLOE_STORE_PIECE, FLOE_STORE_PIECE);
 }
 
 bool floe_store_key_ok(const char *key, bool prefix)

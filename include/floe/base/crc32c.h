@@ -8,8 +8,8 @@
 
 /* Continues `crc` (0 at the start) over n bytes; floe_crc32c(floe_crc32c(0, a), b) is the CRC of a then b. */
 uint32_t floe_crc32c(uint32_t crc, const void *p, size_t n);
-/* The same by one of the ways, for tests and for measuring: 0 tables, 1 SSE4.2, 2 AVX-512. False: this processor
- * has not what it takes. */
+/* The same by one of the ways, for tests and for measuring: 0 tables, 1 SSE4.2, 2 AVX-512. False: this
+ * processor has not what it takes. */
 #define FLOE_CRC32C_WAYS 3
 bool floe_crc32c_by(unsigned way, uint32_t *crc, const void *p, size_t n);
 /* 64-bit hash of bytes with a seed (for tables and placement; XXH64; stable for ever, not cryptographic). */

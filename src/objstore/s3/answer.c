@@ -16,6 +16,8 @@ void s3_answer_reset(struct s3_op *op)
     floe_writer_init(&op->text, S3_TEXT_MAX);
     floe_buf_unref(op->data);
     op->data = NULL;
+    free(op->piece_crc);
+    op->piece_crc = NULL;
     floe_arena_fini(&op->arena);
     op->entries = NULL;
     op->entry_count = 0;
@@ -133,24 +135,37 @@ static bool good(const struct s3_answer *a)
     return a->status >= 200 && a->status < 300;
 }
 
+bool s3_data_begin(struct s3_op *op, uint64_t bytes)
+{
+    op->data = floe_buf_create_forced(bytes, op->s->base.budget);
+    op->piece_crc = op->data && op->pieces ? floe_store_pieces_new(bytes) : NULL;
+    op->pieces_done = 0;
+    return op->data != NULL;
+}
+
+void s3_data_came(struct s3_op *op, size_t n)
+{
+    op->data->n += n;
+    if (op->piece_crc)
+        floe_store_note_pieces(op->piece_crc, &op->pieces_done, op->data);
+}
+
 static size_t take_data(struct s3_op *op, const char *p, size_t n)
 {
     if (!op->data) {
         uint64_t cap = op->length;
         if (op->answer.has_length && op->answer.length < cap)
             cap = op->answer.length;
-        op->data = floe_buf_create_forced(cap ? cap : 1, op->s->base.budget);
-        op->no_memory = !op->data;
-        if (!op->data)
+        op->no_memory = !s3_data_begin(op, cap ? cap : 1);
+        if (op->no_memory)
             return 0;
-        op->data->n = 0;
     }
     if (n > op->data->cap - op->data->n || op->data->n + n > op->length) {
         op->too_long = true;
         return 0;
     }
     memcpy(op->data->data + op->data->n, p, n);
-    op->data->n += n;
+    s3_data_came(op, n);
     return n;
 }
 

@@ -17,6 +17,7 @@
 #define DIRECT_MIN (256u * 1024)       /* shorter ones gain nothing */
 #define DIRECT_TEXT (16u * 1024)       /* a request, or an answer's head */
 #define DIRECT_TURN (1u << 20)         /* bytes, then the other transfers have their turn */
+#define DIRECT_ONCE (256u * 1024)      /* bytes of one receive: still in the cache when their CRC is taken */
 #define DIRECT_IDLE_US (20u * 1000000) /* a connection idle for longer is not used again */
 #define DIRECT_PAUSE_US (30u * 1000000)
 
@@ -126,7 +127,7 @@ enum s3_direct_is s3_direct_connected(struct s3_op *op, CURLcode code)
         op->lane->direct_from_us = s3_now_us() + DIRECT_PAUSE_US;
         return S3_DIRECT_UNDONE;
     }
-    curl_easy_setopt(d->easy, CURLOPT_BUFFERSIZE, (long)DIRECT_TURN); /* what one receive takes at most */
+    curl_easy_setopt(d->easy, CURLOPT_BUFFERSIZE, (long)DIRECT_ONCE); /* what one receive takes at most */
     return write_request(op) ? s3_direct_step(op) : S3_DIRECT_UNDONE;
 }
 
@@ -184,11 +185,10 @@ static enum s3_direct_is take_head(struct s3_op *op, size_t head)
     if (a->status != 206 || a->encoded || !a->has_length || !a->has_range || a->length > op->length ||
         a->range_to - a->range_from + 1 != a->length || rest > a->length)
         return S3_DIRECT_UNDONE;
-    op->data = floe_buf_create_forced(a->length, op->s->base.budget);
-    if (!op->data)
+    if (!s3_data_begin(op, a->length))
         return S3_DIRECT_UNDONE;
     memcpy(op->data->data, d->text + head, rest);
-    op->data->n = rest;
+    s3_data_came(op, rest);
     op->came += rest;
     d->phase = BODY;
     return rest == a->length ? S3_DIRECT_DONE : S3_DIRECT_GOES_ON;
@@ -225,7 +225,7 @@ static enum s3_direct_is step_body(struct s3_op *op)
         if (code != CURLE_OK || n == 0)
             return S3_DIRECT_UNDONE;
         FLOE_ASSERT(n <= end - b->n);
-        b->n += n;
+        s3_data_came(op, n);
         op->came += n;
     }
     d->ready = true; /* libcurl may hold bytes of which the socket knows nothing */

@@ -17,6 +17,7 @@ static void op_free(struct s3_op *op)
         op->lane->load--;
     floe_store_body_drop(&op->body);
     floe_buf_unref(op->data);
+    free(op->piece_crc);
     floe_arena_fini(&op->arena);
     free(op->keys);
     free(op);
@@ -70,6 +71,8 @@ static void answer(struct floe_store_req *r, struct s3_op *op)
     r->sent = op->sent;
     if (r->err.code == FLOE_OK) {
         r->data = op->data;
+        r->piece_crc = op->piece_crc;
+        op->piece_crc = NULL;
         r->arena = op->arena;
         r->entries = op->entries;
         r->entry_count = op->entry_count;
@@ -137,6 +140,7 @@ static enum floe_err op_fill(struct s3_op *op, const struct floe_store_req *r)
     op->max_keys = r->max_keys;
     op->offset = r->offset;
     op->length = r->length;
+    op->pieces = r->pieces;
     op->attempts = r->attempts ? r->attempts : 1;
     op->try_us = r->kind == FLOE_STORE_PUT || r->kind == FLOE_STORE_DELETE ? 0 : r->try_us;
     memcpy(op->start_after, r->start_after, sizeof op->start_after);

@@ -58,6 +58,7 @@ struct s3_op {
     char if_version[FLOE_STORE_VERSION_MAX], nonce[FLOE_STORE_NONCE_MAX];
     uint32_t max_keys, attempts, key_count;
     int64_t offset;
+    bool pieces;
     uint64_t length, deadline_us, timeout_us, try_us;
     char **keys;
     struct floe_store_body body;
@@ -92,6 +93,8 @@ struct s3_op {
     char version[FLOE_STORE_VERSION_MAX];
     uint64_t size;
     struct floe_buf *data;
+    uint32_t *piece_crc; /* of data; null: not asked for, or no memory for it */
+    uint64_t pieces_done;
     struct floe_arena arena;
     struct floe_store_entry *entries;
     uint32_t entry_count;
@@ -187,6 +190,10 @@ bool s3_head_parse(struct s3_answer *out, const char *p, size_t n);
 /* answer.c: call-backs of curl, and what an ended attempt means. */
 size_t s3_on_header(char *p, size_t size, size_t n, void *op);
 size_t s3_on_body(char *p, size_t size, size_t n, void *op);
+/* Room for a GET's answer of `bytes`; false when memory is out. */
+bool s3_data_begin(struct s3_op *op, uint64_t bytes);
+/* n more bytes lie in it. */
+void s3_data_came(struct s3_op *op, size_t n);
 /* Notes what one header says, if it is one of those that count. */
 void s3_answer_header(struct s3_answer *a, const char *name, size_t name_n, const char *v, size_t n);
 /* Makes op ready for another attempt's answer. */

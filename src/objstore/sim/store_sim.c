@@ -419,6 +419,10 @@ static void deliver(struct op *op, struct wire *w)
     r->size = w->size;
     r->data = w->data;
     w->data = NULL;
+    if (r->pieces && r->data && (r->piece_crc = floe_store_pieces_new(r->data->n)) != NULL) {
+        uint64_t done = 0;
+        floe_store_note_pieces(r->piece_crc, &done, r->data);
+    }
     r->truncated = w->truncated;
     if (r->kind != FLOE_STORE_LIST)
         return;

@@ -465,6 +465,28 @@ static void wrong_bytes(void **state)
     rig_destroy(g);
 }
 
+/* Wherever the wrong bit lies: in whole pieces, of which the driver tells the CRC, or at a block's ends. */
+static void wrong_bytes_of_large_blocks(void **state)
+{
+    (void)state;
+    struct rig *g = rig_create(1u << 20);
+    enum { SEGMENTS = 80, BATCHES = 3 };
+    for (int i = 0; i < SEGMENTS; i++)
+        segment(g, BATCHES, 21000, false);
+    for (uint32_t i = SEGMENTS; i-- > 0;) { /* backwards: nothing is read ahead */
+        struct read r;
+        uint64_t before = g->gets;
+        floe_sim_bucket_rule(g->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_FLIPPED, .times = 1});
+        run_read(g, &r, g->head[i * BATCHES].base_offset, 1u << 20, true);
+        assert_int_equal(r.r.err.code, FLOE_OK);
+        check_bytes(g, &r);
+        fini_read(&r);
+        assert_true(g->gets >= before + 2); /* seen, and read again */
+        floe_sim_bucket_heal(g->bucket);
+    }
+    rig_destroy(g);
+}
+
 static void store_errors(void **state)
 {
     (void)state;
@@ -755,6 +777,7 @@ int main(void)
         cmocka_unit_test(a_cache_that_keeps_nothing),
         cmocka_unit_test(many_at_once),
         cmocka_unit_test(wrong_bytes),
+        cmocka_unit_test(wrong_bytes_of_large_blocks),
         cmocka_unit_test(store_errors),
         cmocka_unit_test(bad_index_blocks),
         cmocka_unit_test(cancel_forget_destroy),

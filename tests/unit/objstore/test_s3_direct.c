@@ -3,6 +3,7 @@
 #include "objstore/s3/s3_int.h"
 #include "store_suite.h"
 
+#include <floe/base/crc32c.h>
 #include <arpa/inet.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -231,6 +232,7 @@ static struct floe_store_req get_req(struct store_rig *rig)
     r.length = LENGTH;
     r.attempts = 3;
     r.try_us = 5000000;
+    r.pieces = true;
     return r;
 }
 
@@ -242,6 +244,11 @@ static uint32_t expect_bytes(struct store_rig *rig, struct floe_store_req *r)
     assert_int_equal(r->data->n, LENGTH);
     assert_memory_equal(r->data->data, server.object + FROM, LENGTH);
     assert_int_equal(r->size, SIZE);
+    assert_non_null(r->piece_crc);
+    for (size_t i = 0; i < LENGTH / FLOE_STORE_PIECE; i++) {
+        const uint8_t *p = server.object + FROM + i * FLOE_STORE_PIECE;
+        assert_true(r->piece_crc[i] == floe_crc32c(0, p, FLOE_STORE_PIECE));
+    }
     uint32_t sent = r->sent;
     floe_store_req_fini(r);
     return sent;
