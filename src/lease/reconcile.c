@@ -145,8 +145,8 @@ static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct 
     }
     if (v->state == SERVED_SERVING && lease_shard_crowded(s))
         shrink(l, s, e, v);
-    if ((v->released >= e->epoch && !FLOE_MUTANT(RELEASED_ADOPTED)) || v->state == SERVED_ADOPTING ||
-        v->state == SERVED_SERVING || l->own.state == OWN_ENDING)
+    if (v->released >= e->epoch || v->state == SERVED_ADOPTING || v->state == SERVED_SERVING ||
+        l->own.state == OWN_ENDING)
         return;
     if (v->state == SERVED_WAITING && now < v->retry_us) {
         wake_at(s, v->retry_us);

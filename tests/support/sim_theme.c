@@ -23,8 +23,43 @@ static void deaf(struct simcluster *c)
                        1000 * (1 + floe_rng_below(&c->rng, 1000)));
     }
 }
+/* Who has just been given partitions ends, so that they go back to the session that gave them, whose own
+ * record still says what it said before: its span begins too low. Half of the time that one is killed next.
+ */
+static void return_soon(struct simcluster *c, const struct floe_sim_node *giver)
+{
+    if (c->returns || c->healed || !(c->cfg.faults & SIM_F_END))
+        return;
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+        struct simproc *p = c->machine[i].proc;
+        if (p && p->node == giver && p->state == PROC_UP) {
+            c->returns = 1 + i;
+            floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 600000));
+        }
+    }
+}
+static void returns(struct simcluster *c)
+{
+    struct simproc *giver = c->returns ? c->machine[c->returns - 1].proc : NULL, *p = simproc_any(c);
+    bool ended = c->returned;
+    c->returned = false;
+    p = ended ? giver : p;
+    if (giver && p && (p != giver) != ended && p->state == PROC_UP && !c->healed) {
+        if (ended)
+            floe_sim_node_kill(p->node);
+        else
+            simproc_end(p);
+        floe_sim_after(c->sim, &c->machine[p->machine].restart, 1000 * (1 + floe_rng_below(&c->rng, 1000)));
+        c->returned = !ended && floe_rng_below(&c->rng, 2);
+    }
+    if (!c->returned)
+        c->returns = 0;
+    floe_sim_after(c->sim, &c->theme, 300000 + floe_rng_below(&c->rng, 2000000));
+}
 void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e)
 {
+    if (c->shape.theme == SIM_THEME_RETURN)
+        return_soon(c, e->node);
     if (c->shape.theme != SIM_THEME_DEAF || c->healed || e->fault != FLOE_SIM_LOST_ANSWER)
         return;
     floe_sim_note(c->sim, e->node, "learns nothing of its leases");
@@ -92,6 +127,9 @@ static void on_theme(struct floe_sim_event *e)
     case SIM_THEME_TABLE:
         no_table(c);
         break;
+    case SIM_THEME_RETURN:
+        returns(c);
+        return;
     case SIM_THEME_NONE:
     case SIM_THEME_COUNT:
         return;
@@ -103,11 +141,12 @@ void simtheme_draw(struct simcluster *c)
 {
     struct floe_rng rng;
     floe_rng_init(&rng, c->cfg.seed ^ 0x7e3e);
-    uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * SIM_THEME_COUNT);
+    uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * (SIM_THEME_COUNT - 1));
     if (theme < SIM_THEME_COUNT && (c->cfg.faults & SIM_F_STORE))
         c->shape.theme = (enum simtheme)theme;
-    if (c->shape.theme == SIM_THEME_DEAF) {
+    if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_RETURN)
         c->shape.fault_every_us += 5000000; /* who dies moves nothing */
+    if (c->shape.theme == SIM_THEME_DEAF) {
         c->shape.committers = SIM_COMMITTERS_MAX;
     }
 }

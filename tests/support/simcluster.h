@@ -35,6 +35,7 @@ enum simtheme {
     SIM_THEME_LAPSE,
     SIM_THEME_FLIP,
     SIM_THEME_TABLE,
+    SIM_THEME_RETURN,
     SIM_THEME_COUNT
 };
 struct simcluster_result;
@@ -42,7 +43,7 @@ struct simcluster_config {
     uint64_t seed;
     uint32_t faults; /* enum simcluster_fault bits */
     uint32_t nodes;  /* 0: by seed, 2 to 4; at most SIM_NODES_MAX */
-    uint32_t theme;  /* enum simtheme; 0: by seed, a quarter has one */
+    uint32_t theme;  /* enum simtheme; 0: by seed, a third has one */
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */

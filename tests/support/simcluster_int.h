@@ -307,6 +307,8 @@ struct simcluster {
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
+    uint32_t returns;      /* theme: machine that gave partitions away, plus one; 0: none */
+    bool returned;         /* who had been given them has ended */
     uint64_t outage_until; /* no outage is healed before */
     struct simwatch *watch;
     struct simtables *tables;
