@@ -49,7 +49,7 @@ static void learn(struct lease_op *op)
         *p = FLOE_MAX(*p / 2, 2 * took);
     else if (!answered && gone)
         *p = FLOE_MAX(*p, 4 * op->patience_us);
-    *p = FLOE_MIN(*p, op->l->lease_us / 3);
+    *p = FLOE_MIN(*p, op->l->lease_us / 2);
 }
 
 /* The own record's requests keep the session alive. */

@@ -23,7 +23,7 @@ was stored and not answered.
 Run by tests/support/s3server run. FLOE_TEST_ROUNDS (50) of FLOE_TEST_SEED (the time); FLOE_TEST_KINDS=kill,stop draws from these
 alone. 1,000 rounds, in about an hour: FLOE_TEST_ROUNDS=1000, or ctest -L fault-all. Rounds are mostly waits: FLOE_TEST_CLUSTERS=2
 shares them between two clusters side by side, with seeds of their own, where the machine can bear it. FLOE_TEST_WAIT=60: a run
-that failed stands still for so long before it ends.
+that failed stands still for so long before it ends; FLOE_TEST_KEEP=1: the files of one that did not fail stay as well.
 """
 import os, random, re, shutil, signal, subprocess, sys, tempfile, time
 
@@ -330,14 +330,15 @@ def play():
             t0 = time.monotonic()
             note = globals()["round_" + kind](cluster, load)
             c = load.counts()
-            say(f"round {n}  {time.monotonic() - t0:.1f} s  {kind}: {note}; {c['acked']} acknowledged of {c['sent']}")
+            say(f"{time.strftime('%T')} round {n}  {time.monotonic() - t0:.1f} s  {kind}: {note}; {c['acked']} acknowledged of {c['sent']}")
         say(f"{ROUNDS} rounds in {time.monotonic() - begun:.0f} s")
         load.finish()
         say("verified  " + load.verify(cluster.bootstrap()))
         check(not load.said("epoch bump"), f"producers began new epochs: {load.said('epoch bump')[:3]}")
         for b in cluster.brokers:
             check(b.stop() == 0, f"not a clean end:\n{b.output()[-2000:]}")
-        shutil.rmtree(folder, ignore_errors=True)
+        if not os.environ.get("FLOE_TEST_KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
         return 0
     except Exception as e:
         say(f"FAILED: {e}")
