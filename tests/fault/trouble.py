@@ -161,6 +161,21 @@ def store_trickles(folder):
         return r.healed() + "; " + r.verify()
 
 
+def store_slow(folder):
+    """Every answer takes longer than a renewal's first copy is waited for: it only gets slower, and the session stays alive."""
+    with rig(folder) as r:
+        all_ = r.load("all", "all")
+        r.proxy.tell("rule r delay 200")
+        time.sleep(LEASE_MS / 1000) # what that takes is learned
+        since, before = len(r.broker.output()), all_.counts()["acked"]
+        time.sleep(2 * LEASE_MS / 1000)
+        check("lapsed" not in r.broker.output()[since:], f"the session lapsed:\n{r.broker.output()[-2000:]}")
+        went_on = all_.counts()["acked"] - before
+        check(went_on > RATE, f"only {went_on} records were acknowledged in {2 * LEASE_MS} ms")
+        r.proxy.tell("clear")
+        return f"{went_on} acknowledged in {2 * LEASE_MS} ms; {r.healed()}; {r.verify()}"
+
+
 class Server:
     """The S3 server's processes, when this test started them."""
 
@@ -371,7 +386,7 @@ def start_on_bad_disk(folder):
     return "; ".join(notes)
 
 
-TESTS = [store_refuses, store_hangs, store_resets, table_fails, store_trickles, server_stopped, server_killed, tier_full,
+TESTS = [store_refuses, store_hangs, store_resets, table_fails, store_trickles, store_slow, server_stopped, server_killed, tier_full,
          disk_read_only, disk_write_error, disk_sync_error, disk_full, start_on_bad_disk]
 
 def run_one(test):
