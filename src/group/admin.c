@@ -223,7 +223,7 @@ static int16_t remove_group(struct group_shard *s, struct floe_kstr name)
     struct group *g = group_find(s, name);
     if (!g)
         return FLOE_KERR_GROUP_ID_NOT_FOUND;
-    if (g->kind == GROUP_CLASSIC ? strcmp(classic_state(g), "Empty") != 0 || classic_has_members(g)
+    if (g->kind == GROUP_CLASSIC ? strcmp(classic_state(g), "Empty") != 0 /* ids handed out do not count */
                                  : g->kind == GROUP_CONSUMER && consumer_has_members(g))
         return FLOE_KERR_NON_EMPTY_GROUP;
     journal_begin(s);

@@ -149,8 +149,8 @@ struct floe_kstr classic_new_id(struct floe_groups *g, struct floe_group_call *c
     floe_uuid_hex(hex, &u);
     if (!s)
         return floe_kstr(NULL);
-    if (n > 0)
-        memcpy(s, prefix.p, n);
+    for (size_t i = 0; i < n; i++)
+        s[i] = prefix.p[i] ? prefix.p[i] : '-';
     snprintf(s + n, 40, "-%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
     return floe_kstr(s);
 }
@@ -225,6 +225,10 @@ static void join_known(struct classic *c, struct floe_group_call *call)
     const join_request *in = call->request;
     struct classic_pending *p = classic_pending_find(c, in->MemberId);
     struct classic_member *m;
+    if (p && in->GroupInstanceId.n >= 0) { /* static members are given none: a broken client, as Kafka says */
+        classic_join_error(call, FLOE_KERR_UNKNOWN_SERVER_ERROR, floe_kstr(""));
+        return;
+    }
     if (p) {
         classic_pending_remove(p);
         add(c, call, in->MemberId);
@@ -244,6 +248,15 @@ static void join_known(struct classic *c, struct floe_group_call *call)
         update_and_rebalance(m, call);
 }
 
+static bool are_texts(const join_request *in)
+{
+    bool ok =
+        group_is_text(in->MemberId) && group_is_text(in->GroupInstanceId) && group_is_text(in->ProtocolType);
+    for (int32_t i = 0; ok && i < in->Protocols_n; i++)
+        ok = group_is_text(in->Protocols[i].Name);
+    return ok;
+}
+
 void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
 {
     call->g = g;
@@ -255,6 +268,8 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_INVALID_SESSION_TIMEOUT;
     if (!error && in->Protocols_n > GROUP_PROTOCOLS_MAX)
         error = FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL;
+    if (!error && !are_texts(in))
+        error = FLOE_KERR_INVALID_REQUEST;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error && group && group->kind == GROUP_CONSUMER) {
         if (consumer_has_members(group) && consumer_classic_join(group, call))

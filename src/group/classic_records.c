@@ -174,8 +174,7 @@ bool classic_subscriptions(const struct group *g, struct floe_kstr **names, uint
     uint32_t k = 0;
     if (c->count == 0)
         return true;
-    if (!c->protocol_type || strcmp(c->protocol_type, EMBEDDED_PROTOCOL_TYPE) != 0 ||
-        c->state != CLASSIC_STABLE)
+    if (!c->protocol_type || strcmp(c->protocol_type, EMBEDDED_PROTOCOL_TYPE) != 0)
         return false;
     FLOE_LIST_EACH(it, &c->members)
     {

@@ -21,9 +21,9 @@ struct group *consumer_of_classic(struct floe_groups *g, struct floe_kstr name)
     return found && found->kind == GROUP_CONSUMER ? found : NULL;
 }
 
-/* The classic member of that id and instance. */
-static int16_t find(const struct consumer *c, struct floe_kstr id, struct floe_kstr instance,
-                    struct consumer_member **out)
+/* The member of that id and instance, of either protocol. */
+static int16_t find_any(const struct consumer *c, struct floe_kstr id, struct floe_kstr instance,
+                        struct consumer_member **out)
 {
     struct consumer_member *m =
         instance.n >= 0 ? consumer_static_find(c, instance) : consumer_member_find(c, id);
@@ -32,7 +32,15 @@ static int16_t find(const struct consumer *c, struct floe_kstr id, struct floe_k
     if (!floe_kstr_is(id, m->id))
         return FLOE_KERR_FENCED_INSTANCE_ID;
     *out = m;
-    return consumer_is_classic(m) ? 0 : FLOE_KERR_UNKNOWN_MEMBER_ID;
+    return 0;
+}
+
+/* The classic one. */
+static int16_t find(const struct consumer *c, struct floe_kstr id, struct floe_kstr instance,
+                    struct consumer_member **out)
+{
+    int16_t error = find_any(c, id, instance, out);
+    return error || consumer_is_classic(*out) ? error : FLOE_KERR_UNKNOWN_MEMBER_ID;
 }
 
 /* Is there something that the member has not heard of, and will by joining again? */
@@ -222,7 +230,7 @@ bool consumer_classic_join(struct group *g, struct floe_group_call *call)
         return true;
     }
     change_drop(&j.s.x);
-    classic_join_error(call, error, error == FLOE_KERR_MEMBER_ID_REQUIRED ? j.s.id : in->MemberId);
+    classic_join_error(call, error, error == FLOE_KERR_MEMBER_ID_REQUIRED ? j.s.id : floe_kstr(""));
     if (j.s.id.n < 0)
         call->response = NULL;
     return true;
@@ -317,7 +325,7 @@ int16_t consumer_classic_leave(struct group *g, struct floe_kstr id, struct floe
         m = consumer_static_find(g->consumer, instance);
         error = m ? 0 : FLOE_KERR_UNKNOWN_MEMBER_ID;
     } else {
-        error = find(g->consumer, id, instance, &m);
+        error = find_any(g->consumer, id, instance, &m);
     }
     if (error)
         return error;

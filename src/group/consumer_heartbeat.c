@@ -57,6 +57,8 @@ static const char *invalid(const beat_request *in, int16_t version)
         return "MemberId can't be empty.";
     if (empty(in->InstanceId))
         return "InstanceId can't be empty.";
+    if (!group_is_text(in->MemberId) || !group_is_text(in->InstanceId))
+        return "MemberId and InstanceId can't contain a NUL.";
     if (empty(in->RackId))
         return "RackId can't be empty.";
     if (in->MemberEpoch == CONSUMER_EPOCH_STATIC_LEAVE && in->InstanceId.n < 0)
@@ -125,20 +127,19 @@ static int16_t check_epoch(const struct beat *b)
 static int16_t find_static(struct beat *b)
 {
     struct consumer_member *m = b->s.c ? consumer_static_find(b->s.c, b->in->InstanceId) : NULL;
-    bool own = m && floe_kstr_is(b->s.id, m->id);
-    if (own)
-        b->s.m = m;
-    if (own || (!m && b->in->MemberEpoch == CONSUMER_EPOCH_JOIN))
+    bool own = m && floe_kstr_is(b->s.id, m->id), joins = b->in->MemberEpoch == CONSUMER_EPOCH_JOIN;
+    if (!m && joins)
         return 0;
     if (!m)
         return refuse(b->rs, FLOE_KERR_UNKNOWN_MEMBER_ID, "The instance id is unknown.");
-    if (b->in->MemberEpoch != CONSUMER_EPOCH_JOIN)
+    if (!own && !joins)
         return refuse(b->rs, FLOE_KERR_FENCED_INSTANCE_ID,
                       "The instance id is used by another member: this one is fenced.");
-    if (m->now.epoch != CONSUMER_EPOCH_STATIC_LEAVE && !consumer_is_classic(m)) /* these never tell */
+    if (joins && m->now.epoch != CONSUMER_EPOCH_STATIC_LEAVE &&
+        !consumer_is_classic(m)) /* these never tell */
         return refuse(b->rs, FLOE_KERR_UNRELEASED_INSTANCE_ID,
-                      "The instance id is still used by another member. It must leave first.");
-    b->s.old = m;
+                      "The instance id is still used by a member. It must leave first.");
+    *(own ? &b->s.m : &b->s.old) = m;
     return 0;
 }
 

@@ -159,7 +159,8 @@ struct floe_groups {
 /* Topic of __consumer_offsets; null while it is not known to exist. */
 const struct floe_topic *groups_topic(const struct floe_groups *g);
 /* The shard that coordinates the group, or Kafka's code why not: INVALID_GROUP_ID (empty or null name, where
- * that is not allowed), COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS, NOT_COORDINATOR. */
+ * that is not allowed; one with a NUL), COORDINATOR_NOT_AVAILABLE, COORDINATOR_LOAD_IN_PROGRESS,
+ * NOT_COORDINATOR. */
 int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok, struct group_shard **out);
 struct group *group_find(struct group_shard *s, struct floe_kstr name);
 struct group *group_make(struct group_shard *s, struct floe_kstr name); /* finds or makes; null: no memory */
@@ -178,6 +179,7 @@ void group_answer_committed(struct group_shard *s, struct floe_group_call *c,
 int64_t group_wall_ms(const struct floe_groups *g);
 uint64_t group_now_us(const struct floe_groups *g);
 char *group_strdup(struct floe_kstr s); /* null: no memory (or a null string) */
+bool group_is_text(struct floe_kstr s); /* no NUL is in it: names and ids with one are refused */
 struct floe_kstr group_arena_str(struct floe_arena *a, const char *s); /* a copy; null stays null */
 uint64_t group_hash(const void *p, size_t n);
 

@@ -46,6 +46,10 @@ char *group_strdup(struct floe_kstr s)
     }
     return p;
 }
+bool group_is_text(struct floe_kstr s)
+{
+    return s.n <= 0 || !memchr(s.p, '\0', (size_t)s.n);
+}
 struct floe_kstr group_arena_str(struct floe_arena *a, const char *s)
 {
     char *p = s ? floe_arena_strndup(a, s, strlen(s)) : NULL;
@@ -235,7 +239,7 @@ int32_t floe_group_partition(struct floe_kstr group, int32_t n)
 
 int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok, struct group_shard **out)
 {
-    if (name.n < 0 || (name.n == 0 && !empty_ok))
+    if (name.n < 0 || (name.n == 0 && !empty_ok) || !group_is_text(name))
         return FLOE_KERR_INVALID_GROUP_ID;
     if (!floe_lease_alive(g->cfg.lease) && !FLOE_MUTANT(GROUP_LAPSED))
         return FLOE_KERR_COORDINATOR_NOT_AVAILABLE;

@@ -434,6 +434,9 @@ void floe_group_offset_delete(struct floe_groups *g, struct floe_group_call *c)
     struct group *group = rs->ErrorCode ? NULL : group_find(s, in->GroupId);
     if (!rs->ErrorCode && !group)
         rs->ErrorCode = FLOE_KERR_GROUP_ID_NOT_FOUND;
+    if (!rs->ErrorCode && group->kind == GROUP_CLASSIC && classic_member_count(group) > 0 &&
+        !floe_kstr_is(classic_protocol_type(group, c->arena), "consumer"))
+        rs->ErrorCode = FLOE_KERR_NON_EMPTY_GROUP; /* nobody can tell what they subscribe to */
     if (!rs->ErrorCode && delete_unsure(g, c))
         rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     if (!rs->ErrorCode) {
@@ -476,6 +479,8 @@ struct sweep {
 
 static bool keeps(struct sweep *w, const struct group_topic *t)
 {
+    if (w->g->kind == GROUP_CLASSIC && strcmp(classic_state(w->g), "Stable") != 0)
+        return true; /* its members may come back with other subscriptions */
     if (!w->asked)
         subscribed_init(&w->sub, w->g);
     w->asked = true;

@@ -121,7 +121,7 @@ static int16_t may_fetch(const struct fetch *f, struct group *g, const in_group 
         if (t ? g && offsets_unsure(g, t) : f->c->topics_unsure)
             return FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
     }
-    if (g && g->kind == GROUP_CONSUMER && in->MemberEpoch >= 0 && in->MemberId.n >= 0)
+    if (g && g->kind == GROUP_CONSUMER && (in->MemberEpoch >= 0 || in->MemberId.n >= 0))
         return consumer_validate_fetch(g, in->MemberId, in->MemberEpoch);
     return 0;
 }

@@ -330,3 +330,198 @@ def case_protocols_mixed(c):
     b = join(c, 2, "odd", "pm-odd", kind="consumer", protocols=[{"Name": "range", "Metadata": struct.pack(">h", 0)}], quiet=True)
     c.call("SyncGroup", 2, tag="odd", GroupId="pm-odd", MemberId=b["MemberId"], GenerationId=b["GenerationId"], Assignments=[])
     c.call("DescribeGroups", 3, tag="odd", Groups=["pm-odd"])
+
+
+def sync(c, tag, group, member, generation, assignments=(), v=5, instance=None, conn="main", **kw):
+    kinds = {"ProtocolType": "consumer", "ProtocolName": "range", **kw}
+    return c.call("SyncGroup", v, conn=conn, tag=tag, GroupId=group, MemberId=member, GenerationId=generation, GroupInstanceId=instance,
+                  Assignments=[{"MemberId": m, "Assignment": a} for m, a in assignments], **kinds)
+
+
+def hb(c, tag, group, member, generation, instance=None):
+    c.call("Heartbeat", 4, tag=tag, GroupId=group, MemberId=member, GenerationId=generation, GroupInstanceId=instance)
+
+
+def leave(c, tag, group, *members):
+    c.call("LeaveGroup", 5, tag=tag, GroupId=group, Members=[{"MemberId": m, "GroupInstanceId": i, "Reason": "because"} for m, i in members])
+
+
+def case_classic_states(c):
+    """Requests of a group in each of its states, by its member, one that was given an id, and others."""
+    coordinator(c)
+    c.topic("of", 2)
+    g = "cs"
+
+    def all_of(state, members, generation):
+        for who, m in members:
+            hb(c, f"{state}: {who}", g, m, generation)
+            for v in (8, 9):
+                commit(c, v, f"{state}: {who}", g, (0, 1), member=m, generation=generation)
+                commit(c, v, f"{state}: {who} without generation", g, (0, 1), member=m)
+            commit(c, 8, f"{state}: {who}, later generation", g, (0, 1), member=m, generation=generation + 1)
+        commit(c, 8, f"{state}: nobody", g, (0, 1))
+        commit(c, 8, f"{state}: generation alone", g, (0, 1), generation=generation)
+        commit(c, 8, f"{state}: instance alone", g, (0, 1), instance="no-such")
+        for v in (7, 9):
+            body = {"GroupId": g, "Topics": [{"Name": "of", "PartitionIndexes": [0]}]}
+            c.call("OffsetFetch", v, tag=state, **(body if v < 8 else {"Groups": [{**body, "MemberId": "nobody", "MemberEpoch": 3}]}))
+        c.call("DescribeGroups", 6, tag=state, Groups=[g])
+        c.call("ConsumerGroupDescribe", 0, tag=state, GroupIds=[g])
+        beat(c, 0, state + ": epoch 5", g, "nobody", 5)
+        beat(c, 0, state + ": leaves", g, "nobody", -1)
+        c.call("OffsetDelete", tag=state, GroupId=g, Topics=[{"Name": "of", "Partitions": [{"PartitionIndex": 1}]},
+                                                             {"Name": "t", "Partitions": [{"PartitionIndex": 0}]}])
+        c.call("DeleteGroups", 2, tag=state, GroupsNames=[g])
+    p = join(c, 9, "is given an id", g)["MemberId"]
+    all_of("only an id", [("pending", p), ("nobody", "nobody")], -1)
+    sync(c, "pending", g, p, 0)
+    leave(c, "pending", g, (p, None))
+    leave(c, "pending again", g, (p, None))
+    p = join(c, 9, "is given an id again", g)["MemberId"]
+    leave(c, "pending with instance", g, (p, "i"))
+    p = join(c, 9, "is given an id anew", g)["MemberId"]
+    join(c, 9, "with its id and an instance", g, member=p, instance="i")
+    a = join(c, 9, "with its id", g, member=p)
+    m, gen = a["MemberId"], a["GenerationId"]
+    all_of("completing", [("member", m)], gen)
+    join(c, 9, "asks again while completing", g, member=m)
+    sync(c, "of another member", g, m, gen, [(m, b"share"), ("nobody", b"x")])
+    all_of("stable", [("member", m)], gen)
+    sync(c, "again", g, m, gen, [(m, b"other")])
+    p = join(c, 9, "another is given an id", g)["MemberId"]
+    all_of("stable with an id", [("pending", p)], gen)
+    leave(c, "several", g, (p, None), (m, "i"), ("", None), ("nobody", "i"), (m, None), (m, None))
+    all_of("empty", [("former", m)], gen)
+    join(c, 9, "its former id", g, member=m)
+    c.call("DeleteGroups", 2, tag="at last", GroupsNames=[g])
+    all_of("deleted", [("former", m)], gen)
+
+
+def case_static_fenced(c):
+    """What a static member, its former self and others of its instance are told."""
+    coordinator(c)
+    c.topic("of", 2)
+    g = "sf"
+    a = join(c, 9, "static", g, instance="one")
+    m, gen = a["MemberId"], a["GenerationId"]
+    sync(c, "static", g, m, gen, [(m, b"x")], instance="one")
+    b = join(c, 9, "back", g, instance="one")
+    n, gen = b["MemberId"], b["GenerationId"]
+    for who, member, instance in (("now", n, "one"), ("former", m, "one"), ("now of another", n, "two"), ("former alone", m, None),
+                                  ("instance alone", "", "one"), ("unknown instance alone", "", "two"), ("now alone", n, None)):
+        hb(c, who, g, member, gen, instance)
+        sync(c, who, g, member, gen, instance=instance)
+        for v in (7, 9):
+            commit(c, v, who, g, (0, 1), member=member, generation=gen, instance=instance)
+            commit(c, v, who + ", no generation", g, (0, 1), member=member, instance=instance)
+    join(c, 9, "former joins", g, member=m, instance="one")
+    join(c, 9, "unknown instance joins by its id", g, member=n, instance="two")
+    join(c, 9, "without its instance", g, member=m)
+    leave(c, "former", g, (m, "one"))
+    leave(c, "of another", g, (n, "two"))
+    leave(c, "instances", g, ("", "two"), ("", ""), ("", "one"), ("", "one"))
+
+
+def case_consumer_static(c):
+    coordinator(c)
+    c.topic("cgt", 2)
+    for v in c.versions("ConsumerGroupHeartbeat", 1):
+        g = f"cst-{v}"
+        full = {"RebalanceTimeoutMs": 5000, "SubscribedTopicNames": ["cgt"], "TopicPartitions": []}
+        e = beat(c, v, "unknown instance, epoch 3", g + "-no", "m1", 3, InstanceId="i")
+        e = beat(c, v, "joins", g, "m1", 0, InstanceId="i", **full)["MemberEpoch"]
+        beat(c, v, "other instance", g, "m1", e, InstanceId="j")
+        beat(c, v, "without its instance", g, "m1", e)
+        beat(c, v, "another member goes on", g, "m2", e, InstanceId="i")
+        beat(c, v, "another member leaves", g, "m2", -1, InstanceId="i")
+        beat(c, v, "another member leaves for a time", g, "m2", -2, InstanceId="i")
+        beat(c, v, "joins again", g, "m1", 0, InstanceId="i", **full)
+        beat(c, v, "leaves for a time", g, "m1", -2, InstanceId="i")
+        beat(c, v, "leaves for a time again", g, "m1", -2, InstanceId="i")
+        beat(c, v, "goes on", g, "m1", e, InstanceId="i")
+        commit(c, 9, "away", g, (0, 1), topic="cgt", member="m1", generation=e)
+        e = beat(c, v, "back under another id", g, "m2", 0, InstanceId="i", **full)["MemberEpoch"]
+        beat(c, v, "the former id", g, "m1", e, InstanceId="i")
+        beat(c, v, "the former id, no instance", g, "m1", e)
+        beat(c, v, "goes on", g, "m2", e, InstanceId="i")
+        beat(c, v, "owns what it has not", g, "m2", e, InstanceId="i", TopicPartitions=[{"TopicId": "ab" * 16, "Partitions": [0]}])
+        for w in (8, 9):
+            commit(c, w, "member", g, (0, 1), topic="cgt", member="m2", generation=e)
+            commit(c, w, "no epoch", g, (0, 1), topic="cgt", member="m2")
+            commit(c, w, "of the instance", g, (0, 1), topic="cgt", member="m2", generation=e, instance="i")
+            commit(c, w, "earlier", g, (0, 1), topic="cgt", member="m2", generation=e - 1)
+            commit(c, w, "nobody of no epoch", g, (0, 1), topic="cgt")
+        for member, epoch in (("m2", e), ("m2", e - 1), ("m2", e + 1), ("m2", -1), ("m1", e), (None, -1), ("", -1)):
+            c.call("OffsetFetch", 9, tag=f"{member} {'epoch' if epoch == e else epoch - e if epoch > 0 else epoch}",
+                   Groups=[{"GroupId": g, "MemberId": member, "MemberEpoch": epoch, "Topics": [{"Name": "cgt", "PartitionIndexes": [0, 5]}]}])
+        c.call("OffsetDelete", tag="subscribed", GroupId=g, Topics=[{"Name": "cgt", "Partitions": [{"PartitionIndex": 0}]}, {"Name": "of", "Partitions": [{"PartitionIndex": 0}]}])
+        hb(c, "of the other protocol", g, "m2", e)
+        hb(c, "of the other protocol, instance", g, "m2", e, "i")
+        sync(c, "of the other protocol", g, "m2", e)
+        join(c, 9, "of the other protocol", g, member="m2", kind="connect")
+        leave(c, "of the other protocol", g, ("nobody", None), ("m1", "i"), ("", "no"), ("m2", "no"))
+        beat(c, v, "still there", g, "m2", e, InstanceId="i")
+        beat(c, v, "leaves", g, "m2", -1, InstanceId="i")
+        beat(c, v, "leaves again", g, "m2", -1, InstanceId="i")
+        beat(c, v, "joins again", g, "m2", 0, InstanceId="i", **full)
+        e = beat(c, v, "one more", g, "m3", 0, **full)["MemberEpoch"]
+        leave(c, "all", g, ("m3", None), ("m2", "i"))
+        beat(c, v, "was removed", g, "m3", e)
+        hb(c, "of an empty one", g, "m2", e)
+        sync(c, "of an empty one", g, "m2", e)
+        leave(c, "of an empty one", g, ("m2", None))
+        commit(c, 9, "of an empty one", g, (0, 1), topic="cgt")
+        commit(c, 9, "of an empty one, epoch", g, (0, 1), topic="cgt", member="m2", generation=e)
+        c.call("DescribeGroups", 6, tag="of an empty one", Groups=[g])
+
+
+def case_long_names(c):
+    coordinator(c)
+    c.topic("ol", 1)
+    for n in (249, 250, 255, 256, 5000):
+        g = "n" * n
+        c.call("FindCoordinator", 2, tag=f"{n}", Key=g, KeyType=0)
+        commit(c, 8, f"{n}", g, (0, 1), topic="ol")
+        c.call("DeleteGroups", 2, tag=f"{n}", GroupsNames=[g])
+    for g in ("a b", "\u00e4", "a/b", ".", "..", "\0"):
+        commit(c, 8, repr(g), g, (0, 1), topic="ol")
+        c.call("OffsetFetch", 7, tag=repr(g), GroupId=g, Topics=[{"Name": "ol", "PartitionIndexes": [0]}])
+        c.call("DeleteGroups", 2, tag=repr(g), GroupsNames=[g])
+
+
+def case_other_kinds(c):
+    """A group of another protocol type: whose members' subscriptions nobody can read."""
+    coordinator(c)
+    c.topic("of", 2)
+    g = "ok"
+    p = join(c, 9, "connect", g, kind="connect")["MemberId"]
+    a = join(c, 9, "connect", g, member=p, kind="connect")
+    for state in ("completing", "stable"):
+        commit(c, 8, state, g, (0, 1), member=p, generation=a["GenerationId"])
+        c.call("OffsetDelete", tag=state, GroupId=g, Topics=[{"Name": "of", "Partitions": [{"PartitionIndex": 0}]}])
+        c.call("DescribeGroups", 6, tag=state, Groups=[g])
+        sync(c, state, g, p, a["GenerationId"], [(p, b"x")], ProtocolType="connect")
+    leave(c, "connect", g, (p, None))
+    c.call("OffsetDelete", tag="empty", GroupId=g, Topics=[{"Name": "of", "Partitions": [{"PartitionIndex": 0}]}])
+    c.call("DescribeGroups", 6, tag="empty", Groups=[g])
+    join(c, 9, "a consumer", g, kind="consumer")
+    c.call("ListGroups", 5, tag="empty", StatesFilter=["Empty"], TypesFilter=["consumer"])
+
+
+def case_two_members(c):
+    """A leader and one that follows: who is told what while they join, and when one comes again."""
+    coordinator(c)
+    c.topic("of", 2)
+    g = "tm"
+    ids = [join(c, 9, f"member {i}", g, conn=f"c{i}")["MemberId"] for i in range(2)]
+    a = join(c, 9, "the first alone", g, member=ids[0], rebalance=3000)
+    gen = a["GenerationId"]
+    commit(c, 8, "while another is waited for", g, (0, 1), member=ids[0], generation=gen)
+    sync(c, "the first", g, ids[0], gen, [(ids[0], b"1")])
+    hb(c, "the first", g, ids[0], gen)
+    other = [{"Name": "range", "Metadata": RANGE[0]["Metadata"]}, {"Name": "roundrobin", "Metadata": RANGE[0]["Metadata"]}]
+    join(c, 9, "with another list", g, member=ids[0], protocols=other)
+    hb(c, "after it", g, ids[0], gen)
+    hb(c, "after it, now", g, ids[0], gen + 1)
+    join(c, 9, "with none that is known", g, member=ids[0], protocols=[{"Name": "zzz", "Metadata": b""}])
+    leave(c, "both", g, (ids[0], None), (ids[1], None))

@@ -50,6 +50,7 @@ KNOWN = [
     (r"no partitions Offset(Commit|Delete) v\d: Topics", "a topic without partitions is told of"),
     (r"of an empty one OffsetDelete", "a group without members and offsets is gone at once; Kafka's goes when it is next looked at"),
     (r"HeartbeatIntervalMs|(group|after|after all) DescribeConfigs v\d: Results\[0\]\.Configs\[0\]\.(Value|Synonyms)", "members come every two seconds by default, and more often while a group is on the move"),
+    (r"long_names\[\d+\] '\\x00' ", "a NUL is not taken in a group's name"),
     (r"a classic member JoinGroup", "which protocols a group takes is told in docs/formats/group.md"),
 ]
 
