@@ -27,6 +27,7 @@
 #define LEASE_GATHER_TAKEN_US 2000000u      /* those of what has just come here for longer: others move too */
 #define LEASE_IDLE_PUTS_MAX 3               /* so few of them at once */
 #define LEASE_CALM_US 1000000u        /* they keep clear of a shard of which partitions are being moved */
+#define LEASE_TOLD_MAX 32u            /* receivers of a put's moves that are told at once */
 #define LEASE_WINDOW_US 250000u       /* so long appends are thought to be stopped elsewhere */
 #define LEASE_ADOPT_GATHER_US 200000u /* what is taken waits so long for what is being taken */
 #define LEASE_TELL_US 60000u          /* moves are told to the others together, after their receivers, */
@@ -261,12 +262,13 @@ struct lease_shard {
     int32_t *holders; /* nodes that the document names as holders, each once */
     uint32_t holder_count;
     uint64_t retry_us, wake_us;
-    uint64_t asked_us;  /* when the request that told of `doc` last was begun */
-    uint64_t put_us;    /* checkpoints alone are gathered until then, */
-    uint64_t calm_us;   /* and not written before: partitions of it are being moved */
-    uint64_t theirs_us; /* another broker moves some until then */
-    bool idle;          /* the put under way is one that nobody waits for */
-    int32_t told;       /* the node that alone was told of what is to be told; 0: none was */
+    uint64_t asked_us;            /* when the request that told of `doc` last was begun */
+    uint64_t put_us;              /* checkpoints alone are gathered until then, */
+    uint64_t calm_us;             /* and not written before: partitions of it are being moved */
+    uint64_t theirs_us;           /* another broker moves some until then */
+    bool idle;                    /* the put under way is one that nobody waits for */
+    int32_t told[LEASE_TOLD_MAX]; /* the nodes that were told of all that is to be told */
+    uint32_t told_n;
     uint32_t fails, gen;
 };
 void lease_shards_init(struct floe_lease *l);
@@ -279,6 +281,8 @@ bool lease_shards_idle(const struct floe_lease *l); /* no edit is pending or in 
 void lease_shards_fail_all(struct floe_lease *l, enum floe_err code, const char *why);
 /* So long that it must get shorter: spans that checkpoints can take the place of shall go. */
 bool lease_shard_crowded(const struct lease_shard *s);
+/* That node was told of all that is to be told. */
+bool lease_shard_told(const struct lease_shard *s, int32_t node);
 /* Partitions of it are being moved, by this broker or another: no put may spoil that one's for a moment. */
 void lease_shard_calm(struct floe_lease *l, struct lease_shard *s);
 struct lease_shard *lease_shard_at(struct floe_lease *l, const struct floe_tp *tp);
@@ -378,9 +382,8 @@ void lease_moves_step(struct floe_lease *l);
 /* A renewal was applied. True when another must follow at once, to say that this broker drains. */
 bool lease_drain_renewed(struct floe_lease *l);
 void lease_moves_reset(struct floe_lease *l); /* the session is over */
-/* Moves of the shard's flight were written: each receiver is told at once. The node that was, if only one
- * was; 0 if none or several were. */
-int32_t lease_moves_written(struct floe_lease *l, const struct lease_shard *s);
+/* The shard was put: the receivers of the moves in its flight are told at once. */
+void lease_moves_written(struct floe_lease *l, struct lease_shard *s);
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e);
 /* Who writes the batch's shards without need, this broker too, leaves that for a moment. `stopping`: appends
  * stop next. */

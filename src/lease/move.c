@@ -145,24 +145,19 @@ void lease_move_forget(struct floe_lease *l, const struct floe_tp *tp)
     free_move(l, m);
 }
 
-int32_t lease_moves_written(struct floe_lease *l, const struct lease_shard *s)
+void lease_moves_written(struct floe_lease *l, struct lease_shard *s)
 {
-    int32_t told[32];
-    uint32_t n = 0;
+    s->told_n = 0;
     FLOE_LIST_EACH(it, &s->flight)
     {
         const struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
-        uint32_t k = 0;
         if (e->kind != EDIT_MOVE || (!e->changed && !e->unclear) || e->result.code != FLOE_OK)
             continue;
-        while (k < n && told[k] != e->to.node)
-            k++;
-        if (k < n || n == FLOE_COUNTOF(told)) /* the others hear of it with everybody */
-            continue;
-        told[n++] = e->to.node;
+        if (lease_shard_told(s, e->to.node) || s->told_n == LEASE_TOLD_MAX)
+            continue; /* the others hear of it with everybody */
+        s->told[s->told_n++] = e->to.node;
         lease_peer_tell(l, e->to.node, (int32_t)s->index);
     }
-    return n == 1 ? told[0] : 0;
 }
 
 void lease_move_done(struct floe_lease *l, const struct lease_edit *e)

@@ -164,7 +164,7 @@ static void on_told(struct lease_op *op)
         op->u.peer.err.code != FLOE_OK) { /* to a receiver, for which producers wait: once more */
         struct lease_shard *s = &l->shards[op->tag - 1];
         s->tell = true;
-        s->told = 0;
+        s->told_n = 0;
         l->tell_us = lease_now(l);
     }
     lease_kick(l);
@@ -204,13 +204,21 @@ static struct floe_kafka_PeerLeaseChangedRequest changed(const int32_t *shards, 
     return rq;
 }
 
+bool lease_shard_told(const struct lease_shard *s, int32_t node)
+{
+    for (uint32_t i = 0; i < s->told_n; i++)
+        if (s->told[i] == node)
+            return true;
+    return false;
+}
+
 void lease_peers_tell(struct floe_lease *l, const int32_t *shards, uint32_t n)
 {
     int32_t news[LEASE_SHARD_MAX];
     for (uint32_t i = 0; i < l->node_count; i++) {
         uint32_t k = 0;
         for (uint32_t j = 0; j < n; j++)
-            if (l->shards[shards[j]].told != l->nodes[i]->id)
+            if (!lease_shard_told(&l->shards[shards[j]], l->nodes[i]->id))
                 news[k++] = shards[j];
         if (k > 0 || n == 0)
             tell(l, l->nodes[i], changed(news, k), 0);

@@ -313,13 +313,11 @@ static void tell_later(struct floe_lease *l, struct lease_shard *s, const struct
 
 static void note_written(struct floe_lease *l, struct lease_shard *s)
 {
-    bool told_before = s->tell;
     FLOE_LIST_EACH(it, &s->flight)
     {
         tell_later(l, s, FLOE_LIST_ENTRY(it, struct lease_edit, link));
     }
-    int32_t told = lease_moves_written(l, s);
-    s->told = told_before && s->told != told ? 0 : told;
+    lease_moves_written(l, s);
 }
 
 static void on_put(struct lease_op *op)

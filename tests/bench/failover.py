@@ -13,7 +13,8 @@ from floe_broker import Broker, check, floe, run
 from harness import Load, Proxy, memory_mib, need_load
 from probe import Probe
 
-RATE = 2000
+# librdkafka sends a request for each partition, five at a time to a broker: more than this and the load waits for itself.
+RATE, PRODUCERS = 600, 4
 table = []
 
 
@@ -98,7 +99,7 @@ class Under:
     def __init__(self, cluster):
         self.c = cluster
         self.folder = os.path.join(cluster.folder, f"load{time.monotonic_ns()}")
-        self.load = Load(cluster.bootstrap(), self.folder, partitions=cluster.partitions, producers=2, rate=RATE, value=200,
+        self.load = Load(cluster.bootstrap(), self.folder, partitions=cluster.partitions, producers=PRODUCERS, rate=RATE, value=200,
                          props=["socket.timeout.ms=1000"])
         self.load.wait(lambda c: c.get("acked", 0) > 2 * cluster.partitions, 60, "the load does not start")
         self.load.tell("mark")
