@@ -196,6 +196,8 @@ enum floe_partition_state floe_log_find(struct floe_log *log, const struct floe_
                                         struct floe_partition **out);
 int32_t floe_partition_epoch(const struct floe_partition *p);
 int64_t floe_partition_high_watermark(const struct floe_partition *p);
+/* Up to where producers with acks 0 and 1 may take their records for stored; 0 without any. */
+int64_t floe_partition_early_end(const struct floe_partition *p);
 int64_t floe_partition_log_start(const struct floe_partition *p);
 /* The offset that the next batch gets: a producer may know of offsets up to here before they are committed.
  */

@@ -166,6 +166,13 @@ bool api_rack_send(struct floe_api *api, const struct floe_client *client, const
  * memory is out. */
 int32_t *api_replicas(struct floe_request *rq, const struct floe_tp *tp, int32_t leader, int32_t *n);
 
+/* A record that a producer with acks 0 or 1 takes for stored is committed in a moment. Who asks for the end
+ * of the partition is answered then, as on a Kafka broker that has it in its log at once; the store may be
+ * away: so long at most. */
+#define API_SETTLE_US 1000000
+bool api_settled(const struct floe_request *rq, const struct floe_partition *p, int64_t after,
+                 uint64_t until_us);
+
 /* A topic that a client's asking makes. */
 struct floe_topic_spec api_auto_spec(const struct floe_api *api, const char *name);
 

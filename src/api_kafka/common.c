@@ -375,3 +375,10 @@ void api_topics_ready(struct floe_request *rq, const struct api_want *wants, uin
     else
         ready_leases(r);
 }
+
+bool api_settled(const struct floe_request *rq, const struct floe_partition *p, int64_t after,
+                 uint64_t until_us)
+{
+    return floe_partition_high_watermark(p) >= after || rq->client->gone ||
+           floe_loop_now_us(api_of(rq)->cfg.loop) >= until_us;
+}

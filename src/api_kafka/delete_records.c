@@ -13,6 +13,7 @@ struct item {
     int64_t offset;
     uint64_t key; /* a checkpoint here or later says it */
     bool begun, finished;
+    int64_t after; /* begun when so much is committed */
 };
 struct deletion {
     struct floe_api *api;
@@ -21,7 +22,7 @@ struct deletion {
     struct api_want *wants;
     struct item *items;
     uint32_t n, open;
-    uint64_t until_us;
+    uint64_t until_us, settle_until_us;
     struct floe_timer retry;
 };
 
@@ -43,6 +44,10 @@ static bool compacted_only(const struct floe_topic *t)
 static void begin(struct deletion *d, struct item *it, const struct floe_topic *t,
                   const struct floe_partition *p)
 {
+    if (it->after == 0)
+        it->after = floe_partition_early_end(p);
+    if (!api_settled(d->rq, p, it->after, d->settle_until_us))
+        return;
     int64_t high = floe_partition_high_watermark(p);
     it->offset = it->in->Offset == -1 ? high : it->in->Offset;
     if (compacted_only(t))
@@ -128,6 +133,7 @@ static void ready(struct floe_request *rq)
     const struct floe_kafka_DeleteRecordsRequest *in = rq->body;
     struct deletion *d = rq->state;
     d->until_us = floe_loop_now_us(d->api->cfg.loop) + (uint64_t)FLOE_MAX(in->TimeoutMs, 0) * 1000;
+    d->settle_until_us = floe_loop_now_us(d->api->cfg.loop) + API_SETTLE_US;
     pump(d);
 }
 

@@ -18,6 +18,7 @@ struct item {
     struct floe_tp tp;
     int32_t topic_at;
     struct floe_log_seek seek;
+    int64_t after; /* answered when so much is committed; -1: not looked at yet */
     bool finished;
 };
 struct lookup {
@@ -27,7 +28,7 @@ struct lookup {
     struct api_want *wants;
     struct item *items;
     uint32_t n, open;
-    uint64_t hold_until_us;
+    uint64_t hold_until_us, settle_until_us;
     uint64_t held_since_us; /* it waits for a partition; 0: it does not */
     struct floe_timer retry;
 };
@@ -126,9 +127,17 @@ static void serve(struct item *it, const struct floe_partition *p)
     }
 }
 
+static bool settled(struct item *it, const struct floe_partition *p)
+{
+    int64_t ts = it->in->Timestamp;
+    if (it->after < 0)
+        it->after = ts == LATEST || ts == MAX_TIMESTAMP || ts >= 0 ? floe_partition_early_end(p) : 0;
+    return api_settled(it->l->rq, p, it->after, it->l->settle_until_us);
+}
+
 static void pump(struct lookup *l)
 {
-    bool waiting = false, late = floe_loop_now_us(l->api->cfg.loop) >= l->hold_until_us;
+    bool waiting = false, settling = false, late = floe_loop_now_us(l->api->cfg.loop) >= l->hold_until_us;
     for (uint32_t i = 0; i < l->n; i++) {
         struct item *it = &l->items[i];
         struct floe_partition *p;
@@ -153,12 +162,15 @@ static void pump(struct lookup *l)
                 waiting = true;
             break;
         case API_SERVING:
-            serve(it, p);
+            if (settled(it, p))
+                serve(it, p);
+            else
+                settling = true;
             break;
         }
     }
     api_held(l->rq, &l->held_since_us, waiting);
-    if (waiting)
+    if (waiting || settling)
         floe_timer_start(l->api->cfg.loop, &l->retry, POLL_US);
     answer_when_done(l);
 }
@@ -172,6 +184,7 @@ static void ready(struct floe_request *rq)
 {
     struct lookup *l = rq->state;
     l->hold_until_us = api_hold_until(rq);
+    l->settle_until_us = floe_loop_now_us(l->api->cfg.loop) + API_SETTLE_US;
     pump(l);
 }
 
@@ -201,8 +214,11 @@ static bool fill(struct lookup *l, const struct floe_kafka_ListOffsetsRequest *i
             return false;
         tr->Partitions_n = n;
         for (int32_t i = 0; i < n; i++, it++) {
-            *it = (struct item){
-                .l = l, .out = &tr->Partitions[i], .in = &in->Topics[t].Partitions[i], .topic_at = t};
+            *it = (struct item){.l = l,
+                                .out = &tr->Partitions[i],
+                                .in = &in->Topics[t].Partitions[i],
+                                .after = -1,
+                                .topic_at = t};
             it->tp.index = it->out->PartitionIndex = it->in->PartitionIndex;
         }
     }

@@ -83,6 +83,8 @@ static void take(struct floe_partition *p, struct floe_log_append *a, struct flo
     e->part = p;
     e->seg = seg;
     p->next_offset = floe_batch_last_offset(&e->head) + 1;
+    if (a->acks != -1)
+        p->early_end = p->next_offset;
     floe_partition_push(p, e);
     floe_list_push_back(&seg->batches, &e->seg_link);
     seg->batch_count++;

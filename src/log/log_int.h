@@ -133,6 +133,7 @@ struct floe_partition {
     int32_t epoch;
     char *topic_name; /* set by the first append or footer; may be null */
     int64_t log_start, high_watermark, started_end, next_offset;
+    int64_t early_end;    /* of the last batch whose producer does not wait for the commit */
     int64_t wanted_start; /* what checkpoints give as log start, where it is above it */
     uint64_t span_from;   /* key of the own chain from which a rebuild would have to read footers */
     struct floe_epoch_start *epochs;

@@ -241,6 +241,11 @@ int32_t floe_partition_epoch(const struct floe_partition *p)
     return p->epoch;
 }
 
+int64_t floe_partition_early_end(const struct floe_partition *p)
+{
+    return p->early_end;
+}
+
 int64_t floe_partition_high_watermark(const struct floe_partition *p)
 {
     return p->high_watermark;

@@ -369,3 +369,13 @@ def case_leader_epochs(c):
         ask("twice", (0, -1, 0), (0, -1, 5))
         ask("replica 1", (0, -1, 0), replica=1) if v >= 3 else None
         c.call("OffsetForLeaderEpoch", v, tag="none", Topics=[])
+
+
+def case_read_your_writes(c):
+    """What was answered with acks 1 is before the latest offset, at once."""
+    c.topic("ryw", 1)
+    for i in range(20):
+        c.quiet("Produce", 9, Acks=1, TimeoutMs=10000, TopicData=[{"Name": "ryw", "PartitionData": [{"Index": 0, "Records": batch(3)}]}])
+        c.call("ListOffsets", 6, tag=f"latest {i}", ReplicaId=-1, IsolationLevel=0, Topics=[
+            {"Name": "ryw", "Partitions": [{"PartitionIndex": 0, "CurrentLeaderEpoch": -1, "Timestamp": -1}]}])
+    c.call("DeleteRecords", TimeoutMs=10000, Topics=[{"Name": "ryw", "Partitions": [{"PartitionIndex": 0, "Offset": -1}]}])
