@@ -20,6 +20,38 @@ static bool software_ok(struct floe_kstr s)
     return true;
 }
 
+/* What Kafka calls features, all of them in use: tools and consoles tell a cluster's version by
+ * metadata.version. Clients that speak version 3 cannot read one that begins with 0. */
+static bool put_features(struct floe_request *rq, struct floe_kafka_ApiVersionsResponse *rs)
+{
+    static const struct {
+        const char *name;
+        int16_t min, max;
+    } features[] = {{"metadata.version", 7, 27 /* 3.3-IV3 to 4.1-IV1 */}, {"group.version", 0, 1}};
+    int32_t n = FLOE_COUNTOF(features);
+    rs->SupportedFeatures =
+        floe_kafka_array(&floe_kafka_ApiVersionsResponse_SupportedFeatureKey_desc, n, &rq->arena);
+    rs->FinalizedFeatures =
+        floe_kafka_array(&floe_kafka_ApiVersionsResponse_FinalizedFeatureKey_desc, n, &rq->arena);
+    if (!rs->SupportedFeatures || !rs->FinalizedFeatures)
+        return false;
+    for (int32_t i = 0; i < n; i++) {
+        struct floe_kafka_ApiVersionsResponse_FinalizedFeatureKey *now = &rs->FinalizedFeatures[i];
+        now->Name = floe_kstr(features[i].name);
+        now->MinVersionLevel = now->MaxVersionLevel = features[i].max;
+        if (features[i].min == 0 && rq->head.api_version < 4)
+            continue;
+        struct floe_kafka_ApiVersionsResponse_SupportedFeatureKey *can =
+            &rs->SupportedFeatures[rs->SupportedFeatures_n++];
+        can->Name = floe_kstr(features[i].name);
+        can->MinVersion = features[i].min;
+        can->MaxVersion = features[i].max;
+    }
+    rs->FinalizedFeatures_n = n;
+    rs->FinalizedFeaturesEpoch = 0;
+    return true;
+}
+
 void api_versions(struct floe_request *rq)
 {
     const struct floe_kafka_ApiVersionsRequest *in = rq->body;
@@ -38,6 +70,10 @@ void api_versions(struct floe_request *rq)
     }
     bool bad = !rq->unsupported && rq->head.api_version >= 3 &&
                (!software_ok(in->ClientSoftwareName) || !software_ok(in->ClientSoftwareVersion));
+    if (!rq->unsupported && !bad && !put_features(rq, rs)) {
+        api_give_up(rq);
+        return;
+    }
     if (rq->unsupported)
         rs->ErrorCode = FLOE_KERR_UNSUPPORTED_VERSION;
     else if (bad)

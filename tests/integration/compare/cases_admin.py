@@ -439,6 +439,11 @@ def case_headers(c):
 
 
 def case_features_and_quorum(c):
+    for v in c.versions("ApiVersions", 3):
+        answer = c.quiet("ApiVersions", v, ClientSoftwareName="a", ClientSoftwareVersion="1")
+        for kind in ("SupportedFeatures", "FinalizedFeatures"):
+            known = [f for f in answer[kind] if f["Name"] in ("metadata.version", "group.version")]
+            c.note(f"{kind} {v}", sorted(known, key=lambda f: f["Name"]))
     for v in c.versions("UpdateFeatures"):
         c.call("UpdateFeatures", v, tag="none", FeatureUpdates=[])
         c.call("UpdateFeatures", v, tag="unknown", FeatureUpdates=[{"Feature": "no.such", "MaxVersionLevel": 1}])
