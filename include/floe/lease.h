@@ -263,6 +263,7 @@ int32_t floe_placement_owner(const struct floe_tp *tp, const int32_t *nodes, uin
 struct floe_cluster_info {
     struct floe_uuid id;
     uint32_t shards;
+    bool made; /* there was none before */
 };
 void floe_cluster_open(struct floe_store *store, struct floe_table *table,
                        void (*done)(void *user, const struct floe_error *err,

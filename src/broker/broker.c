@@ -77,9 +77,12 @@ static void core_ended(void *user, const struct floe_error *err)
 
 static void end_limit(struct floe_timer *t)
 {
-    (void)t;
-    floe_log_error("broker",
-                   "could not end cleanly within the time limit; others take over after the lease time");
+    struct broker *b = t->user;
+    floe_log_error(
+        "broker",
+        "could not end cleanly within the time limit; others take over after the lease time. Start a "
+        "broker on data directory %s again: its tier may hold what acks=1 acknowledged",
+        b->cfg->data_dir);
     _exit(1);
 }
 
@@ -130,7 +133,7 @@ static void start_limit(struct floe_timer *t)
 static void started(void *user, const struct floe_error *err)
 {
     struct broker *b = user;
-    char line[(FLOE_CONFIG_LISTENERS_MAX + 1) * 300] = "ready";
+    char line[(FLOE_CONFIG_LISTENERS_MAX + 1) * 300] = "ready", cluster[FLOE_UUID_HEX];
     if (err->code) {
         fail(b, err);
         return;
@@ -140,10 +143,11 @@ static void started(void *user, const struct floe_error *err)
     floe_server_open(b->server);
     b->ready = true;
     floe_broker_metrics_now(b);
+    floe_uuid_hex(cluster, &b->cluster.id);
     floe_log_info(
         "broker",
-        "node %d of cluster with store %s serves; retention and compaction of topics are not obeyed yet",
-        floe_lease_node_id(floe_core_lease(b->core)), b->cfg->store.text);
+        "node %d of cluster %s with store %s serves; retention and compaction of topics are not obeyed yet",
+        floe_lease_node_id(floe_core_lease(b->core)), cluster, b->cfg->store.text);
     if (!b->store->free_puts)
         floe_log_info("broker", "without clients its requests cost about $%.2f a month, at AWS S3 prices",
                       b->metrics.sample.idle_usd);
@@ -239,11 +243,16 @@ static void cluster_open(void *user, const struct floe_error *err, const struct 
 {
     struct broker *b = user;
     struct floe_error e;
+    char id[FLOE_UUID_HEX];
     if (err->code) {
         fail(b, err);
         return;
     }
     b->cluster = *info;
+    floe_uuid_hex(id, &info->id);
+    if (info->made)
+        floe_log_info("broker", "the store %s held no cluster: cluster %s was made there", b->cfg->store.text,
+                      id);
     b->stage = "opening the tier";
     if (floe_broker_open_tier(b, &e) || floe_peers_uv_create(&b->peers, b->uv, &e))
         fail(b, &e);

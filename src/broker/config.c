@@ -37,6 +37,27 @@ void floe_config_blame(const struct floe_config_values *vs, const struct floe_co
     }
 }
 
+/* What operators of Kafka look for first. */
+static const struct {
+    const char *theirs, *here;
+} kafka_names[] = {
+    {"advertised.listeners", "advertise"},
+    {"bootstrap.servers", "store: brokers find each other there"},
+    {"broker.id", "not set: ids are claimed in the table"},
+    {"broker.rack", "rack"},
+    {"controller.quorum.voters", "not needed: there is no controller"},
+    {"inter.broker.listener.name", "a listener that is named peer"},
+    {"listeners", "listen"},
+    {"log.dir", "data-dir, and store for the records"},
+    {"log.dirs", "data-dir, and store for the records"},
+    {"log.retention.bytes", "a topic's retention.bytes"},
+    {"log.retention.hours", "a topic's retention.ms"},
+    {"log.retention.ms", "a topic's retention.ms"},
+    {"node.id", "not set: ids are claimed in the table"},
+    {"process.roles", "not needed: every broker does everything"},
+    {"zookeeper.connect", "store: it keeps what ZooKeeper would"},
+};
+
 /* The sentence for a name that is not in the table. `shape` prints names as they are written there. */
 static enum floe_err unknown(const char *where, const char *name, const char *mark, bool env,
                              struct floe_error *err)
@@ -51,6 +72,10 @@ static enum floe_err unknown(const char *where, const char *name, const char *ma
         names[i] = written[i];
     }
     const char *near = floe_str_nearest(name, names, floe_config_setting_count);
+    for (size_t i = 0; i < FLOE_COUNTOF(kafka_names) && !env; i++)
+        if (strcmp(name, kafka_names[i].theirs) == 0)
+            return floe_error_set(err, FLOE_EINVAL, "%sunknown setting \"%s%.64s\"; here it is %s", where,
+                                  mark, name, kafka_names[i].here);
     if (near == NULL)
         return floe_error_set(err, FLOE_EINVAL,
                               "%sunknown setting \"%s%.64s\"; `floe broker --help` lists them all", where,
@@ -126,11 +151,13 @@ static enum floe_err read_flags(struct floe_config_values *vs, int argc, char *c
     return FLOE_OK;
 }
 
-/* What Kubernetes sets for a service that is called floe, and what tests set for themselves. */
+/* What Kubernetes sets for a service that is called floe, what tests set for themselves, and the client
+ * commands' variable. */
 static bool foreign(const char *name)
 {
-    return strncmp(name, "FLOE_TEST_", 10) == 0 || strncmp(name, "FLOE_SERVICE_", 13) == 0 ||
-           strcmp(name, "FLOE_PORT") == 0 || strncmp(name, "FLOE_PORT_", 10) == 0;
+    return strncmp(name, "FLOE_TEST_", 10) == 0 || strcmp(name, "FLOE_BOOTSTRAP") == 0 ||
+           strncmp(name, "FLOE_SERVICE_", 13) == 0 || strcmp(name, "FLOE_PORT") == 0 ||
+           strncmp(name, "FLOE_PORT_", 10) == 0;
 }
 
 static enum floe_err read_env(struct floe_config_values *vs, char *const *envp, struct pool *pool,
@@ -138,8 +165,8 @@ static enum floe_err read_env(struct floe_config_values *vs, char *const *envp, 
 {
     for (; envp != NULL && *envp != NULL; envp++) {
         const char *eq = strchr(*envp, '=');
-        if (strncmp(*envp, "FLOE_", 5) != 0 || eq == NULL)
-            continue;
+        if (strncmp(*envp, "FLOE_", 5) != 0 || eq == NULL || eq[1] == '\0')
+            continue; /* an empty one is as good as none, as templates leave them */
         char name[80], env[FLOE_CONFIG_ENV_MAX];
         (void)snprintf(name, sizeof name, "%.*s", (int)FLOE_MIN((size_t)(eq - *envp), (size_t)70), *envp);
         if (foreign(name))

@@ -48,8 +48,11 @@ static enum floe_err set_number(void *field, const struct floe_config_setting *s
         e = floe_str_parse_size(value, &v, err);
     else if (s->form == FLOE_CONFIG_FORM_MS)
         e = floe_str_parse_duration_ms(value, &v, err);
+    else if (floe_str_parse_u64(value, &v, NULL) == FLOE_OK)
+        e = FLOE_OK;
     else
-        e = floe_str_parse_u64(value, &v, err);
+        e = floe_error_set(err, FLOE_EINVAL, "\"%.64s\" is not a whole number from %llu to %llu", value,
+                           (unsigned long long)min, (unsigned long long)s->max);
     if (e != FLOE_OK)
         return e;
     if (v < min || v > s->max)

@@ -5,6 +5,7 @@
 #include <floe/base/str.h>
 
 #include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,10 +162,16 @@ static int take_flag(struct floe_cli_args *a, int argc, char **argv, int *i)
     return FLOE_CLI_OK;
 }
 
-/* Each of the addresses that --bootstrap names has the form of one. */
+const char *floe_cli_bootstrap(const struct floe_cli_args *a)
+{
+    const char *flag = floe_cli_value(a, "bootstrap", 0), *env = getenv("FLOE_BOOTSTRAP");
+    return flag != NULL ? flag : env != NULL && env[0] != '\0' ? env : "127.0.0.1:9092";
+}
+
+/* Each of the addresses has the form of one. */
 static int check_bootstrap(const struct floe_cli_args *a)
 {
-    const char *text = floe_cli_value(a, "bootstrap", 0);
+    const char *text = floe_cli_bootstrap(a);
     while (text != NULL) {
         char one[512];
         struct floe_str_addr addr;
@@ -247,7 +254,7 @@ static void needs_verb(const char *group)
     (void)fprintf(stderr, "; `floe help %s` tells about them\n", group);
 }
 
-int floe_cli_main(int argc, char **argv)
+static int dispatch(int argc, char **argv)
 {
     if (argc == 0) {
         help_list(NULL);
@@ -284,4 +291,14 @@ int floe_cli_main(int argc, char **argv)
     else
         needs_verb(argv[0]);
     return FLOE_CLI_USAGE;
+}
+
+int floe_cli_main(int argc, char **argv)
+{
+    int rc = dispatch(argc, argv);
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return rc;
+    (void)fprintf(stderr, "floe: cannot write to standard output: %s\n", strerror(errno ? errno : EIO));
+    return rc != FLOE_CLI_OK ? rc : FLOE_CLI_FAILED;
 }

@@ -42,6 +42,8 @@ struct floe_cli_args {
 /* The i-th value of a flag; null where there are fewer. */
 const char *floe_cli_value(const struct floe_cli_args *a, const char *flag, size_t i);
 bool floe_cli_is_set(const struct floe_cli_args *a, const char *flag);
+/* The addresses of --bootstrap, else of FLOE_BOOTSTRAP, else the default. */
+const char *floe_cli_bootstrap(const struct floe_cli_args *a);
 /* "floe: topic create: <message>" on stderr. The value is the exit code. */
 int floe_cli_fail(const struct floe_cli_args *a, const struct floe_error *err);
 int floe_cli_usage(const struct floe_cli_args *a, const char *fmt, ...) FLOE_PRINTF(2, 3);
@@ -52,7 +54,8 @@ void floe_cli_print_json(json_t *o);
 #define FLOE_CLI_CLIENT_FLAGS                                                                                \
     {.name = "bootstrap",                                                                                    \
      .arg = "HOST:PORT",                                                                                     \
-     .help = "a broker to ask, or several with commas (default 127.0.0.1:9092)"},                            \
+     .help =                                                                                                 \
+         "a broker to ask, or several with commas (default 127.0.0.1:9092; environment: FLOE_BOOTSTRAP)"},   \
     {                                                                                                        \
         .name = "json", .help = "print JSON"                                                                 \
     }

@@ -9,7 +9,6 @@
 #include <string.h>
 
 enum { METADATA = 3, BROKER_STATUS = 20030, TIMEOUT_MS = 30000, STATUS_TIMEOUT_MS = 3000 };
-#define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
 static enum floe_err call_metadata(struct floe_client *c, const struct floe_kafka_MetadataResponse **out,
                                    struct floe_error *err)
@@ -173,13 +172,11 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
 
 static int run_status(const struct floe_cli_args *a)
 {
-    const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
     struct floe_client *c = NULL;
     struct floe_error err;
     const struct floe_kafka_MetadataResponse *m = NULL;
     int rc = FLOE_CLI_OK;
-    if (floe_client_connect(&c, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT, TIMEOUT_MS, &err) !=
-            FLOE_OK ||
+    if (floe_client_connect(&c, floe_cli_bootstrap(a), TIMEOUT_MS, &err) != FLOE_OK ||
         call_metadata(c, &m, &err) != FLOE_OK) {
         rc = floe_cli_fail(a, &err);
     } else {

@@ -81,8 +81,11 @@ static enum floe_err call_describe(const struct resource *r, bool all, json_t *o
     const struct floe_kafka_DescribeConfigsResponse *d = response;
     if (d->Results_n != 1)
         return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for \"%.249s\"", r->name);
-    if (d->Results[0].ErrorCode != 0)
-        return floe_client_error(d->Results[0].ErrorCode, d->Results[0].ErrorMessage, err);
+    if (d->Results[0].ErrorCode != 0) {
+        e = floe_client_error(d->Results[0].ErrorCode, d->Results[0].ErrorMessage, err);
+        floe_error_prefix(err, "%.249s", r->name);
+        return e;
+    }
     for (int32_t i = 0; i < d->Results[0].Configs_n; i++) {
         const struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResourceResult *x =
             &d->Results[0].Configs[i];
@@ -118,7 +121,7 @@ static int run_describe(const struct floe_cli_args *a)
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))
         floe_cli_print_json(
-            json_pack("{ss ss sO}", "type", a->positional[0], "name", r.name, "configs", all));
+            json_pack("{ss ss sO}", "type", a->positional[0], "name", a->positional[1], "configs", all));
     else
         json_array_foreach(all, i, x) printf("%s=%s  source=%s  (%s)\n", text_of(x, "name"),
                                              text_of(x, "value"), text_of(x, "source"), text_of(x, "note"));
@@ -149,9 +152,12 @@ static enum floe_err call_alter(const struct resource *r,
     const struct floe_kafka_IncrementalAlterConfigsResponse *d = response;
     if (d->Responses_n != 1)
         return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for \"%.249s\"", r->name);
-    if (d->Responses[0].ErrorCode != 0)
-        return floe_client_error(d->Responses[0].ErrorCode, d->Responses[0].ErrorMessage, err);
-    return FLOE_OK;
+    if (d->Responses[0].ErrorCode == 0)
+        return FLOE_OK;
+    e = floe_client_error(d->Responses[0].ErrorCode, d->Responses[0].ErrorMessage, err);
+    if (d->Responses[0].ErrorCode != FLOE_KERR_INVALID_CONFIG)
+        floe_error_prefix(err, "%.249s", r->name);
+    return e;
 }
 
 /* Says what the broker keeps, but does not act on. */
@@ -168,6 +174,25 @@ note_unobeyed(const struct resource *r,
         for (int32_t k = 0; k < n; k++)
             if (floe_kstr_is(set[k].Name, text_of(x, "name")) && strcmp(text_of(x, "note"), "Obeyed.") != 0)
                 (void)fprintf(stderr, "note: %s: %s\n", text_of(x, "name"), text_of(x, "note"));
+    }
+    json_decref(all);
+    return e;
+}
+
+/* Each of them is set, or nothing could be put back. */
+static enum floe_err need_set(const struct resource *r,
+                              const struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig *gone,
+                              int32_t n, struct floe_error *err)
+{
+    json_t *all = json_array(), *x;
+    size_t i;
+    enum floe_err e = call_describe(r, false, all, err);
+    for (int32_t k = 0; k < n && e == FLOE_OK; k++) {
+        bool found = false;
+        json_array_foreach(all, i, x) found = found || floe_kstr_is(gone[k].Name, text_of(x, "name"));
+        if (!found)
+            e = floe_error_set(err, FLOE_ENOTFOUND, "%.*s is not set", (int)FLOE_MIN(gone[k].Name.n, 249),
+                               gone[k].Name.p);
     }
     json_decref(all);
     return e;
@@ -193,11 +218,13 @@ static int run_alter(const struct floe_cli_args *a, bool set)
         configs[n].ConfigOperation = set ? OP_SET : OP_DELETE;
         configs[n].Value = floe_kstr(set ? eq + 1 : NULL);
     }
-    if (open_for(a, &r, &c, &err) != FLOE_OK || call_alter(&r, configs, n, &err) != FLOE_OK ||
+    if (open_for(a, &r, &c, &err) != FLOE_OK || (!set && need_set(&r, configs, n, &err) != FLOE_OK) ||
+        call_alter(&r, configs, n, &err) != FLOE_OK ||
         (set && note_unobeyed(&r, configs, n, &err) != FLOE_OK))
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))
-        floe_cli_print_json(json_pack("{ss ss si}", "type", a->positional[0], "name", r.name, "changed", n));
+        floe_cli_print_json(
+            json_pack("{ss ss si}", "type", a->positional[0], "name", a->positional[1], "changed", n));
     else
         printf("changed %d configuration%s of %s %s\n", n, n == 1 ? "" : "s", a->positional[0],
                a->positional[1]);

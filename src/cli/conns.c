@@ -9,7 +9,6 @@
 #include <time.h>
 
 enum { METADATA = 3, FIND_COORDINATOR = 10, PAUSE_MS = 100, PROGRESS_MS = 2000, WAIT_MS = 10000 };
-#define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
 struct node {
     int32_t id;
@@ -111,11 +110,9 @@ static enum floe_err refresh(struct floe_conns *c, struct floe_error *err)
 
 enum floe_err floe_conns_open(struct floe_conns **out, const struct floe_cli_args *a, struct floe_error *err)
 {
-    const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
     struct floe_conns *c = calloc(1, sizeof *c);
     FLOE_ASSERT(c != NULL);
-    enum floe_err e = floe_client_connect(&c->first, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT,
-                                          FLOE_CLI_TIMEOUT_MS, err);
+    enum floe_err e = floe_client_connect(&c->first, floe_cli_bootstrap(a), FLOE_CLI_TIMEOUT_MS, err);
     if (e == FLOE_OK)
         e = refresh(c, err);
     if (e != FLOE_OK)

@@ -10,7 +10,6 @@
 
 enum { CREATE_TOPICS = 19, DELETE_TOPICS = 20, METADATA = 3, DESCRIBE_CONFIGS = 32, TIMEOUT_MS = 30000 };
 enum { RESOURCE_TOPIC = 2, SOURCE_TOPIC = 1 }; /* of DescribeConfigs */
-#define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 #define FLOE_OFFSETS_TOPIC "__consumer_offsets"
 #define NOT_DELETED                                                                                          \
     "retention and compaction are stored, but not obeyed yet; a deleted topic's bytes go after the garbage " \
@@ -19,8 +18,7 @@ enum { RESOURCE_TOPIC = 2, SOURCE_TOPIC = 1 }; /* of DescribeConfigs */
 static enum floe_err client_of(const struct floe_cli_args *a, struct floe_client **out,
                                struct floe_error *err)
 {
-    const char *bootstrap = floe_cli_value(a, "bootstrap", 0);
-    return floe_client_connect(out, bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT, TIMEOUT_MS, err);
+    return floe_client_connect(out, floe_cli_bootstrap(a), TIMEOUT_MS, err);
 }
 
 static json_t *json_kstr(struct floe_kstr s)

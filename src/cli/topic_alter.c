@@ -63,9 +63,11 @@ static enum floe_err call_configs(struct floe_client *c, const char *topic, conf
     const struct floe_kafka_IncrementalAlterConfigsResponse *r = response;
     if (r->Responses_n != 1)
         return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for this topic");
-    if (r->Responses[0].ErrorCode != 0)
-        return floe_client_error(r->Responses[0].ErrorCode, r->Responses[0].ErrorMessage, err);
-    return FLOE_OK;
+    if (r->Responses[0].ErrorCode == 0)
+        return FLOE_OK;
+    e = floe_client_error(r->Responses[0].ErrorCode, r->Responses[0].ErrorMessage, err);
+    floe_error_prefix(err, "%.249s", topic);
+    return e;
 }
 
 /* --config and --delete-config, as often as given. */

@@ -26,7 +26,7 @@ struct open {
     uint32_t waiting; /* answers of the first reads that are still to come */
     struct floe_error err;
     struct lease_cluster_record object, record;
-    bool has_object, has_record, has_chain, rechecked, trusted, background;
+    bool has_object, has_record, has_chain, rechecked, trusted, background, made;
     char verdict_version[FLOE_TABLE_VERSION_MAX]; /* of the kept verdict; empty: there is none */
     char *text;
     struct floe_bufslice body;
@@ -39,7 +39,7 @@ static void advance(struct open *o);
 
 static void finish(struct open *o)
 {
-    struct floe_cluster_info info = {.id = o->record.id, .shards = o->record.shards};
+    struct floe_cluster_info info = {.id = o->record.id, .shards = o->record.shards, .made = o->made};
     struct floe_error err = o->err;
     void (*done)(void *, const struct floe_error *, const struct floe_cluster_info *) = o->done;
     void *user = o->user;
@@ -273,6 +273,7 @@ static void on_object_put(struct floe_store_req *r)
     enum floe_err code = r->err.code;
     if (code != FLOE_OK && code != FLOE_EEXISTS && code != FLOE_EINDETERMINATE)
         fail(o, &r->err, "cannot write the cluster object");
+    o->made = code == FLOE_OK;
     floe_store_req_fini(r);
     free(o->text);
     o->text = NULL;
