@@ -52,7 +52,9 @@ struct floe_group_settings {
     uint32_t consumer_size_max;              /* group.consumer.max.size */
     int migration;                           /* group.consumer.migration.policy: enum floe_group_migration */
     uint32_t gather_us; /* offset commits wait so long for company: 1 s / gather_us flushes a second, with a
-                           burst of 50 after a pause */
+                           burst of 50 after a pause; */
+    uint32_t gather_group_us; /* or so long for each group that commits at present, where that is less: who is
+                                 alone has no company to wait for */
 };
 void floe_group_settings_default(struct floe_group_settings *s);
 

@@ -8,8 +8,8 @@
 
 #define RATE_AUTO (-1.0)
 #define RATE_ON_AWS 10.0
-#define GATHER_MS_PAID 200.0 /* five PUTs a second for commits, where PUTs are paid for */
-#define GATHER_MS_FREE 5.0
+#define GATHER_MS_PAID 200.0 /* five PUTs a second for commits */
+#define GATHER_MS_GROUP 5.0  /* for each group that commits, where they cost nothing */
 #define REQUEST_BYTES_DEFAULT (UINT32_C(100) << 20)
 
 const struct floe_config_value *floe_config_value_of(const struct floe_config_values *vs, const char *name,
@@ -224,7 +224,9 @@ enum floe_err floe_config_set(struct floe_config *c, const struct floe_config_va
                    (c->s3_endpoint[0] == '\0' || strstr(c->s3_endpoint, ".amazonaws.com") != NULL);
         c->put_rate = aws ? RATE_ON_AWS : 0;
     }
-    if (c->commit_gather_ms < 0)
-        c->commit_gather_ms = c->put_rate > 0 ? GATHER_MS_PAID : GATHER_MS_FREE;
+    bool gather_auto = c->commit_gather_ms < 0;
+    if (gather_auto)
+        c->commit_gather_ms = GATHER_MS_PAID;
+    c->commit_gather_group_ms = gather_auto && c->put_rate == 0 ? GATHER_MS_GROUP : c->commit_gather_ms;
     return FLOE_OK;
 }

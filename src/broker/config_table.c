@@ -353,7 +353,8 @@ const struct floe_config_setting floe_config_settings[] = {
      .arg = "MS|auto",
      AT(commit_gather_ms),
      .def = "auto",
-     .def_text = "auto: 200 where put-rate bounds PUTs, else 5",
+     .def_text = "auto: 200; where put-rate does not bound PUTs 5 for each group that commits at present, "
+                 "200 at most",
      .max = 1000,
      .unit = "ms",
      .help = "offset commits wait so long for each other: one PUT for all of them"},

@@ -26,6 +26,7 @@
 #define GROUP_SNAPSHOT_MIN (1u << 20)     /* a journal shorter than this is not rewritten */
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */
 #define GROUP_UNSENT_MAX (1u << 20)       /* what the log puts off, before offset commits are refused */
+#define GROUP_GATHER_SLOTS 64u            /* groups that commit at present are counted up to about so many */
 #define GROUP_BURST 50u                   /* flushes of gathered records that a pause allows at once */
 #define GROUP_RETRY_US 50000u  /* an append that the log put off; a load that failed, doubled up to */
 #define GROUP_PROTOCOLS_MAX 64 /* of one classic member: each is compared with each */
@@ -138,9 +139,10 @@ struct floe_groups {
     struct floe_map shards; /* by partition */
     struct floe_list list;
     struct floe_timer gather, sweep;
-    uint64_t paid_us;          /* flushes of gathered records are paid for up to then: gather_us each */
-    bool closing;              /* being destroyed: nobody is answered, the log is gone */
-    struct floe_list answered; /* floe_group_call */
+    uint64_t paid_us; /* flushes of gathered records are paid for up to then: journal.c's gather_us each */
+    uint64_t committed_us[GROUP_GATHER_SLOTS]; /* when a group last committed offsets, by its name's hash */
+    bool closing;                              /* being destroyed: nobody is answered, the log is gone */
+    struct floe_list answered;                 /* floe_group_call */
     struct floe_timer answer;
     struct floe_list orphans;      /* group_append of shards that are gone: the log still holds them */
     struct floe_writer key, value; /* of the record being put */
@@ -210,6 +212,8 @@ bool journal_idle(const struct group_shard *s);
 void journal_flush(struct group_shard *s); /* appends what is gathered */
 void journal_fail_all(struct group_shard *s);
 void journal_gather_due(struct floe_groups *g);
+/* The group commits offsets: see gather_group_us. */
+void journal_gather_for(struct floe_groups *g, struct floe_kstr group);
 void journal_orphans_free(struct floe_groups *g);
 
 /* load.c */

@@ -21,7 +21,8 @@ void floe_group_settings_default(struct floe_group_settings *s)
                                       .consumer_heartbeat_ms = 2000,
                                       .consumer_size_max = INT32_MAX,
                                       .migration = FLOE_GROUP_MIGRATION_BIDIRECTIONAL,
-                                      .gather_us = 200000};
+                                      .gather_us = 200000,
+                                      .gather_group_us = 200000};
 }
 
 uint64_t group_hash(const void *p, size_t n)

@@ -231,10 +231,24 @@ void journal_flush(struct group_shard *s)
         send_queue(s, false);
 }
 
+void journal_gather_for(struct floe_groups *g, struct floe_kstr group)
+{
+    g->committed_us[group_hash(group.p, (size_t)group.n) % GROUP_GATHER_SLOTS] = group_now_us(g);
+}
+
+/* How long records wait for company, and what a flush of them counts for. */
+static uint64_t gather_us(const struct floe_groups *g)
+{
+    uint64_t now = group_now_us(g), groups = 0;
+    for (uint32_t i = 0; i < GROUP_GATHER_SLOTS; i++)
+        groups += g->committed_us[i] != 0 && now - g->committed_us[i] < 1000000;
+    return FLOE_MIN(FLOE_MAX(groups, 1u) * g->cfg.set.gather_group_us, g->cfg.set.gather_us);
+}
+
 /* All shards' gathered records leave together: they ride in one segment. */
 void journal_gather_due(struct floe_groups *g)
 {
-    g->paid_us = FLOE_MAX(g->paid_us, group_now_us(g)) + g->cfg.set.gather_us;
+    g->paid_us = FLOE_MAX(g->paid_us, group_now_us(g)) + gather_us(g);
     FLOE_LIST_EACH(it, &g->list)
     {
         struct group_shard *s = FLOE_LIST_ENTRY(it, struct group_shard, link);
@@ -314,7 +328,7 @@ bool journal_end(struct group_shard *s, bool urgent)
         if (floe_timer_armed(&s->g->gather))
             return true;
         if (due > now) { /* the time runs from the first one that waits: no more than one a gather_us, ever */
-            due = now + s->g->cfg.set.gather_us;
+            due = now + gather_us(s->g);
             s->g->paid_us = due + credit(s->g);
         }
         floe_timer_start(s->g->cfg.loop, &s->g->gather, due > now ? due - now : 0);

@@ -334,6 +334,7 @@ void floe_group_offset_commit(struct floe_groups *g, struct floe_group_call *c)
         return;
     }
     int64_t now = group_wall_ms(g);
+    journal_gather_for(g, in->GroupId);
     journal_begin(s);
     commit_each(g, c, s, NULL, now);
     if (!journal_end(s, false)) {

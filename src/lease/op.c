@@ -92,6 +92,7 @@ static void hurry(const struct lease_op *answered)
         submit_table(op, op->timeout_us);
     }
 }
+
 static void submit_store(struct lease_op *op)
 {
     op->patience_us = FLOE_MAX(lease_step_us(op->l), *pace(op));

@@ -94,6 +94,7 @@ struct api_node *api_rig_add(struct api_rig *r)
                                    .puts_in_flight = 4,
                                    .garbage_age_us = API_GARBAGE_AGE_US,
                                    .api = r->api,
+                                   .group = r->group,
                                    .fatal = fatal,
                                    .user = n};
     snprintf(cfg.api.listeners[0], sizeof cfg.api.listeners[0], "plaintext");

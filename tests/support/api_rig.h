@@ -30,7 +30,8 @@ struct api_rig {
     struct floe_uuid cluster;
     struct api_node nodes[API_NODES];
     uint32_t n;
-    struct floe_api_config api; /* of nodes that start from now on */
+    struct floe_api_config api;       /* of nodes that start from now on */
+    struct floe_group_settings group; /* the same; zero: the default */
     const char *racks[API_NODES];
 };
 

@@ -101,8 +101,9 @@ struct floe_config {
     uint32_t consumer_session_ms;
     uint32_t consumer_heartbeat_ms;
     uint32_t consumer_size_max;
-    int group_migration;     /* enum floe_group_migration */
-    double commit_gather_ms; /* `auto` is resolved */
+    int group_migration;           /* enum floe_group_migration */
+    double commit_gather_ms;       /* `auto` is resolved, as in: */
+    double commit_gather_group_ms; /* for each group that commits at present, where that is less */
 };
 
 /* argv without the program and the command's name; envp ends with null. */

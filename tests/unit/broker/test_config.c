@@ -211,7 +211,7 @@ static void stores(void **state)
     assert_string_equal(c.store.path, "a/b");
     assert_true(c.table_is_store);
     assert_true(c.put_rate == 10); /* AWS costs money */
-    assert_true(c.commit_gather_ms == 200);
+    assert_true(c.commit_gather_ms == 200 && c.commit_gather_group_ms == 200);
     assert_int_equal(
         load(FLAGS("--store=s3://bucket", "--table=file:///x", "--s3-endpoint=http://127.0.0.1:9000/"), NULL),
         FLOE_OK);
@@ -220,13 +220,13 @@ static void stores(void **state)
     assert_false(c.table_is_store);
     assert_string_equal(c.s3_endpoint, "http://127.0.0.1:9000");
     assert_true(c.put_rate == 0);
-    assert_true(c.commit_gather_ms == 5);
+    assert_true(c.commit_gather_ms == 200 && c.commit_gather_group_ms == 5);
     assert_int_equal(load(FLAGS("--store=s3://bucket", "--s3-endpoint=https://s3.eu-west-1.amazonaws.com",
                                 "--put-rate=3", "--commit-gather-ms=0"),
                           NULL),
                      FLOE_OK);
     assert_true(c.put_rate == 3);
-    assert_true(c.commit_gather_ms == 0);
+    assert_true(c.commit_gather_ms == 0 && c.commit_gather_group_ms == 0);
     static const char *const bad[] = {
         "",
         "s3:/x",

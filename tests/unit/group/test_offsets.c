@@ -56,6 +56,50 @@ static void test_gathered(void **state)
     api_rig_stop(&r);
 }
 
+/* Where PUTs cost nothing, who is alone does not wait at all, however long it goes on; a hundred groups still
+ * cost five flushes a second. */
+static void test_gathered_by_groups(void **state)
+{
+    struct api_rig r;
+    struct floe_log_stats before, after;
+    char group[16];
+    (void)state;
+    api_rig_start(&r, 17, 0);
+    floe_group_settings_default(&r.group);
+    r.group.gather_group_us = 5000;
+    struct api_node *n = api_rig_add(&r);
+    api_rig_run(&r, 6000);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    uint64_t from = floe_sim_now_us(r.sim);
+    for (int i = 0; i < 500; i++)
+        assert_int_equal(commit(n, 8, "g", "t", 0, i, ""), 0);
+    assert_in_range(floe_sim_now_us(r.sim) - from, 1, 500 * 60000);
+    static struct floe_client client[100];
+    static struct api_call *call[100];
+    for (int k = 0; k < 100; k++)
+        floe_client_init(&client[k], "c", 0);
+    for (int round = 0; round < 20; round++) {
+        if (round == 10) { /* the burst is used up */
+            floe_log_get_stats(floe_core_log(n->core), &before);
+            from = floe_sim_now_us(r.sim);
+        }
+        for (int k = 0; k < 100; k++) {
+            snprintf(group, sizeof group, "g%d", k);
+            call[k] = commit_send(n, &client[k], group, "t", round, "");
+            api_rig_run(&r, 10);
+        }
+        for (int k = 0; k < 100; k++) {
+            assert_true(call[k]->done || (api_rig_run(&r, 300), call[k]->done));
+            api_call_free(call[k]);
+        }
+    }
+    floe_log_get_stats(floe_core_log(n->core), &after);
+    uint64_t took = floe_sim_now_us(r.sim) - from;
+    assert_in_range(after.segments - before.segments, 1, took / 200000 + 1);
+    api_rig_stop(&r);
+}
+
 /* What was answered is there after the coordinator's death; what another broker is asked for is refused
  * there. */
 static void test_failover(void **state)
@@ -348,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_commit_under_load),
         cmocka_unit_test(test_commits_without_store),
         cmocka_unit_test(test_gathered),
+        cmocka_unit_test(test_gathered_by_groups),
         cmocka_unit_test(test_snapshot_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
