@@ -5,12 +5,15 @@
  */
 #include <floe/broker/broker.h>
 #include "broker/broker_int.h"
+#include <ctype.h>
 #include <errno.h>
+#include <floe/base/assert.h>
 #include <floe/base/log.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -169,6 +172,12 @@ static void started(void *user, const struct floe_error *err)
 static const char *kafka_setting(void *user, const char *name, char out[32])
 {
     const struct broker *b = user;
+    if (strcmp(name, "listeners") == 0)
+        return b->listeners;
+    if (strcmp(name, "advertised.listeners") == 0)
+        return b->advertised;
+    if (strcmp(name, "log.dirs") == 0)
+        return b->cfg->data_dir;
     return floe_config_kafka(b->cfg, name, out);
 }
 
@@ -268,6 +277,16 @@ static void start_request(struct floe_request *rq)
     floe_api_start(rq);
 }
 
+/* One more of NAME://HOST:PORT,... */
+static void add_listener(char *to, size_t cap, const char *name, const char *addr)
+{
+    size_t n = strlen(to);
+    int k = snprintf(to + n, cap - n, "%s%s://%s", n ? "," : "", name, addr);
+    FLOE_ASSERT(k > 0 && (size_t)k < cap - n);
+    for (char *c = to + n; *c != ':'; c++)
+        *c = (char)toupper((unsigned char)*c);
+}
+
 static enum floe_err bind_listeners(struct broker *b, struct floe_error *err)
 {
     const struct floe_config *cfg = b->cfg;
@@ -298,6 +317,9 @@ static enum floe_err bind_listeners(struct broker *b, struct floe_error *err)
         char addr[FLOE_STR_ADDR];
         snprintf(b->addrs[i].name, sizeof b->addrs[i].name, "%s", l->name[0] ? l->name : "plaintext");
         snprintf(b->addrs[i].addr, sizeof b->addrs[i].addr, "%s", floe_str_addr(addr, a->host, port));
+        add_listener(b->advertised, sizeof b->advertised, b->addrs[i].name, b->addrs[i].addr);
+        floe_str_addr(addr, b->listens[i].host, b->listens[i].port);
+        add_listener(b->listeners, sizeof b->listeners, b->addrs[i].name, addr);
     }
     return rc;
 }

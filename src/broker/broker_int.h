@@ -32,6 +32,7 @@ struct broker {
     struct floe_cluster_info cluster;
     struct floe_listen listens[FLOE_LISTENER_MAX];
     struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
+    char listeners[FLOE_LISTENER_MAX * 320], advertised[FLOE_LISTENER_MAX * 320]; /* as Kafka writes them */
     struct floe_timer start_note, start_limit, end_limit;
     uv_signal_t on_term, on_int;
     const char *stage; /* of the start, for the error of its time limit */
