@@ -360,10 +360,9 @@ def disk_full(folder):
         ballast = os.path.join(where, "ballast")
 
         def fill():
-            with open(ballast, "wb") as f, contextlib.suppress(OSError):
+            with open(ballast, "wb", buffering=0) as f, contextlib.suppress(OSError):
                 while True:
                     f.write(b"x" * 65536)
-                    f.flush()
         return disk_outage(r, fill, lambda: os.unlink(ballast), "tier takes no batches.*No space left")
 
 
