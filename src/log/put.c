@@ -144,7 +144,10 @@ static void on_hedge(struct floe_timer *timer)
     }
     uint64_t pause = FLOE_MAX(FLOE_LOG_REHEDGE_MIN_US, 4 * hedge_after_us(&log->chain));
     floe_timer_start(log->cfg.loop, timer, FLOE_MIN(pause << put->hedges, rehedge_max_us(put)));
-    if (!floe_chain_may_send(log) || !floe_flush_take_token(log, false))
+    /* Everything behind this key waits for it: past that second it does not queue for tokens behind new
+     * segments. */
+    bool overdue = now - put->sent_us >= FLOE_LOG_REHEDGE_MIN_US;
+    if (!floe_chain_may_send(log) || !floe_flush_take_token(log, overdue))
         return;
     struct floe_put_try *t = !a->active ? a : !b->active ? b : a->sent_us <= b->sent_us ? a : b;
     if (t->active) {

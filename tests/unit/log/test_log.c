@@ -189,6 +189,32 @@ static void copies_are_sent_while_none_is_answered(void **state)
     close_all(&w, &r);
 }
 
+/* One whose request was lost holds everything behind it up: it does not wait for tokens behind new segments,
+ * which take each as it comes. */
+static void a_lost_put_overtakes_the_bucket(void **state)
+{
+    (void)state;
+    struct rig_world *w;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig *r = one(&w, &(struct rig_config){.linger_us = 1000, .rate = 10, .burst = 1, .puts = 4}, tp);
+    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                            .times = 1});
+    struct rig_op *a = rig_append(r, tp, -1, "a"), *more[300];
+    for (int i = 0; i < 300; i++) {
+        more[i] = rig_append(r, tp, -1, "b");
+        rig_run(w, 10000);
+    }
+    assert_true(a->done);
+    assert_int_equal(a->a.err.code, FLOE_OK);
+    for (int i = 0; i < 300; i++) {
+        rig_await(more[i]);
+        rig_op_free(more[i]);
+    }
+    rig_op_free(a);
+    close_all(&w, &r);
+}
+
 static void a_seal_in_the_chain_ends_the_session(void **state)
 {
     (void)state;
@@ -581,6 +607,7 @@ int main(void)
         cmocka_unit_test(replies_keep_the_chain_order_when_puts_overtake),
         cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
         cmocka_unit_test(copies_are_sent_while_none_is_answered),
+        cmocka_unit_test(a_lost_put_overtakes_the_bucket),
         cmocka_unit_test(a_seal_in_the_chain_ends_the_session),
         cmocka_unit_test(a_seal_that_is_read_wrongly_is_read_again),
         cmocka_unit_test(a_foreign_object_in_the_chain_is_fatal),
