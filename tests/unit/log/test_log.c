@@ -142,79 +142,6 @@ static void replies_keep_the_chain_order_when_puts_overtake(void **state)
     }
 }
 
-static void a_slow_put_is_sent_again_on_another_connection(void **state)
-{
-    (void)state;
-    struct rig_world *w;
-    struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
-    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_HANG,
-                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
-                                                            .times = 1,
-                                                            .delay_us = 9000000});
-    struct rig_op *a = rig_append(r, tp, -1, "a");
-    rig_run(w, 500000); /* far less than the hang */
-    assert_true(a->done);
-    struct floe_log_stats st;
-    floe_log_get_stats(r->log, &st);
-    assert_int_equal(st.put_hedges, 1);
-    rig_run(w, 20000000); /* the first copy lands on what is there */
-    assert_int_equal(floe_sim_bucket_count(w->bucket), 1);
-    rig_op_free(a);
-    close_all(&w, &r);
-}
-
-static void copies_are_sent_while_none_is_answered(void **state)
-{
-    (void)state;
-    struct rig_world *w;
-    struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
-    struct rig_op *a = rig_append(r, tp, -1, "a");
-    rig_run(w, 100); /* its PUT is on the wire; then the process stands still */
-    floe_sim_node_stall(r->node, 10000000, false);
-    rig_await(a);
-    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
-                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
-                                                            .times = 3});
-    struct rig_op *b = rig_append(r, tp, -1, "b");
-    rig_run(w, 6000000); /* less than one time-out: the stall says nothing about the store */
-    assert_true(b->done);
-    assert_int_equal(b->a.err.code, FLOE_OK);
-    struct floe_log_stats st;
-    floe_log_get_stats(r->log, &st);
-    assert_in_range(st.put_hedges, 3, 4);
-    rig_op_free(a);
-    rig_op_free(b);
-    close_all(&w, &r);
-}
-
-/* One whose request was lost holds everything behind it up: it does not wait for tokens behind new segments,
- * which take each as it comes. */
-static void a_lost_put_overtakes_the_bucket(void **state)
-{
-    (void)state;
-    struct rig_world *w;
-    struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, &(struct rig_config){.linger_us = 1000, .rate = 10, .burst = 1, .puts = 4}, tp);
-    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
-                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
-                                                            .times = 1});
-    struct rig_op *a = rig_append(r, tp, -1, "a"), *more[300];
-    for (int i = 0; i < 300; i++) {
-        more[i] = rig_append(r, tp, -1, "b");
-        rig_run(w, 10000);
-    }
-    assert_true(a->done);
-    assert_int_equal(a->a.err.code, FLOE_OK);
-    for (int i = 0; i < 300; i++) {
-        rig_await(more[i]);
-        rig_op_free(more[i]);
-    }
-    rig_op_free(a);
-    close_all(&w, &r);
-}
-
 static void a_seal_in_the_chain_ends_the_session(void **state)
 {
     (void)state;
@@ -605,9 +532,6 @@ int main(void)
         cmocka_unit_test(appends_are_answered_after_their_commit_and_read_back),
         cmocka_unit_test(every_outcome_of_a_put_is_resolved),
         cmocka_unit_test(replies_keep_the_chain_order_when_puts_overtake),
-        cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
-        cmocka_unit_test(copies_are_sent_while_none_is_answered),
-        cmocka_unit_test(a_lost_put_overtakes_the_bucket),
         cmocka_unit_test(a_seal_in_the_chain_ends_the_session),
         cmocka_unit_test(a_seal_that_is_read_wrongly_is_read_again),
         cmocka_unit_test(a_foreign_object_in_the_chain_is_fatal),
