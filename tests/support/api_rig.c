@@ -81,7 +81,7 @@ struct api_node *api_rig_add(struct api_rig *r)
                                    .table = n->table,
                                    .tier = n->tier,
                                    .peers = n->peers,
-                                   .cluster = {r->cluster, 8},
+                                   .cluster = {.id = r->cluster, .shards = 8},
                                    .lease_ms = 3000,
                                    .addrs = &n->addr,
                                    .addr_count = 1,
