@@ -268,6 +268,12 @@ static void begin_partitions(struct alter *a, uint32_t i)
     struct floe_error err;
     if (!t)
         return;
+    if (strcmp(t->name, FLOE_OFFSETS_TOPIC) == 0) {
+        finish(it, FLOE_KERR_INVALID_PARTITIONS,
+               "The number of partitions of " FLOE_OFFSETS_TOPIC
+               " says where each group lives: with another one all groups would lose their offsets.");
+        return;
+    }
     if (w->Count < 1 || w->Count > FLOE_TOPIC_PARTITIONS_MAX) {
         floe_error_set(&err, FLOE_EINVAL, "The number of partitions must be 1 to %d.",
                        FLOE_TOPIC_PARTITIONS_MAX);

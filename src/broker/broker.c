@@ -395,7 +395,8 @@ int floe_broker_main(const struct floe_config *cfg)
     floe_loop_uv_run(b.uv);
     if (b.exit_code == 0)
         floe_log_info("broker", "ended");
-    /* Threads of the drivers end with the process: nothing of theirs is pending. */
+    /* Threads of the drivers end with the process: nothing of theirs is pending. Without exit(3), whose
+     * handlers would free OpenSSL's locks while these threads still use them. */
     fflush(NULL);
-    return b.exit_code;
+    _exit(b.exit_code);
 }

@@ -7,6 +7,8 @@
 typedef struct floe_kafka_JoinGroupRequest join_request;
 typedef struct floe_kafka_JoinGroupResponse join_response;
 
+#define MEMBER_BYTES_SMALL (16u * 1024) /* members with less are not added up */
+
 /* ---- answers ------------------------------------------------------------------------------------------ */
 
 void classic_join_error(struct floe_group_call *call, int16_t error, struct floe_kstr member)
@@ -44,9 +46,17 @@ static bool list_members(const struct classic *c, join_response *rs, struct floe
     return true;
 }
 
-/* The generation as this member should see it. `leader`: who it is told leads (null: who does). */
+static void join_failed(struct floe_group_call *call, int16_t error)
+{
+    join_response *rs = call->response;
+    rs->ErrorCode = error;
+    rs->GenerationId = -1;
+}
+
+/* The generation as this member should see it. `leader`: who it is told leads (null: who does). `committed`:
+ * once the records are. */
 static void answer_generation(struct classic_member *m, struct floe_group_call *call, const char *leader,
-                              bool with_members, bool skip)
+                              bool with_members, bool skip, bool committed)
 {
     struct classic *c = m->c;
     join_response *rs = group_response(call, &floe_kafka_JoinGroupResponse_desc);
@@ -60,7 +70,10 @@ static void answer_generation(struct classic_member *m, struct floe_group_call *
         if (rs->Leader.n < 0 || rs->MemberId.n < 0 || (with_members && !list_members(c, rs, call->arena)))
             call->response = NULL;
     }
-    group_answer(call);
+    if (committed && call->response)
+        group_answer_committed(c->g->shard, call, join_failed);
+    else
+        group_answer(call);
 }
 
 void classic_answer_join(struct classic_member *m, int16_t error)
@@ -73,7 +86,7 @@ void classic_answer_join(struct classic_member *m, int16_t error)
     if (error)
         classic_join_error(call, error, group_arena_str(call->arena, m->id));
     else
-        answer_generation(m, call, NULL, classic_is_leader(m->c, m), false);
+        answer_generation(m, call, NULL, classic_is_leader(m->c, m), false, false);
 }
 
 /* ---- a member, new or known ------------------------------------------------------------------------------
@@ -179,7 +192,7 @@ static void replace_static(struct classic_member *m, struct floe_group_call *cal
     classic_member_touch(m);
     if (quiet && classic_record(c, true)) {
         bool skip = call->version >= 9;
-        answer_generation(m, call, skip ? NULL : was, skip && led, skip && led);
+        answer_generation(m, call, skip ? NULL : was, skip && led, skip && led, true);
         return;
     }
     wait_for_group(m, call);
@@ -241,9 +254,9 @@ static void join_known(struct classic *c, struct floe_group_call *call)
     if (error)
         classic_join_error(call, error, in->MemberId);
     else if (again && c->state == CLASSIC_COMPLETING) /* it did not hear the answer */
-        answer_generation(m, call, NULL, classic_is_leader(c, m), false);
+        answer_generation(m, call, NULL, classic_is_leader(c, m), false, false);
     else if (again && c->state == CLASSIC_STABLE && !classic_is_leader(c, m))
-        answer_generation(m, call, NULL, false, false);
+        answer_generation(m, call, NULL, false, false, false);
     else
         update_and_rebalance(m, call);
 }
@@ -255,6 +268,30 @@ static bool are_texts(const join_request *in)
     for (int32_t i = 0; ok && i < in->Protocols_n; i++)
         ok = group_is_text(in->Protocols[i].Name);
     return ok;
+}
+
+/* What one member says of itself, and the group's record, with a protocol of each member. */
+static int16_t bytes_fit(const struct group *group, const join_request *in)
+{
+    size_t own = 0, longest = 0, all = 0;
+    for (int32_t i = 0; i < in->Protocols_n; i++) {
+        size_t n = (size_t)FLOE_MAX(in->Protocols[i].Metadata.n, 0);
+        own += (size_t)FLOE_MAX(in->Protocols[i].Name.n, 0) + n;
+        longest = FLOE_MAX(longest, n);
+    }
+    if (own > GROUP_MEMBER_BYTES_MAX)
+        return FLOE_KERR_INVALID_REQUEST;
+    if (longest <= MEMBER_BYTES_SMALL || !group || !group->classic)
+        return 0;
+    FLOE_LIST_EACH(it, &group->classic->members)
+    {
+        const struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
+        int32_t most = 0;
+        for (int32_t i = 0; i < m->protocol_count && !floe_kstr_is(in->MemberId, m->id); i++)
+            most = FLOE_MAX(most, m->protocols[i].metadata_n);
+        all += (size_t)most;
+    }
+    return all + longest > GROUP_OP_BYTES_MAX / 2 ? FLOE_KERR_GROUP_MAX_SIZE_REACHED : 0;
 }
 
 void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
@@ -271,6 +308,8 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
     if (!error && !are_texts(in))
         error = FLOE_KERR_INVALID_REQUEST;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
+    if (!error)
+        error = bytes_fit(group, in);
     if (!error && group && group->kind == GROUP_CONSUMER) {
         if (consumer_has_members(group) && consumer_classic_join(group, call))
             return;

@@ -130,6 +130,13 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
         consumer_classic_sync(other, call);
         return;
     }
+    size_t bytes = 0;
+    for (int32_t i = 0; i < in->Assignments_n; i++)
+        bytes += (size_t)FLOE_MAX(in->Assignments[i].Assignment.n, 0);
+    if (bytes > GROUP_OP_BYTES_MAX) { /* at once: who waits keeps its request in memory */
+        sync_error(call, FLOE_KERR_UNKNOWN_SERVER_ERROR);
+        return;
+    }
     struct classic_member *m = NULL;
     bool incomplete = call->version >= 5 && (in->ProtocolType.n < 0 || in->ProtocolName.n < 0);
     int16_t error = incomplete

@@ -174,11 +174,23 @@ bool consumer_remove(struct consumer *c, struct floe_kstr id)
     return change_commit(&x);
 }
 
+bool consumer_names_fit(const struct consumer *c, const struct consumer_member *m, int32_t n)
+{
+    uint64_t all = (uint64_t)FLOE_MAX(n, 0);
+    for (const struct floe_list *it = c ? c->members.next : NULL; it && it != &c->members; it = it->next) {
+        const struct consumer_member *x = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        all += x == m ? 0 : (uint64_t)FLOE_MAX(x->meta->SubscribedTopicNames_n, 0);
+    }
+    return all <= GROUP_ALL_NAMES_MAX;
+}
+
 /* False: not now. */
 static bool expel(struct consumer_member *m)
 {
     const struct consumer *c = m->c;
-    if (!floe_lease_alive(groups_of(c)->cfg.lease) || c->g->shard->state != SHARD_ACTIVE)
+    const struct group_shard *s = c->g->shard;
+    if (!floe_lease_alive(groups_of(c)->cfg.lease) || s->state != SHARD_ACTIVE ||
+        floe_log_find(groups_of(c)->cfg.log, &s->tp, NULL) != FLOE_PARTITION_SERVING)
         return false; /* nobody was answered: that is not the member's fault */
     return consumer_remove(m->c, floe_kstr(m->id));
 }

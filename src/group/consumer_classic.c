@@ -124,6 +124,8 @@ static int16_t admit(struct join *j)
         return FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL; /* the group could never be of one protocol again */
     if (!j->s.m && !j->s.old && c->count >= set->consumer_size_max)
         return FLOE_KERR_GROUP_MAX_SIZE_REACHED;
+    if (!consumer_names_fit(c, j->s.m ? j->s.m : j->s.old, j->sub->Topics_n))
+        return FLOE_KERR_GROUP_MAX_SIZE_REACHED;
     return 0;
 }
 

@@ -61,6 +61,8 @@ static const char *invalid(const beat_request *in, int16_t version)
         return "MemberId and InstanceId can't contain a NUL.";
     if (empty(in->RackId))
         return "RackId can't be empty.";
+    if (in->SubscribedTopicNames_n > GROUP_NAMES_MAX || in->TopicPartitions_n > GROUP_NAMES_MAX)
+        return "SubscribedTopicNames and TopicPartitions can't have more than 20000 entries.";
     if (in->MemberEpoch == CONSUMER_EPOCH_STATIC_LEAVE && in->InstanceId.n < 0)
         return "InstanceId can't be null.";
     if (in->MemberEpoch < CONSUMER_EPOCH_STATIC_LEAVE)
@@ -383,6 +385,12 @@ static void answer(struct beat *b)
     }
     change_begin(&b->s.x, s, in->GroupId);
     if (find_group(b, s) != 0 || find_member(b) != 0) {
+        change_drop(&b->s.x);
+        group_answer(call);
+    } else if (in->SubscribedTopicNames_n > 0 &&
+               !consumer_names_fit(b->s.c, b->s.m ? b->s.m : b->s.old, in->SubscribedTopicNames_n)) {
+        (void)!refuse(rs, FLOE_KERR_GROUP_MAX_SIZE_REACHED,
+                      "The members of the group name more than 1000000 topics.");
         change_drop(&b->s.x);
         group_answer(call);
     } else if (in->MemberEpoch >= 0 && topics_unsure(b)) {

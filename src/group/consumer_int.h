@@ -262,6 +262,8 @@ struct consumer_current consumer_step(struct consumer_step *b, const member_meta
 void consumer_set_names(member_meta *to, const struct floe_kstr *names, int32_t n, struct floe_arena *a);
 /* Changes whenever the catalog, or what expressions match, does. */
 uint64_t consumer_topics_state(const struct floe_groups *g);
+/* May this member (null: a new one) name so many topics, beside what the others do? `c` null: it is alone. */
+bool consumer_names_fit(const struct consumer *c, const struct consumer_member *m, int32_t n);
 /* Looks at the topics again, where it is time to: a change makes an epoch. */
 void consumer_refresh(struct consumer *c);
 /* Is a topic not known that may exist all the same: in general, or of those that members subscribe to, since

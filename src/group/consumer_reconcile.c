@@ -76,7 +76,7 @@ static bool share_matched(struct line *lines, uint32_t i)
     struct regex *r = lines[i].regex;
     uint32_t first = r->line;
     if (r->ready && lines[i].meta->SubscribedTopicNames_n <= 0) {
-        if (first < i && lines[first].regex == r) {
+        if (first < i && lines[first].regex == r && lines[first].meta->SubscribedTopicNames_n <= 0) {
             lines[i].names = lines[first].names;
             lines[i].name_count = lines[first].name_count;
             return lines[i].shared = true;

@@ -27,7 +27,10 @@ static void *read(const struct floe_kafka_msg *m, struct floe_kbytes in, struct 
 
 const embedded_subscription *embedded_read_subscription(struct floe_kbytes in, struct floe_arena *a)
 {
-    return read(&floe_kafka_ConsumerProtocolSubscription_desc, in, a);
+    const embedded_subscription *v = in.n <= (int32_t)GROUP_MEMBER_BYTES_MAX
+                                         ? read(&floe_kafka_ConsumerProtocolSubscription_desc, in, a)
+                                         : NULL;
+    return v && v->Topics_n <= GROUP_NAMES_MAX && v->OwnedPartitions_n <= GROUP_NAMES_MAX ? v : NULL;
 }
 
 const embedded_assignment *embedded_read_assignment(struct floe_kbytes in, struct floe_arena *a)

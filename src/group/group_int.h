@@ -22,6 +22,9 @@
 #define CLASSIC_VALUE_VERSION 3           /* of GroupMetadataValue, as it is written */
 #define GROUP_NAME_MAX 32767              /* bytes, as Kafka's strings */
 #define GROUP_BATCH_BYTES (256u << 10)    /* a batch that is longer is appended at once */
+#define GROUP_MEMBER_BYTES_MAX (4u << 20) /* protocols of a classic member */
+#define GROUP_NAMES_MAX 20000             /* topics that a member names, */
+#define GROUP_ALL_NAMES_MAX 1000000u      /* and all members of a group of the consumer protocol */
 #define GROUP_OP_BYTES_MAX (8u << 20)     /* records of one operation */
 #define GROUP_SNAPSHOT_MIN (1u << 20)     /* a journal shorter than this is not rewritten */
 #define GROUP_SNAPSHOT_CHUNK (128u << 10) /* bytes of a snapshot under way at a time, about */

@@ -209,10 +209,16 @@ static int16_t upgrade(struct group_shard *s, struct floe_kstr name, struct floe
     if (error)
         return error;
     change_begin(&x, s, name);
+    uint32_t names = 0;
     struct settler *m = consumer_alloc(&x.a, c->count, sizeof *m);
     FLOE_LIST_EACH(it, &c->members)
     {
         error = read_member(FLOE_LIST_ENTRY(it, struct classic_member, link), &m[n++], &x.a, why);
+        names += error ? 0 : (uint32_t)FLOE_MAX(m[n - 1].meta.SubscribedTopicNames_n, 0);
+        if (!error && names > GROUP_ALL_NAMES_MAX) {
+            *why = "The group is a classic group whose members' subscriptions are too large to convert it.";
+            error = FLOE_KERR_GROUP_MAX_SIZE_REACHED;
+        }
         if (error) {
             change_drop(&x);
             return error;
