@@ -499,7 +499,8 @@ def case_other_kinds(c):
     for state in ("completing", "stable"):
         commit(c, 8, state, g, (0, 1), member=p, generation=a["GenerationId"])
         c.call("OffsetDelete", tag=state, GroupId=g, Topics=[{"Name": "of", "Partitions": [{"PartitionIndex": 0}]}])
-        c.call("DescribeGroups", 6, tag=state, Groups=[g])
+        if state == "stable": # before that Kafka finds the group only once its journal has it
+            c.call("DescribeGroups", 6, tag=state, Groups=[g])
         sync(c, state, g, p, a["GenerationId"], [(p, b"x")], ProtocolType="connect")
     leave(c, "connect", g, (p, None))
     c.call("OffsetDelete", tag="empty", GroupId=g, Topics=[{"Name": "of", "Partitions": [{"PartitionIndex": 0}]}])
