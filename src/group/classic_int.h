@@ -99,6 +99,8 @@ bool classic_generation_ok(const struct classic_member *m, int32_t generation);
 
 /* classic_join.c */
 void classic_join_error(struct floe_group_call *call, int16_t error, struct floe_kstr member);
+/* Of an answer that waited for its commit. */
+void classic_join_failed(struct floe_group_call *call, int16_t error);
 /* "client-uuid", as Kafka makes them; null: the arena is full. */
 struct floe_kstr classic_new_id(struct floe_groups *g, struct floe_group_call *call, struct floe_kstr prefix);
 void classic_answer_join(struct classic_member *m, int16_t error); /* the waiting JoinGroup */

@@ -46,7 +46,7 @@ static bool list_members(const struct classic *c, join_response *rs, struct floe
     return true;
 }
 
-static void join_failed(struct floe_group_call *call, int16_t error)
+void classic_join_failed(struct floe_group_call *call, int16_t error)
 {
     join_response *rs = call->response;
     rs->ErrorCode = error;
@@ -71,7 +71,7 @@ static void answer_generation(struct classic_member *m, struct floe_group_call *
             call->response = NULL;
     }
     if (committed && call->response)
-        group_answer_committed(c->g->shard, call, join_failed);
+        group_answer_committed(c->g->shard, call, classic_join_failed);
     else
         group_answer(call);
 }

@@ -172,13 +172,6 @@ static const member_meta *merge(struct join *j)
     return v;
 }
 
-static void join_failed(struct floe_group_call *call, int16_t error)
-{
-    join_response *rs = call->response;
-    rs->ErrorCode = error;
-    rs->GenerationId = -1;
-}
-
 static void join(struct join *j, struct group_shard *s)
 {
     struct floe_group_call *call = j->call;
@@ -204,7 +197,7 @@ static void join(struct join *j, struct group_shard *s)
     struct consumer_member *m = consumer_member_find(group_find(s, name)->consumer, id);
     consumer_member_touch(m);
     consumer_member_due(m, true); /* its SyncGroup */
-    group_answer_committed(s, call, join_failed);
+    group_answer_committed(s, call, classic_join_failed);
 }
 
 bool consumer_classic_join(struct group *g, struct floe_group_call *call)

@@ -87,6 +87,22 @@ struct floe_tp rig_tp(uint8_t topic, int32_t index);
 struct rig_lease *rig_lease(struct rig_world *w, struct floe_tp tp);
 /* A new topic's partition: r holds it and adopts it. Runs until it serves. */
 void rig_new(struct rig *r, struct floe_tp tp);
+
+/* A world with one log that serves a new topic's partition; and its end. */
+static inline struct rig *rig_one(struct rig_world **w, const struct rig_config *cfg, struct floe_tp tp)
+{
+    *w = rig_world_create(1);
+    struct rig *r = rig_create(*w, cfg);
+    rig_open(r);
+    rig_new(r, tp);
+    return r;
+}
+static inline void rig_close(struct rig_world **w, struct rig **r)
+{
+    rig_free(r);
+    rig_world_destroy(w);
+}
+
 void rig_new_many(struct rig *r, uint32_t n); /* rig_tp(1, 0..n-1) */
 /* Puts the seal of `s` at the first absent key; returns that key. */
 uint64_t rig_seal(struct rig_world *w, const struct floe_session_name *s);

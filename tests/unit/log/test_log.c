@@ -14,27 +14,12 @@ static void expect(struct rig *r, struct floe_tp tp, int64_t offset, const char 
     assert_string_equal(got, want);
 }
 
-static struct rig *one(struct rig_world **w, const struct rig_config *cfg, struct floe_tp tp)
-{
-    *w = rig_world_create(1);
-    struct rig *r = rig_create(*w, cfg);
-    rig_open(r);
-    rig_new(r, tp);
-    return r;
-}
-
-static void close_all(struct rig_world **w, struct rig **r)
-{
-    rig_free(r);
-    rig_world_destroy(w);
-}
-
 static void appends_are_answered_after_their_commit_and_read_back(void **state)
 {
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, -1, "a"), *b = rig_append(r, tp, -1, "b");
     assert_int_equal(rig_hw(r, tp), 0);
     rig_await(a);
@@ -57,7 +42,7 @@ static void appends_are_answered_after_their_commit_and_read_back(void **state)
     assert_int_equal(rd.slice_count, 0);
     rig_op_free(a);
     rig_op_free(b);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 /* Every outcome of the PUT of key `skip`, with 12 appends spread over several PUTs in flight. */
@@ -97,7 +82,7 @@ static void run_fault(enum floe_sim_fault fault, uint32_t skip, uint32_t times, 
     assert_int_equal(floe_log_committed(r->log), floe_log_next_key(r->log));
     rig_run(w, 60000000); /* late copies land */
     assert_int_equal(floe_sim_bucket_count(w->bucket), floe_log_committed(r->log));
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void every_outcome_of_a_put_is_resolved(void **state)
@@ -138,7 +123,7 @@ static void replies_keep_the_chain_order_when_puts_overtake(void **state)
         for (int i = 0; i < 30; i++)
             rig_op_free(op[i]);
         assert_true(w->puts > 3);
-        close_all(&w, &r);
+        rig_close(&w, &r);
     }
 }
 
@@ -147,7 +132,7 @@ static void a_seal_in_the_chain_ends_the_session(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, -1, "a");
     rig_await(a);
     assert_int_equal(rig_seal(w, &r->session), 1);
@@ -166,7 +151,7 @@ static void a_seal_in_the_chain_ends_the_session(void **state)
     rig_op_free(a);
     rig_op_free(b);
     rig_op_free(c);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void a_seal_that_is_read_wrongly_is_read_again(void **state)
@@ -174,7 +159,7 @@ static void a_seal_that_is_read_wrongly_is_read_again(void **state)
     (void)state;
     for (int i = 0; i < 20; i++) {
         struct rig_world *w;
-        struct rig *r = one(&w, NULL, rig_tp(1, 0));
+        struct rig *r = rig_one(&w, NULL, rig_tp(1, 0));
         for (int k = 0; k < i; k++)
             (void)floe_rng_u64(floe_sim_rng(w->sim)); /* another bit each time */
         assert_int_equal(rig_seal(w, &r->session), 0);
@@ -187,7 +172,7 @@ static void a_seal_that_is_read_wrongly_is_read_again(void **state)
         floe_log_session_over(r->log);
         rig_run(w, 1000);
         rig_op_free(a);
-        close_all(&w, &r);
+        rig_close(&w, &r);
     }
 }
 
@@ -196,7 +181,7 @@ static void a_foreign_object_in_the_chain_is_fatal(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     char key[FLOE_CHAIN_KEY_MAX];
     floe_chain_key(key, &r->session, 0);
     floe_sim_bucket_put(w->bucket, key, "who wrote this?", 15, "other");
@@ -210,7 +195,7 @@ static void a_foreign_object_in_the_chain_is_fatal(void **state)
     rig_run(w, 1000);
     assert_int_equal(a->a.err.code, FLOE_EFENCED);
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void a_lapsed_session_sends_nothing_and_forgets_nothing(void **state)
@@ -218,7 +203,7 @@ static void a_lapsed_session_sends_nothing_and_forgets_nothing(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, -1, "a"); /* its PUT is on the wire when the session lapses */
     rig_run(w, 100);
     assert_int_equal(floe_log_next_key(r->log), 1);
@@ -238,7 +223,7 @@ static void a_lapsed_session_sends_nothing_and_forgets_nothing(void **state)
     assert_int_equal(w->puts, 2);
     rig_op_free(a);
     rig_op_free(b);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void a_retry_waits_while_the_session_is_lapsed(void **state)
@@ -246,7 +231,7 @@ static void a_retry_waits_while_the_session_is_lapsed(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     floe_sim_bucket_rule(
         w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
     struct rig_op *a = rig_append(r, tp, -1, "a");
@@ -265,7 +250,7 @@ static void a_retry_waits_while_the_session_is_lapsed(void **state)
     assert_int_equal(a->a.err.code, FLOE_OK);
     assert_int_equal(r->note.code, FLOE_OK); /* and its end */
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void refusals_are_named_once_and_repeated(void **state)
@@ -273,7 +258,7 @@ static void refusals_are_named_once_and_repeated(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_DENIED,
                                                             .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
                                                             .times = 5});
@@ -285,7 +270,7 @@ static void refusals_are_named_once_and_repeated(void **state)
     assert_int_equal(r->noted, 2);
     assert_int_equal(r->note.code, FLOE_OK);
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void the_put_budget_holds_back_all_but_full_segments(void **state)
@@ -294,7 +279,7 @@ static void the_put_budget_holds_back_all_but_full_segments(void **state)
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
     struct rig_config cfg = {.rate = 2, .burst = 3, .linger_us = 1000, .segment_bytes = 4000};
-    struct rig *r = one(&w, &cfg, tp);
+    struct rig *r = rig_one(&w, &cfg, tp);
     struct rig_op *op[100];
     for (int i = 0; i < 100; i++) { /* ten seconds, one append each 100 ms */
         op[i] = rig_append(r, tp, -1, "x");
@@ -316,7 +301,7 @@ static void the_put_budget_holds_back_all_but_full_segments(void **state)
         rig_op_free(full[i]);
     }
     assert_int_equal(w->puts, before + 8);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void log_append_time_is_stamped_in_place(void **state)
@@ -324,7 +309,7 @@ static void log_append_time_is_stamped_in_place(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, -1, "a");
     struct rig_op *op = calloc(1, sizeof *op);
     *op = *a; /* the same batch again, under LogAppendTime */
@@ -348,7 +333,7 @@ static void log_append_time_is_stamped_in_place(void **state)
     expect(r, tp, 1, "a");
     rig_op_free(op);
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void no_offset_is_read_before_its_commit(void **state)
@@ -356,7 +341,7 @@ static void no_offset_is_read_before_its_commit(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, 0, "a"); /* acks=0 waits for nothing */
     rig_run(w, 10);
     assert_true(a->done);
@@ -367,7 +352,7 @@ static void no_offset_is_read_before_its_commit(void **state)
     rig_run(w, 1000000);
     expect(r, tp, 0, "a");
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 struct sleeper {
@@ -384,7 +369,7 @@ static void readers_are_woken_by_data_and_by_a_drop(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct sleeper s[4] = {{.woken = 0}};
     for (int i = 0; i < 4; i++) {
         s[i].w = (struct floe_log_waiter){.fn = woken, .user = &s[i]};
@@ -407,7 +392,7 @@ static void readers_are_woken_by_data_and_by_a_drop(void **state)
     rig_run(w, 1000);
     assert_int_equal(s[0].woken, 2);
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void a_drop_answers_what_waits(void **state)
@@ -415,7 +400,7 @@ static void a_drop_answers_what_waits(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0), other = rig_tp(2, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     rig_new(r, other);
     struct rig_op *a = rig_append(r, tp, -1, "a"), *o = rig_append(r, other, -1, "o");
     rig_run(w, 100); /* its PUT is started */
@@ -434,7 +419,7 @@ static void a_drop_answers_what_waits(void **state)
     rig_op_free(a);
     rig_op_free(b);
     rig_op_free(o);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void the_cache_stays_within_its_budget(void **state)
@@ -443,7 +428,7 @@ static void the_cache_stays_within_its_budget(void **state)
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
     struct rig_config cfg = {.cache = 1u << 20};
-    struct rig *r = one(&w, &cfg, tp);
+    struct rig *r = rig_one(&w, &cfg, tp);
     char value[24];
     for (int i = 0; i < 300; i++) {
         snprintf(value, sizeof value, "v%d", i);
@@ -465,7 +450,7 @@ static void the_cache_stays_within_its_budget(void **state)
     floe_log_get_stats(r->log, &st);
     assert_true(st.reads_store > 0 && st.reads_memory > 0);
     assert_int_equal(rig_read_all(r, tp, 0, 64u << 10, NULL, NULL), 300);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void a_small_batch_does_not_pin_a_large_request(void **state)
@@ -473,7 +458,7 @@ static void a_small_batch_does_not_pin_a_large_request(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *op = rig_append(r, tp, -1, "tiny");
     rig_await(op);
     struct floe_log_read rd = {.tp = tp, .max_bytes = 10000};
@@ -491,7 +476,7 @@ static void a_small_batch_does_not_pin_a_large_request(void **state)
     assert_in_range(floe_budget_used(&r->cache), 1, 4096);
     expect(r, tp, 1, "tiny");
     rig_op_free(op);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void memory_pushes_back_without_a_tier(void **state)
@@ -500,7 +485,7 @@ static void memory_pushes_back_without_a_tier(void **state)
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
     struct rig_config cfg = {.pending = 1u << 20, .segment_bytes = 100000};
-    struct rig *r = one(&w, &cfg, tp);
+    struct rig *r = rig_one(&w, &cfg, tp);
     floe_sim_bucket_rule(
         w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
     struct rig_op *op[200];
@@ -523,7 +508,7 @@ static void memory_pushes_back_without_a_tier(void **state)
     struct rig_op *last = rig_append(r, tp, -1, "last");
     rig_await(last);
     rig_op_free(last);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 int main(void)

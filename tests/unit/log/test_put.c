@@ -2,27 +2,12 @@
 #include "floe_cmocka.h"
 #include "log_rig.h"
 
-static struct rig *one(struct rig_world **w, const struct rig_config *cfg, struct floe_tp tp)
-{
-    *w = rig_world_create(1);
-    struct rig *r = rig_create(*w, cfg);
-    rig_open(r);
-    rig_new(r, tp);
-    return r;
-}
-
-static void close_all(struct rig_world **w, struct rig **r)
-{
-    rig_free(r);
-    rig_world_destroy(w);
-}
-
 static void a_slow_put_is_sent_again_on_another_connection(void **state)
 {
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_HANG,
                                                             .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
                                                             .times = 1,
@@ -36,7 +21,7 @@ static void a_slow_put_is_sent_again_on_another_connection(void **state)
     rig_run(w, 20000000); /* the first copy lands on what is there */
     assert_int_equal(floe_sim_bucket_count(w->bucket), 1);
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 static void copies_are_sent_while_none_is_answered(void **state)
@@ -44,7 +29,7 @@ static void copies_are_sent_while_none_is_answered(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, NULL, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     struct rig_op *a = rig_append(r, tp, -1, "a");
     rig_run(w, 100); /* its PUT is on the wire; then the process stands still */
     floe_sim_node_stall(r->node, 10000000, false);
@@ -61,7 +46,7 @@ static void copies_are_sent_while_none_is_answered(void **state)
     assert_in_range(st.put_hedges, 3, 4);
     rig_op_free(a);
     rig_op_free(b);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 /* One whose request was lost holds everything behind it up: it does not wait for tokens behind new segments,
@@ -71,7 +56,8 @@ static void a_lost_put_overtakes_the_bucket(void **state)
     (void)state;
     struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    struct rig *r = one(&w, &(struct rig_config){.linger_us = 1000, .rate = 10, .burst = 1, .puts = 4}, tp);
+    struct rig *r =
+        rig_one(&w, &(struct rig_config){.linger_us = 1000, .rate = 10, .burst = 1, .puts = 4}, tp);
     floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
                                                             .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
                                                             .times = 1});
@@ -87,7 +73,7 @@ static void a_lost_put_overtakes_the_bucket(void **state)
         rig_op_free(more[i]);
     }
     rig_op_free(a);
-    close_all(&w, &r);
+    rig_close(&w, &r);
 }
 
 int main(void)
