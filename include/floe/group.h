@@ -98,6 +98,10 @@ struct floe_group_call {
     void *user;
     /* out */
     void *response;
+    /* The member that waits for the others of its group with this call (JoinGroup, SyncGroup), for minutes
+     * perhaps; null: the answer is made, or about to be. While it waits nothing of the request is looked at,
+     * and nothing of the answer is in the arena: the caller may let go of both. */
+    void *waits;
     /* the module's own */
     struct floe_groups *g;
     struct floe_list link;
@@ -124,6 +128,10 @@ void floe_group_delete(struct floe_groups *g, struct floe_group_call *c);
 /* KIP-848: ConsumerGroupHeartbeat 0-1, ConsumerGroupDescribe 0-1. */
 void floe_group_consumer_heartbeat(struct floe_groups *g, struct floe_group_call *c);
 void floe_group_consumer_describe(struct floe_groups *g, struct floe_group_call *c);
+
+/* The client of a call that waits is gone: `done` is not called any more. The member stays, as in Kafka,
+ * until its group has gone on without hearing from it. */
+void floe_group_abandon(struct floe_group_call *c);
 
 struct floe_group_stats {
     uint64_t shards, groups, members, offsets; /* now */

@@ -2,8 +2,9 @@
 #include "api_kafka/api_int.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-struct group_request {
+struct group_request { /* on the heap: it outlives what the request's arena had while it waited */
     struct floe_group_call call;
     void (*fn)(struct floe_groups *g, struct floe_group_call *c);
     char host[72];
@@ -31,23 +32,50 @@ static void client_host(char out[72], const char *addr)
     snprintf(out, 72, "/%.*s", (int)FLOE_MIN(n, (size_t)64), addr);
 }
 
+static void cancel(struct floe_request *rq)
+{
+    struct group_request *r = rq->state;
+    if (!r->call.waits)
+        return; /* its answer is on its way */
+    floe_group_abandon(&r->call);
+    rq->no_response = true;
+    floe_request_complete(rq);
+}
+
+static void release(struct floe_request *rq)
+{
+    free(rq->state);
+}
+
+/* A member that waits for its group keeps no part of its request in memory, and a place among the connections
+ * for as long as its client is there. */
 static void run(struct floe_request *rq)
 {
     struct group_request *r = rq->state;
     r->call.topics_unsure = rq->lookup_error != 0;
     r->fn(api_of(rq)->cfg.groups, &r->call);
+    if (!r->call.waits)
+        return;
+    r->call.request = NULL;
+    r->call.client_id = floe_kstr(NULL);
+    floe_request_forget(rq);
+    rq->cancel = cancel;
+    if (rq->client->gone)
+        cancel(rq);
 }
 
 /* `wants`: topics that the coordinator will ask the catalog for. */
 static void begin(struct floe_request *rq, void (*fn)(struct floe_groups *, struct floe_group_call *),
                   const struct api_want *wants, uint32_t n)
 {
-    struct group_request *r = floe_arena_alloc(&rq->arena, sizeof *r);
+    struct group_request *r = calloc(1, sizeof *r);
+    rq->state = r;
+    rq->release = release;
     if (!r || (n > 0 && !wants)) {
         api_give_up(rq);
         return;
     }
-    *r = (struct group_request){.fn = fn};
+    r->fn = fn;
     client_host(r->host, rq->client->addr);
     r->call = (struct floe_group_call){.request = rq->body,
                                        .version = rq->head.api_version,
@@ -56,7 +84,6 @@ static void begin(struct floe_request *rq, void (*fn)(struct floe_groups *, stru
                                        .arena = &rq->arena,
                                        .done = done,
                                        .user = rq};
-    rq->state = r;
     if (n > 0)
         api_topics_ready(rq, wants, n, run);
     else

@@ -315,6 +315,17 @@ void classic_member_touch(struct classic_member *m)
     floe_timer_start(loop_of(m->c), &m->session, us);
 }
 
+void floe_group_abandon(struct floe_group_call *call)
+{
+    struct classic_member *m = call->waits;
+    FLOE_ASSERT(m && (m->join_call == call || m->sync_call == call));
+    call->waits = NULL;
+    if (m->join_call == call)
+        m->join_call = NULL;
+    else
+        m->sync_call = NULL;
+}
+
 /* Is this the coordinator for certain? While it is not, nobody is answered, and what members could not say is
  * not their fault. */
 static bool certain(const struct classic *c)

@@ -37,8 +37,9 @@ struct classic_member {
     int32_t protocol_count;
     uint8_t *assignment;
     int32_t assignment_n;
-    struct floe_group_call *joining, *syncing; /* JoinGroup, SyncGroup that wait for the group */
-    bool is_new;                               /* has not been through a rebalance */
+    bool joining, syncing;                         /* its JoinGroup, its SyncGroup waits for the group, */
+    struct floe_group_call *join_call, *sync_call; /* and is answered so; null: its client is gone */
+    bool is_new;                                   /* has not been through a rebalance */
     int32_t former; /* the generation that it knows, where the group was converted since; -1: the group's */
     struct floe_timer session;
 };

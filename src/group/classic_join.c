@@ -78,11 +78,15 @@ static void answer_generation(struct classic_member *m, struct floe_group_call *
 
 void classic_answer_join(struct classic_member *m, int16_t error)
 {
-    struct floe_group_call *call = m->joining;
+    struct floe_group_call *call = m->join_call;
+    if (!m->joining)
+        return;
+    m->joining = false;
+    m->join_call = NULL;
+    m->c->joining_count--;
     if (!call)
         return;
-    m->joining = NULL;
-    m->c->joining_count--;
+    call->waits = NULL;
     if (error)
         classic_join_error(call, error, group_arena_str(call->arena, m->id));
     else
@@ -96,7 +100,9 @@ static void wait_for_group(struct classic_member *m, struct floe_group_call *cal
 {
     if (m->joining) /* the client asks again: its former request is answered as if it were gone */
         classic_answer_join(m, FLOE_KERR_REBALANCE_IN_PROGRESS);
-    m->joining = call;
+    m->joining = true;
+    m->join_call = call;
+    call->waits = m;
     m->c->joining_count++;
 }
 

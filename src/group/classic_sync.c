@@ -76,10 +76,12 @@ static void sync_share(struct classic_member *m, struct floe_group_call *call)
 
 void classic_answer_sync(struct classic_member *m, int16_t error)
 {
-    struct floe_group_call *call = m->syncing;
+    struct floe_group_call *call = m->sync_call;
+    m->syncing = false;
+    m->sync_call = NULL;
     if (!call)
         return;
-    m->syncing = NULL;
+    call->waits = NULL;
     if (error)
         sync_error(call, error);
     else
@@ -160,7 +162,9 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
     } else {
         if (m->syncing)
             classic_answer_sync(m, FLOE_KERR_REBALANCE_IN_PROGRESS);
-        m->syncing = call;
+        m->syncing = true;
+        m->sync_call = call;
+        call->waits = m;
         if (classic_is_leader(c, m))
             take_assignments(c, in);
     }

@@ -47,6 +47,17 @@ void floe_request_arrive(struct floe_request *rq)
     start_next(c);
 }
 
+void floe_request_forget(struct floe_request *rq)
+{
+    floe_buf_unref(rq->frame);
+    rq->frame = NULL;
+    rq->body = NULL;
+    rq->head.client_id = floe_kstr(NULL);
+    rq->head.body = floe_slice(NULL, 0);
+    floe_arena_fini(&rq->arena);
+    floe_arena_init(&rq->arena, FLOE_REQUEST_ANSWER_MAX);
+}
+
 void floe_request_next(struct floe_request *rq)
 {
     if (!rq->queued)

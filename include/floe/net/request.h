@@ -73,6 +73,9 @@ struct floe_request {
 
 /* Core loop. Takes the request into its client's queue and starts it when its turn has come. */
 void floe_request_arrive(struct floe_request *rq);
+/* The request is not looked at any more and its answer not begun: its frame, and what was decoded and
+ * allocated, go. What the handler needs still is not in the arena. */
+void floe_request_forget(struct floe_request *rq);
 /* The next request of the client may start (this one has taken its place in every order that matters). */
 void floe_request_next(struct floe_request *rq);
 /* The answer stands: hands the request back. */

@@ -162,6 +162,108 @@ static void the_offsets_topic_keeps_its_partitions(void **state)
     api_rig_stop(&r);
 }
 
+#define LEFT 24 /* clients that join and go, */
+#define LEFT_BYTES (1 << 20)
+
+static struct api_call *large_join(struct api_node *n, struct floe_client *client, const char *group,
+                                   int16_t version, const uint8_t *bytes, int32_t size)
+{
+    struct floe_kafka_JoinGroupRequest rq;
+    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p;
+    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p);
+    p.Name = floe_kstr("range");
+    p.Metadata = (struct floe_kbytes){bytes, size};
+    rq.Protocols = &p;
+    rq.Protocols_n = 1;
+    rq.GroupId = floe_kstr(group);
+    rq.SessionTimeoutMs = 10000;
+    rq.RebalanceTimeoutMs = 300000;
+    rq.GroupInstanceId = floe_kstr(NULL);
+    rq.ProtocolType = floe_kstr("x");
+    return api_send(n, client, 11, version, &rq);
+}
+
+/* A member that waits for its group keeps nothing of its request, and whose client goes no request. */
+static void who_waits_keeps_no_memory(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct floe_client *clients = calloc(LEFT, sizeof *clients);
+    struct api_call *calls[LEFT];
+    uint8_t *bytes = calloc(1, LEFT_BYTES);
+    struct member a, *all[] = {&a};
+    char group[16];
+    (void)state;
+    assert_true(clients && bytes);
+    start(&r, 906, &n);
+    member_init(&a, n, NULL, NULL);
+    a.group = "well";
+    classic_group(all, 1);
+    size_t rest = floe_budget_used(&n->pending);
+    for (int i = 0; i < LEFT; i++) {
+        floe_client_init(&clients[i], "10.0.0.7:4712", 0);
+        snprintf(group, sizeof group, "g%d", i / 3); /* of each three one group */
+        calls[i] = large_join(n, &clients[i], group, 3, bytes, LEFT_BYTES);
+        api_rig_run(&r, 20);
+        assert_false(calls[i]->done);
+        assert_in_range(floe_budget_used(&n->pending), 0, rest + 4096);
+    }
+    for (int i = 0; i < LEFT; i++) {
+        floe_client_gone(&clients[i]);
+        assert_true(calls[i]->done && calls[i]->silent);
+        api_call_free(calls[i]);
+    }
+    assert_int_equal(heartbeat(&a), 0);
+    /* They are members all the same, and the next one hears of them. */
+    floe_client_init(&clients[0], "10.0.0.7:4713", 0);
+    struct api_call *c = large_join(n, &clients[0], "g0", 3, bytes, 10);
+    struct floe_kafka_JoinGroupResponse *rs = api_wait(n, c, 60000);
+    assert_non_null(rs);
+    assert_int_equal(rs->ErrorCode, 0);
+    struct floe_kafka_DescribeGroupsRequest ask;
+    struct floe_kstr name = floe_kstr("g0");
+    floe_kafka_defaults(&floe_kafka_DescribeGroupsRequest_desc, &ask);
+    ask.Groups = &name;
+    ask.Groups_n = 1;
+    struct floe_kafka_DescribeGroupsResponse *told = api_do(n, 15, 5, &ask);
+    assert_int_equal(told->Groups[0].Members_n, 4);
+    api_call_free(c);
+    free(bytes);
+    api_rig_stop(&r);
+    free(clients);
+}
+
+/* The same of a member that waits for its share, whose client comes back and asks again. */
+static void who_waits_for_its_share_may_go(void **state)
+{
+    struct api_rig r;
+    struct api_node *n;
+    struct member a, b;
+    (void)state;
+    start(&r, 907, &n);
+    member_init(&a, n, NULL, NULL);
+    member_init(&b, n, NULL, NULL);
+    join_open(&a);
+    join_open(&b);
+    assert_int_equal(join_done(&a), 0);
+    assert_int_equal(join_done(&b), 0);
+    struct member *leader = a.members ? &a : &b, *other = a.members ? &b : &a, *all[] = {&a, &b};
+    size_t rest = floe_budget_used(&n->pending);
+    struct api_call *c = sync_send(other, NULL, 0);
+    api_rig_run(&r, 20);
+    assert_false(c->done);
+    assert_int_equal(floe_budget_used(&n->pending), rest);
+    floe_client_gone(&other->client);
+    assert_true(c->done && c->silent);
+    api_call_free(c);
+    assert_int_equal(sync_take(leader, sync_send(leader, all, 2)), 0);
+    floe_client_init(&other->client, "10.0.0.9:4711", 0);
+    assert_int_equal(sync_group(other), 0);
+    assert_int_equal(other->count, PARTS / 2);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +272,8 @@ int main(void)
         cmocka_unit_test(metadata_is_bounded),
         cmocka_unit_test(a_static_member_is_answered_after_the_commit),
         cmocka_unit_test(the_offsets_topic_keeps_its_partitions),
+        cmocka_unit_test(who_waits_keeps_no_memory),
+        cmocka_unit_test(who_waits_for_its_share_may_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
