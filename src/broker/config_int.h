@@ -6,16 +6,17 @@
 #include <floe/broker/config.h>
 
 enum floe_config_form {
-    FLOE_CONFIG_FORM_TEXT,   /* char[size] */
-    FLOE_CONFIG_FORM_SIZE,   /* uint64_t bytes */
-    FLOE_CONFIG_FORM_MS,     /* uint32_t milliseconds */
-    FLOE_CONFIG_FORM_COUNT,  /* uint32_t */
-    FLOE_CONFIG_FORM_BYTES,  /* uint32_t bytes, one of Kafka's: a size */
-    FLOE_CONFIG_FORM_RATE,   /* double a second, or `auto` */
-    FLOE_CONFIG_FORM_BOOL,   /* bool */
-    FLOE_CONFIG_FORM_CHOICE, /* int, the index among `choices` */
-    FLOE_CONFIG_FORM_SWITCH, /* bool, the index among two `choices` */
-    FLOE_CONFIG_FORM_OTHER,  /* parsed once all are known: URLs, listeners */
+    FLOE_CONFIG_FORM_TEXT,    /* char[size] */
+    FLOE_CONFIG_FORM_SIZE,    /* uint64_t bytes */
+    FLOE_CONFIG_FORM_MS,      /* uint32_t milliseconds */
+    FLOE_CONFIG_FORM_COUNT,   /* uint32_t */
+    FLOE_CONFIG_FORM_BYTES,   /* uint32_t bytes, one of Kafka's: a size */
+    FLOE_CONFIG_FORM_RATE,    /* double a second, or `auto` */
+    FLOE_CONFIG_FORM_MS_AUTO, /* double milliseconds, or `auto` */
+    FLOE_CONFIG_FORM_BOOL,    /* bool */
+    FLOE_CONFIG_FORM_CHOICE,  /* int, the index among `choices` */
+    FLOE_CONFIG_FORM_SWITCH,  /* bool, the index among two `choices` */
+    FLOE_CONFIG_FORM_OTHER,   /* parsed once all are known: URLs, listeners */
 };
 struct floe_config_setting {
     const char *name;

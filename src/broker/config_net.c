@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static enum floe_err bad_url(const char *text, const char *why, struct floe_error *err)
 {
@@ -60,10 +61,15 @@ static enum floe_err parse_url(struct floe_config_url *u, const char *text, stru
         return parse_s3(u, text + 5, err);
     }
     if (strncmp(text, "file://", 7) != 0)
-        return bad_url(text, "is not file://DIR or s3://BUCKET/PREFIX", err);
+        return bad_url(text, "is not file:///DIR or s3://BUCKET/PREFIX", err);
     u->scheme = FLOE_CONFIG_FILE;
     if (text[7] == '\0')
-        return bad_url(text, "names no directory: write file://DIR, for example file:///var/lib/floe", err);
+        return bad_url(text, "names no directory: write file:///DIR, for example file:///var/lib/floe", err);
+    if (text[7] != '/')
+        return bad_url(text,
+                       "is not absolute: write file:///DIR with three slashes, for example "
+                       "file:///var/lib/floe",
+                       err);
     (void)floe_str_copy(u->path, sizeof u->path, text + 7);
     return FLOE_OK;
 }
@@ -89,6 +95,18 @@ static enum floe_err set_endpoint(struct floe_config *c, const char *text, struc
     return FLOE_OK;
 }
 
+/* The data directory's own store, as an absolute URL, which may be given back to any command. */
+static void default_store(char *out, size_t cap, const char *data_dir)
+{
+    char here[FLOE_CONFIG_PATH_MAX];
+    const char *rest = data_dir;
+    if (data_dir[0] == '/' || getcwd(here, sizeof here) == NULL)
+        here[0] = '\0';
+    while (rest[0] == '.' && rest[1] == '/')
+        rest += 2 + strspn(rest + 2, "/");
+    (void)snprintf(out, cap, "file://%s%s%s/store", here, here[0] != '\0' ? "/" : "", rest);
+}
+
 enum floe_err floe_config_set_urls(struct floe_config *c, const struct floe_config_values *vs,
                                    struct floe_error *err)
 {
@@ -98,8 +116,8 @@ enum floe_err floe_config_set_urls(struct floe_config *c, const struct floe_conf
     if (v->n > 0) {
         e = parse_url(&c->store, v->v[0], err);
     } else {
-        char text[FLOE_CONFIG_PATH_MAX + 32];
-        (void)snprintf(text, sizeof text, "file://%s/store", c->data_dir);
+        char text[2 * FLOE_CONFIG_PATH_MAX + 32];
+        default_store(text, sizeof text, c->data_dir);
         e = parse_url(&c->store, text, err);
     }
     if (e != FLOE_OK)

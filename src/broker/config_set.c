@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#define RATE_AUTO (-1.0)
+#define AUTO (-1.0)
 #define RATE_ON_AWS 10.0
 #define GATHER_MS_PAID 200.0 /* five PUTs a second for commits */
 #define GATHER_MS_GROUP 5.0  /* for each group that commits, where they cost nothing */
@@ -83,18 +83,24 @@ static enum floe_err choose(const struct floe_config_setting *s, const char *val
     return floe_error_set(err, FLOE_EINVAL, "\"%.64s\" is not allowed: choose one of %s", value, s->choices);
 }
 
-static enum floe_err set_rate(double *field, const struct floe_config_setting *s, const char *value,
-                              struct floe_error *err)
+static enum floe_err set_or_auto(double *field, const struct floe_config_setting *s, const char *value,
+                                 struct floe_error *err)
 {
     uint64_t v = 0;
+    enum floe_err e = FLOE_OK;
     if (strcasecmp(value, "auto") == 0) {
-        *field = RATE_AUTO;
+        *field = AUTO;
         return FLOE_OK;
     }
-    if (floe_str_parse_u64(value, &v, NULL) != FLOE_OK || v > s->max)
-        return floe_error_set(err, FLOE_EINVAL,
-                              "\"%.64s\" is not allowed: write auto or a number from 0 to %llu", value,
-                              (unsigned long long)s->max);
+    if (s->form == FLOE_CONFIG_FORM_MS_AUTO)
+        e = floe_str_parse_duration_ms(value, &v, NULL);
+    else
+        e = floe_str_parse_u64(value, &v, NULL);
+    if (e != FLOE_OK || v > s->max)
+        return floe_error_set(
+            err, FLOE_EINVAL, "\"%.64s\" is not allowed: write auto or a %s from 0 to %llu%s", value,
+            s->form == FLOE_CONFIG_FORM_MS_AUTO ? "duration" : "number", (unsigned long long)s->max,
+            s->form == FLOE_CONFIG_FORM_MS_AUTO ? " milliseconds, for example 200ms" : "");
     *field = (double)v;
     return FLOE_OK;
 }
@@ -118,7 +124,8 @@ static enum floe_err set_one(struct floe_config *c, const struct floe_config_set
         e = set_number(field, s, value, min, err);
         break;
     case FLOE_CONFIG_FORM_RATE:
-        e = set_rate(field, s, value, err);
+    case FLOE_CONFIG_FORM_MS_AUTO:
+        e = set_or_auto(field, s, value, err);
         break;
     case FLOE_CONFIG_FORM_BOOL:
         e = floe_str_parse_bool(value, &flag, err);

@@ -19,12 +19,12 @@ const struct floe_config_setting floe_config_settings[] = {
      .form = FLOE_CONFIG_FORM_OTHER,
      .arg = "URL",
      .def_text = "file://DATA-DIR/store",
-     .help = "where the records lie: file://DIR or s3://BUCKET/PREFIX"},
+     .help = "where the records lie: file:///DIR or s3://BUCKET/PREFIX"},
     {.name = "table",
      .form = FLOE_CONFIG_FORM_OTHER,
      .arg = "URL",
      .def_text = "the store's own",
-     .help = "where leases and topics lie: file://DIR or s3://BUCKET/PREFIX"},
+     .help = "where leases and topics lie: file:///DIR or s3://BUCKET/PREFIX"},
     {.name = "data-dir",
      .form = FLOE_CONFIG_FORM_TEXT,
      AT(data_dir),
@@ -349,8 +349,7 @@ const struct floe_config_setting floe_config_settings[] = {
      .help = "whether groups are converted between the classic and the consumer protocol while they have "
              "members"},
     {.name = "commit-gather-ms",
-     .form = FLOE_CONFIG_FORM_RATE,
-     .arg = "MS|auto",
+     .form = FLOE_CONFIG_FORM_MS_AUTO,
      AT(commit_gather_ms),
      .def = "auto",
      .def_text = "auto: 200; where put-rate does not bound PUTs 5 for each group that commits at present, "
@@ -406,6 +405,8 @@ static const char *arg_of(const struct floe_config_setting *s)
         return "MS";
     case FLOE_CONFIG_FORM_RATE:
         return "N|auto";
+    case FLOE_CONFIG_FORM_MS_AUTO:
+        return "MS|auto";
     case FLOE_CONFIG_FORM_BOOL:
         return "true|false";
     case FLOE_CONFIG_FORM_CHOICE:
@@ -418,8 +419,8 @@ static const char *arg_of(const struct floe_config_setting *s)
 
 static const char *form_name(enum floe_config_form form)
 {
-    static const char *const names[] = {"text", "size", "duration", "count",  "size",
-                                        "rate", "bool", "choice",   "choice", "text"};
+    static const char *const names[] = {"text",     "size", "duration", "count",  "size", "rate",
+                                        "duration", "bool", "choice",   "choice", "text"};
     return names[form];
 }
 

@@ -47,8 +47,11 @@ static void defaults(void **state)
     (void)state;
     assert_int_equal(load(NULL, NULL), FLOE_OK);
     assert_string_equal(c.data_dir, "./floe-data");
-    assert_string_equal(c.store.text, "file://./floe-data/store");
-    assert_string_equal(c.store.path, "./floe-data/store");
+    char here[512], want[600];
+    assert_non_null(getcwd(here, sizeof here));
+    (void)snprintf(want, sizeof want, "file://%s/floe-data/store", here);
+    assert_string_equal(c.store.text, want);
+    assert_string_equal(c.store.path, want + strlen("file://"));
     assert_int_equal(c.store.scheme, FLOE_CONFIG_FILE);
     assert_true(c.table_is_store);
     assert_int_equal(c.listener_count, 1);
@@ -222,11 +225,28 @@ static void stores(void **state)
     assert_true(c.put_rate == 0);
     assert_true(c.commit_gather_ms == 200 && c.commit_gather_group_ms == 5);
     assert_int_equal(load(FLAGS("--store=s3://bucket", "--s3-endpoint=https://s3.eu-west-1.amazonaws.com",
+                                "--put-rate=3", "--commit-gather-ms=1s"),
+                          NULL),
+                     FLOE_OK);
+    assert_true(c.commit_gather_ms == 1000 && c.commit_gather_group_ms == 1000);
+    refused(
+        FLAGS("--commit-gather-ms=2s"), NULL,
+        "--commit-gather-ms: \"2s\" is not allowed: write auto or a duration from 0 to 1000 milliseconds, "
+        "for example 200ms");
+    refused(FLAGS("--store=file://relative"), NULL,
+            "--store: \"file://relative\" is not absolute: write file:///DIR with three slashes, for example "
+            "file:///var/lib/floe");
+    assert_int_equal(load(FLAGS("--store=s3://bucket", "--s3-endpoint=https://s3.eu-west-1.amazonaws.com",
                                 "--put-rate=3", "--commit-gather-ms=0"),
                           NULL),
                      FLOE_OK);
     assert_true(c.put_rate == 3);
     assert_true(c.commit_gather_ms == 0 && c.commit_gather_group_ms == 0);
+}
+
+static void bad_stores(void **state)
+{
+    (void)state;
     static const char *const bad[] = {
         "",
         "s3:/x",
@@ -239,6 +259,8 @@ static void stores(void **state)
         "s3://bucket/a/./b",
         "s3://bucket/a?b",
         "file://",
+        "file://relative",
+        "file://./relative",
         "/var/floe",
         "http://x",
         "s3://bucket/a b",
@@ -250,7 +272,7 @@ static void stores(void **state)
         assert_int_equal(strncmp(err.msg, "--table: \"", 10), 0);
     }
     refused(FLAGS("--store", "/var/floe"), NULL,
-            "--store: \"/var/floe\" is not file://DIR or s3://BUCKET/PREFIX");
+            "--store: \"/var/floe\" is not file:///DIR or s3://BUCKET/PREFIX");
     refused(FLAGS("--s3-endpoint", "127.0.0.1:9000"), NULL,
             "--s3-endpoint: \"127.0.0.1:9000\" is not http://HOST:PORT or https://HOST:PORT");
     refused(
@@ -362,6 +384,7 @@ int main(void)
         cmocka_unit_test(environment_errors),
         cmocka_unit_test(tests_may_have_short_leases),
         cmocka_unit_test(stores),
+        cmocka_unit_test(bad_stores),
         cmocka_unit_test(listeners),
         cmocka_unit_test(help_is_complete),
         cmocka_unit_test(kafka_sees_what_is_set),
