@@ -1,4 +1,5 @@
 /* floe config describe | set | delete */
+#include "cli/configs.h"
 #include "cli/conns.h"
 
 #include <floe/base/assert.h>
@@ -8,43 +9,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DESCRIBE_CONFIGS = 32, INCREMENTAL_ALTER_CONFIGS = 44, OP_SET = 0, OP_DELETE = 1 };
-enum { RESOURCE_TOPIC = 2, RESOURCE_BROKER = 4, RESOURCE_GROUP = 32, SOURCE_DEFAULT = 5 };
+enum { DESCRIBE_CONFIGS = 32, INCREMENTAL_ALTER_CONFIGS = 44, SOURCE_DEFAULT = 5 };
 #define ALL_BROKERS "all" /* in place of a broker's number */
 
-struct resource {
-    int8_t type;
-    const char *name;
-    struct floe_client *client; /* who is asked about it */
-};
-
-static int take_resource(const struct floe_cli_args *a, struct resource *r)
+static int take_resource(const struct floe_cli_args *a, struct floe_cli_resource *r)
 {
     uint64_t id;
     r->name = a->positional[1];
     if (strcmp(a->positional[0], "topic") == 0)
-        r->type = RESOURCE_TOPIC;
+        r->type = FLOE_CLI_RESOURCE_TOPIC;
     else if (strcmp(a->positional[0], "broker") == 0)
-        r->type = RESOURCE_BROKER;
+        r->type = FLOE_CLI_RESOURCE_BROKER;
     else if (strcmp(a->positional[0], "group") == 0)
-        r->type = RESOURCE_GROUP;
+        r->type = FLOE_CLI_RESOURCE_GROUP;
     else
         return floe_cli_usage(a, "\"%.64s\" is neither topic, broker nor group", a->positional[0]);
-    if (r->type == RESOURCE_BROKER && strcmp(r->name, ALL_BROKERS) == 0)
+    if (r->type == FLOE_CLI_RESOURCE_BROKER && strcmp(r->name, ALL_BROKERS) == 0)
         r->name = ""; /* as Kafka names them */
-    else if (r->type == RESOURCE_BROKER &&
+    else if (r->type == FLOE_CLI_RESOURCE_BROKER &&
              (floe_str_parse_u64(r->name, &id, NULL) != FLOE_OK || id > INT32_MAX))
         return floe_cli_usage(a, "\"%.64s\" is no broker's number, nor " ALL_BROKERS, r->name);
     return FLOE_CLI_OK;
 }
 
 /* A broker is asked itself. */
-static enum floe_err open_for(const struct floe_cli_args *a, struct resource *r, struct floe_conns **c,
-                              struct floe_error *err)
+static enum floe_err open_for(const struct floe_cli_args *a, struct floe_cli_resource *r,
+                              struct floe_conns **c, struct floe_error *err)
 {
     uint64_t id;
     enum floe_err e = floe_conns_open(c, a, err);
-    if (e == FLOE_OK && r->type == RESOURCE_BROKER && r->name[0]) {
+    if (e == FLOE_OK && r->type == FLOE_CLI_RESOURCE_BROKER && r->name[0]) {
         e = floe_str_parse_u64(r->name, &id, err);
         if (e == FLOE_OK)
             e = floe_conns_node(*c, (int32_t)id, &r->client, err);
@@ -61,7 +55,8 @@ static const char *source_name(int8_t source)
     return source >= 0 && (size_t)source < FLOE_COUNTOF(names) && names[source] ? names[source] : names[0];
 }
 
-static enum floe_err call_describe(const struct resource *r, bool all, json_t *out, struct floe_error *err)
+static enum floe_err call_describe(const struct floe_cli_resource *r, bool all, json_t *out,
+                                   struct floe_error *err)
 {
     struct floe_kafka_DescribeConfigsRequest request;
     struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource want;
@@ -108,7 +103,7 @@ static int run_describe(const struct floe_cli_args *a)
 {
     struct floe_conns *c = NULL;
     struct floe_error err;
-    struct resource r = {0};
+    struct floe_cli_resource r = {0};
     json_t *all = json_array(), *x;
     size_t i;
     int rc = take_resource(a, &r);
@@ -130,9 +125,34 @@ static int run_describe(const struct floe_cli_args *a)
     return rc;
 }
 
-static enum floe_err call_alter(const struct resource *r,
-                                struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig *configs,
-                                int32_t n, struct floe_error *err)
+/* What is to be put back is set, or nothing could be put back. */
+static enum floe_err need_set(const struct floe_cli_resource *r, const floe_cli_config *configs, int32_t n,
+                              struct floe_error *err)
+{
+    json_t *all = json_array(), *x;
+    size_t i;
+    enum floe_err e = call_describe(r, false, all, err);
+    for (int32_t k = 0; k < n && e == FLOE_OK; k++) {
+        bool found = configs[k].ConfigOperation != FLOE_CLI_CONFIG_DELETE;
+        json_array_foreach(all, i, x) found = found || floe_kstr_is(configs[k].Name, text_of(x, "name"));
+        if (!found)
+            e = floe_error_set(err, FLOE_ENOTFOUND, "%.*s is not set", (int)FLOE_MIN(configs[k].Name.n, 249),
+                               configs[k].Name.p);
+    }
+    json_decref(all);
+    return e;
+}
+
+void floe_cli_config_fill(floe_cli_config *out, const char *key, size_t key_n, const char *value)
+{
+    floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc, out);
+    out->Name = floe_kstr_n(key, key_n);
+    out->ConfigOperation = value != NULL ? FLOE_CLI_CONFIG_SET : FLOE_CLI_CONFIG_DELETE;
+    out->Value = floe_kstr(value);
+}
+
+enum floe_err floe_cli_alter_configs(const struct floe_cli_resource *r, floe_cli_config *configs, int32_t n,
+                                     struct floe_error *err)
 {
     struct floe_kafka_IncrementalAlterConfigsRequest request;
     struct floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource res;
@@ -145,8 +165,12 @@ static enum floe_err call_alter(const struct resource *r,
     res.Configs_n = n;
     request.Resources = &res;
     request.Resources_n = 1;
-    enum floe_err e =
-        floe_client_call(r->client, INCREMENTAL_ALTER_CONFIGS, INT16_MAX, &request, &response, NULL, err);
+    bool deletes = false;
+    for (int32_t i = 0; i < n; i++)
+        deletes = deletes || configs[i].ConfigOperation == FLOE_CLI_CONFIG_DELETE;
+    enum floe_err e = deletes ? need_set(r, configs, n, err) : FLOE_OK;
+    if (e == FLOE_OK)
+        e = floe_client_call(r->client, INCREMENTAL_ALTER_CONFIGS, INT16_MAX, &request, &response, NULL, err);
     if (e != FLOE_OK)
         return e;
     const struct floe_kafka_IncrementalAlterConfigsResponse *d = response;
@@ -161,10 +185,8 @@ static enum floe_err call_alter(const struct resource *r,
 }
 
 /* Says what the broker keeps, but does not act on. */
-static enum floe_err
-note_unobeyed(const struct resource *r,
-              const struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig *set, int32_t n,
-              struct floe_error *err)
+static enum floe_err note_unobeyed(const struct floe_cli_resource *r, const floe_cli_config *set, int32_t n,
+                                   struct floe_error *err)
 {
     json_t *all = json_array(), *x;
     size_t i;
@@ -179,31 +201,12 @@ note_unobeyed(const struct resource *r,
     return e;
 }
 
-/* Each of them is set, or nothing could be put back. */
-static enum floe_err need_set(const struct resource *r,
-                              const struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig *gone,
-                              int32_t n, struct floe_error *err)
-{
-    json_t *all = json_array(), *x;
-    size_t i;
-    enum floe_err e = call_describe(r, false, all, err);
-    for (int32_t k = 0; k < n && e == FLOE_OK; k++) {
-        bool found = false;
-        json_array_foreach(all, i, x) found = found || floe_kstr_is(gone[k].Name, text_of(x, "name"));
-        if (!found)
-            e = floe_error_set(err, FLOE_ENOTFOUND, "%.*s is not set", (int)FLOE_MIN(gone[k].Name.n, 249),
-                               gone[k].Name.p);
-    }
-    json_decref(all);
-    return e;
-}
-
 static int run_alter(const struct floe_cli_args *a, bool set)
 {
-    struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig configs[FLOE_CLI_POSITIONAL_MAX];
+    floe_cli_config configs[FLOE_CLI_POSITIONAL_MAX];
     struct floe_conns *c = NULL;
     struct floe_error err;
-    struct resource r = {0};
+    struct floe_cli_resource r = {0};
     int32_t n = 0;
     int rc = take_resource(a, &r);
     if (rc != FLOE_CLI_OK)
@@ -212,14 +215,10 @@ static int run_alter(const struct floe_cli_args *a, bool set)
         const char *text = a->positional[i], *eq = strchr(text, '=');
         if (set && (eq == NULL || eq == text))
             return floe_cli_usage(a, "\"%.64s\" is not KEY=VALUE", text);
-        floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc,
-                                   &configs[n]);
-        configs[n].Name = set ? floe_kstr_n(text, (size_t)(eq - text)) : floe_kstr(text);
-        configs[n].ConfigOperation = set ? OP_SET : OP_DELETE;
-        configs[n].Value = floe_kstr(set ? eq + 1 : NULL);
+        floe_cli_config_fill(&configs[n], text, set ? (size_t)(eq - text) : strlen(text),
+                             set ? eq + 1 : NULL);
     }
-    if (open_for(a, &r, &c, &err) != FLOE_OK || (!set && need_set(&r, configs, n, &err) != FLOE_OK) ||
-        call_alter(&r, configs, n, &err) != FLOE_OK ||
+    if (open_for(a, &r, &c, &err) != FLOE_OK || floe_cli_alter_configs(&r, configs, n, &err) != FLOE_OK ||
         (set && note_unobeyed(&r, configs, n, &err) != FLOE_OK))
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))

@@ -1,4 +1,5 @@
 /* floe topic alter: more partitions, other configurations. */
+#include "cli/configs.h"
 #include "cli/conns.h"
 
 #include <floe/base/assert.h>
@@ -7,15 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    CREATE_PARTITIONS = 37,
-    INCREMENTAL_ALTER_CONFIGS = 44,
-    RESOURCE_TOPIC = 2,
-    OP_SET = 0,
-    OP_DELETE = 1
-};
-
-typedef struct floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig config;
+enum { CREATE_PARTITIONS = 37 };
 
 static enum floe_err call_partitions(struct floe_client *c, const char *topic, int32_t count,
                                      struct floe_error *err)
@@ -42,53 +35,18 @@ static enum floe_err call_partitions(struct floe_client *c, const char *topic, i
     return FLOE_OK;
 }
 
-static enum floe_err call_configs(struct floe_client *c, const char *topic, config *configs, int32_t n,
-                                  struct floe_error *err)
-{
-    struct floe_kafka_IncrementalAlterConfigsRequest request;
-    struct floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource res;
-    void *response;
-    floe_kafka_defaults(&floe_kafka_IncrementalAlterConfigsRequest_desc, &request);
-    floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterConfigsResource_desc, &res);
-    res.ResourceType = RESOURCE_TOPIC;
-    res.ResourceName = floe_kstr(topic);
-    res.Configs = configs;
-    res.Configs_n = n;
-    request.Resources = &res;
-    request.Resources_n = 1;
-    enum floe_err e =
-        floe_client_call(c, INCREMENTAL_ALTER_CONFIGS, INT16_MAX, &request, &response, NULL, err);
-    if (e != FLOE_OK)
-        return e;
-    const struct floe_kafka_IncrementalAlterConfigsResponse *r = response;
-    if (r->Responses_n != 1)
-        return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for this topic");
-    if (r->Responses[0].ErrorCode == 0)
-        return FLOE_OK;
-    e = floe_client_error(r->Responses[0].ErrorCode, r->Responses[0].ErrorMessage, err);
-    floe_error_prefix(err, "%.249s", topic);
-    return e;
-}
-
 /* --config and --delete-config, as often as given. */
-static int take_configs(const struct floe_cli_args *a, config out[FLOE_CLI_FLAGS_MAX], int32_t *n)
+static int take_configs(const struct floe_cli_args *a, floe_cli_config out[FLOE_CLI_FLAGS_MAX], int32_t *n)
 {
     const char *text;
     for (size_t i = 0; (text = floe_cli_value(a, "config", i)) != NULL; i++, (*n)++) {
         const char *eq = strchr(text, '=');
         if (eq == NULL || eq == text)
             return floe_cli_usage(a, "--config \"%.64s\" is not KEY=VALUE", text);
-        floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc, &out[*n]);
-        out[*n].Name = floe_kstr_n(text, (size_t)(eq - text));
-        out[*n].ConfigOperation = OP_SET;
-        out[*n].Value = floe_kstr(eq + 1);
+        floe_cli_config_fill(&out[*n], text, (size_t)(eq - text), eq + 1);
     }
-    for (size_t i = 0; (text = floe_cli_value(a, "delete-config", i)) != NULL; i++, (*n)++) {
-        floe_kafka_struct_defaults(&floe_kafka_IncrementalAlterConfigsRequest_AlterableConfig_desc, &out[*n]);
-        out[*n].Name = floe_kstr(text);
-        out[*n].ConfigOperation = OP_DELETE;
-        out[*n].Value = floe_kstr(NULL);
-    }
+    for (size_t i = 0; (text = floe_cli_value(a, "delete-config", i)) != NULL; i++, (*n)++)
+        floe_cli_config_fill(&out[*n], text, strlen(text), NULL);
     return FLOE_CLI_OK;
 }
 
@@ -110,7 +68,7 @@ static void print_altered(const struct floe_cli_args *a, uint64_t partitions, in
 
 static int run_alter(const struct floe_cli_args *a)
 {
-    config configs[FLOE_CLI_FLAGS_MAX];
+    floe_cli_config configs[FLOE_CLI_FLAGS_MAX];
     const char *topic = a->positional[0], *text = floe_cli_value(a, "partitions", 0);
     uint64_t partitions = 0;
     int32_t n = 0;
@@ -125,8 +83,10 @@ static int run_alter(const struct floe_cli_args *a)
     if (text == NULL && n == 0)
         return floe_cli_usage(a, "nothing to alter: --partitions, --config or --delete-config is needed");
     enum floe_err e = floe_conns_open(&c, a, &err);
-    if (e == FLOE_OK && n > 0)
-        e = call_configs(floe_conns_first(c), topic, configs, n, &err);
+    if (e == FLOE_OK && n > 0) {
+        struct floe_cli_resource r = {FLOE_CLI_RESOURCE_TOPIC, topic, floe_conns_first(c)};
+        e = floe_cli_alter_configs(&r, configs, n, &err);
+    }
     if (e == FLOE_OK && partitions > 0) {
         e = call_partitions(floe_conns_first(c), topic, (int32_t)partitions, &err);
         if (e != FLOE_OK && n > 0)

@@ -82,6 +82,9 @@ def topics_are_altered(folder):
         c.ok("topic", "alter", "t", "--delete-config", "retention.ms")
         t = c.json("topic", "describe", "t")["topics"][0]
         check(len(t["partitions"]) == 5 and list(t["configs"]) == ["cleanup.policy"], t)
+        c.fails(1, "retention.ms is not set", "topic", "alter", "t", "--delete-config", "retention.ms", "--partitions", "7")
+        c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "topic", "alter", "none", "--delete-config", "retention.ms")
+        check(len(c.json("topic", "describe", "t")["topics"][0]["partitions"]) == 5, "half of a refused alteration was made")
         c.fails(1, "INVALID_PARTITIONS", "topic", "alter", "t", "--partitions", "2")
         c.fails(1, "the configurations were changed, the partitions were not", "topic", "alter", "t", "--partitions", "2", "--config",
                 "retention.ms=5")
