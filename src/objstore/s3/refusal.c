@@ -126,6 +126,12 @@ void s3_refusal(struct s3_op *op)
     else if (strcmp(t.code, "RequestTimeTooSkewed") == 0)
         floe_error_set(&op->err, code, "%s: this machine's clock is too far from the store's: %s",
                        s->endpoint, t.message);
+    else if (strcmp(t.code, "AccessDenied") == 0)
+        floe_error_set(
+            &op->err, code,
+            "%s: object \"%s\": HTTP %ld AccessDenied: does bucket %s exist, and do its policy and that "
+            "of these keys let them list it, and read, write and delete below the prefix?",
+            s->base.url, op->key, op->answer.status, s->bucket);
     else
         floe_error_set(&op->err, code, "%s: object \"%s\": HTTP %ld%s%s%s%s", s->base.url, op->key,
                        op->answer.status, t.code[0] ? " " : "", t.code, t.message[0] ? ": " : "", t.message);

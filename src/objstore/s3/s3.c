@@ -1,6 +1,10 @@
 /* The `s3` driver, loop side: create, submit, cancel, close. */
 #include "s3_int.h"
 
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,6 +312,31 @@ static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3
     return FLOE_OK;
 }
 
+/* Read as curl will, so that a start says at once what each connection would fail with. */
+static enum floe_err check_ca(const char *file, struct floe_error *err)
+{
+    BIO *in;
+    X509_STORE *into;
+    bool holds;
+    errno = 0;
+    if (!file || !file[0])
+        return FLOE_OK;
+    if (!(in = BIO_new_file(file, "r")))
+        return floe_error_set(err, FLOE_EINVAL, "the certificates of --s3-ca \"%.200s\" cannot be read: %s",
+                              file, errno ? strerror(errno) : "not a file");
+    BIO_free(in);
+    into = X509_STORE_new();
+    holds = into && X509_STORE_load_file(into, file) == 1;
+    X509_STORE_free(into);
+    ERR_clear_error();
+    return holds ? FLOE_OK
+                 : floe_error_set(
+                       err, FLOE_EINVAL,
+                       "--s3-ca \"%.200s\" holds no certificate that could be read: it must be PEM, with "
+                       "-----BEGIN CERTIFICATE----- lines",
+                       file);
+}
+
 static enum floe_err set_names(struct s3_store *s, const struct floe_store_s3_config *cfg,
                                struct floe_error *err)
 {
@@ -406,6 +435,8 @@ enum floe_err floe_store_s3_create(struct floe_store **out, struct floe_loop *lo
     enum floe_err rc = set_names(s, cfg, &why);
     if (rc == FLOE_OK)
         rc = set_endpoint(s, cfg, &why);
+    if (rc == FLOE_OK)
+        rc = check_ca(cfg->ca_file, &why);
     s->base.free_puts = !s->aws;
     if (rc == FLOE_OK &&
         (!curl_ok ||

@@ -292,6 +292,7 @@ static void refusals(void **state)
         {FLOE_STORE_GET, FLOE_PUT_ANY, 503, "SlowDown", "", FLOE_EUNAVAILABLE},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 404, "NoSuchKey", "\"k\" is not there", FLOE_ENOTFOUND},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 403, "RequestTimeTooSkewed", "clock", FLOE_EDENIED},
+        {FLOE_STORE_GET, FLOE_PUT_ANY, 403, "AccessDenied", "does bucket b exist", FLOE_EDENIED},
         {FLOE_STORE_DELETE, FLOE_PUT_ANY, 404, "NoSuchKey", "", FLOE_OK},
         {FLOE_STORE_LIST, FLOE_PUT_ANY, 301, "PermanentRedirect", "--s3-endpoint", FLOE_EINVAL},
         {FLOE_STORE_LIST, FLOE_PUT_ANY, 400, "AuthorizationHeaderMalformed", "region", FLOE_EINVAL},
