@@ -259,13 +259,15 @@ int32_t floe_placement_owner(const struct floe_tp *tp, const int32_t *nodes, uin
 
 /* Start-up of a cluster on a bucket: reads or creates PREFIX/cluster and table `cluster`, checks that they
  * agree (an empty table adopts the bucket's cluster only while there is no chain), probes store and table or
- * reads the kept verdict (then probes in the background). */
+ * reads the kept verdict (then probes in the background). `own` is the cluster that this broker's data
+ * directory belongs to (null or zero: to none yet): a store without it is refused before anything is written.
+ */
 struct floe_cluster_info {
     struct floe_uuid id;
     uint32_t shards;
     bool made; /* there was none before */
 };
-void floe_cluster_open(struct floe_store *store, struct floe_table *table,
+void floe_cluster_open(struct floe_store *store, struct floe_table *table, const struct floe_uuid *own,
                        void (*done)(void *user, const struct floe_error *err,
                                     const struct floe_cluster_info *info),
                        void *user);

@@ -85,6 +85,9 @@ struct floe_tier_config {
     uint64_t limit_bytes;     /* default 10 GiB */
     size_t memory_bytes;      /* memtables and block cache together, at most */
 };
+/* The cluster that the tier in `dir` is bound to; zero where there is no tier, or none that can be read
+ * (opening it says why). Blocking; start-up only. */
+struct floe_uuid floe_tier_rocksdb_cluster(const char *dir);
 /* Opens (blocking; start-up only). `note` gets a sentence when a corrupt tier was set aside, else stays
  * empty. FLOE_EINVAL when another cluster's tier lies there, FLOE_EAGAIN when another process holds it. */
 enum floe_err floe_tier_rocksdb_open(struct floe_tier **out, struct floe_loop *loop,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#define TIER_DIR_MAX (FLOE_CONFIG_PATH_MAX + 8)
 #define BASE_MIB 24 /* code, libraries, threads: what an idle broker has resident */
 
 struct memory_shares floe_broker_memory(uint64_t memory)
@@ -64,10 +65,22 @@ enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err)
     return rc;
 }
 
+static void tier_dir(const struct broker *b, char dir[TIER_DIR_MAX])
+{
+    snprintf(dir, TIER_DIR_MAX, "%s/tier", b->cfg->data_dir);
+}
+
+struct floe_uuid floe_broker_tier_cluster(const struct broker *b)
+{
+    char dir[TIER_DIR_MAX];
+    tier_dir(b, dir);
+    return floe_tier_rocksdb_cluster(dir);
+}
+
 enum floe_err floe_broker_open_tier(struct broker *b, struct floe_error *err)
 {
-    char dir[FLOE_CONFIG_PATH_MAX + 8], note[256] = "";
-    snprintf(dir, sizeof dir, "%s/tier", b->cfg->data_dir);
+    char dir[TIER_DIR_MAX], note[256] = "";
+    tier_dir(b, dir);
     struct floe_tier_config tier = {.dir = dir,
                                     .cluster = b->cluster.id,
                                     .limit_bytes = b->cfg->tier_limit,

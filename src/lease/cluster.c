@@ -25,6 +25,7 @@ struct open {
     uint64_t deadline_us;
     uint32_t waiting; /* answers of the first reads that are still to come */
     struct floe_error err;
+    struct floe_uuid own; /* the data directory's; zero: none */
     struct lease_cluster_record object, record;
     bool has_object, has_record, has_chain, rechecked, trusted, background, made;
     char verdict_version[FLOE_TABLE_VERSION_MAX]; /* of the kept verdict; empty: there is none */
@@ -371,12 +372,28 @@ static void conclude(struct open *o)
     finish(o);
 }
 
+/* A data directory's records belong to one cluster. False: the store is another's, or empty. */
+static bool own_store(struct open *o)
+{
+    char ours[FLOE_UUID_HEX], theirs[FLOE_UUID_HEX] = "";
+    if (floe_uuid_is_zero(&o->own) || (o->has_object && floe_uuid_eq(&o->own, &o->object.id)))
+        return true;
+    floe_uuid_hex(ours, &o->own);
+    if (o->has_object)
+        floe_uuid_hex(theirs, &o->object.id);
+    floe_error_set(&o->err, FLOE_EINVAL,
+                   "the data directory belongs to cluster %s, but the store %.100s %s%s: name the store that "
+                   "it was made with, or another --data-dir; nothing was written",
+                   ours, o->store->url, o->has_object ? "is cluster " : "holds no cluster", theirs);
+    return false;
+}
+
 /* Looks at what is known and does the next step. Called whenever something has become known. */
 static void advance(struct open *o)
 {
     if (o->waiting > 0)
         return;
-    if (o->err.code != FLOE_OK) {
+    if (o->err.code != FLOE_OK || !own_store(o)) {
         finish(o);
     } else if (!o->trusted) {
         start_probe(o);
@@ -404,7 +421,7 @@ static void advance(struct open *o)
     }
 }
 
-void floe_cluster_open(struct floe_store *store, struct floe_table *table,
+void floe_cluster_open(struct floe_store *store, struct floe_table *table, const struct floe_uuid *own,
                        void (*done)(void *user, const struct floe_error *err,
                                     const struct floe_cluster_info *info),
                        void *user)
@@ -413,6 +430,8 @@ void floe_cluster_open(struct floe_store *store, struct floe_table *table,
     FLOE_ASSERT(o != NULL); /* the first allocation of a start */
     *o = (struct open){.store = store, .table = table, .done = done, .user = user};
     floe_arena_init(&o->scratch, PROBE_SCRATCH_MAX);
+    if (own != NULL)
+        o->own = *own;
     o->deadline_us = floe_loop_now_us(store->loop) + START_TIMEOUT_US;
     o->verdict_req = (struct floe_table_req){
         .kind = FLOE_TABLE_GET, .timeout_us = START_TIMEOUT_US, .done = on_verdict, .user = o};

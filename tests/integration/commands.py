@@ -140,6 +140,10 @@ def a_store_is_away(folder):
     check("removed" not in r.stdout.lower() and "could be deleted" not in r.stderr, r.stdout + r.stderr)
     r = subprocess.run([FLOE, "selftest", "--help"], capture_output=True, text=True)
     check("must be given" in r.stdout and "DATA-DIR" not in r.stdout, "the help gives --store a default")
+    for ca, words in [(os.path.join(folder, "none"), "cannot be read: No such file"), (__file__, "must be PEM")]:
+        r = subprocess.run([FLOE, "broker", "--data-dir", os.path.join(folder, "ca"), "--listen", "127.0.0.1:0", "--store", "s3://bucket/x",
+                            "--s3-endpoint", "https://127.0.0.1:1", "--s3-ca", ca], capture_output=True, text=True, env=env, timeout=60)
+        check(r.returncode == 1 and words in r.stderr and "waiting" not in r.stderr, r.stderr)
     b = Broker(os.path.join(folder, "data"), ["--store", "s3://bucket/x", "--s3-endpoint", "http://127.0.0.1:1"], env=env)
     b.launch()
     try:
@@ -149,6 +153,18 @@ def a_store_is_away(folder):
             time.sleep(0.1)
     finally:
         b.kill()
+
+
+def a_data_directory_of_another_cluster(folder):
+    data, store = os.path.join(folder, "data"), "file://" + os.path.join(folder, "store")
+    b = Broker(data, ["--store", store]).start()
+    b.kill()
+    empty = os.path.join(folder, "empty")
+    r = subprocess.run([FLOE, "broker", "--data-dir", data, "--listen", "127.0.0.1:0", "--store", "file://" + empty],
+                       capture_output=True, text=True, timeout=60)
+    check(r.returncode == 1 and "the data directory belongs to cluster" in r.stderr and "holds no cluster" in r.stderr, r.stderr)
+    left = [f for _, _, fs in os.walk(os.path.join(empty, "objects")) for f in fs]
+    check(left == [], f"a refused start left {left} in the store")
 
 
 def groups_say_what_is_wrong(folder):
@@ -234,4 +250,5 @@ def configs(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away, configs], sys.argv[1:])
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away,
+          a_data_directory_of_another_cluster, configs], sys.argv[1:])

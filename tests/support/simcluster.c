@@ -77,7 +77,7 @@ static void open_cluster(struct simcluster *c)
     struct floe_table *table;
     struct floe_store *store = floe_sim_store_create(c->bucket, n);
     FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
-    floe_cluster_open(store, table, on_opened, c);
+    floe_cluster_open(store, table, NULL, on_opened, c);
     floe_sim_run_for(c->sim, 10 * SECOND);
     floe_sim_node_kill(n);
     floe_table_store_destroy(&table);
@@ -99,7 +99,7 @@ static void probe_broken(struct simcluster *c)
     struct floe_table *table;
     FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
     floe_sim_bucket_break(bucket, (enum floe_sim_break)c->cfg.breaks, 1000000);
-    floe_cluster_open(store, table, on_probed, c);
+    floe_cluster_open(store, table, NULL, on_probed, c);
     floe_sim_run_for(c->sim, 60 * SECOND);
     floe_sim_node_kill(n);
     floe_table_store_destroy(&table);

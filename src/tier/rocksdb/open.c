@@ -201,6 +201,18 @@ static enum floe_err open_db(struct tier_rocksdb *t, char note[256], struct floe
     return e;
 }
 
+struct floe_uuid floe_tier_rocksdb_cluster(const char *dir)
+{
+    struct floe_tier_metas m = {0};
+    struct floe_error ignored;
+    struct floe_uuid id = {0};
+    if (floe_tier_metas_load(&m, dir, &ignored) == FLOE_OK) {
+        id = m.cluster;
+        floe_tier_metas_fini(&m);
+    }
+    return id;
+}
+
 enum floe_err floe_tier_rocksdb_open(struct floe_tier **out, struct floe_loop *loop,
                                      const struct floe_tier_config *cfg, char note[256],
                                      struct floe_error *err)

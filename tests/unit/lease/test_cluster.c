@@ -61,7 +61,7 @@ static bool is_done(void *user)
 static struct opening open_one(struct world *w, int i)
 {
     struct opening o = {0};
-    floe_cluster_open(w->store[i], w->table[i], on_open, &o);
+    floe_cluster_open(w->store[i], w->table[i], NULL, on_open, &o);
     assert_false(o.done);
     assert_true(floe_sim_run_until(w->sim, is_done, &o, 60000000));
     floe_sim_run_for(w->sim, 5000000);
@@ -84,7 +84,7 @@ static void first_and_later(void **state)
     floe_sim_bucket_configure(w.bucket, &cfg);
     uint64_t from = floe_sim_now_us(w.sim);
     struct opening b = {0};
-    floe_cluster_open(w.store[1], w.table[1], on_open, &b);
+    floe_cluster_open(w.store[1], w.table[1], NULL, on_open, &b);
     assert_true(floe_sim_run_until(w.sim, is_done, &b, 60000000));
     assert_true(floe_sim_now_us(w.sim) - from < 25000);
     assert_int_equal(b.err.code, FLOE_OK);
@@ -102,9 +102,9 @@ static void both_at_once_agree(void **state)
         struct world w;
         setup(&w, seed);
         struct opening a = {0}, b = {0};
-        floe_cluster_open(w.store[0], w.table[0], on_open, &a);
+        floe_cluster_open(w.store[0], w.table[0], NULL, on_open, &a);
         floe_sim_run_for(w.sim, seed * 3000);
-        floe_cluster_open(w.store[1], w.table[1], on_open, &b);
+        floe_cluster_open(w.store[1], w.table[1], NULL, on_open, &b);
         assert_true(floe_sim_run_until(w.sim, is_done, &a, 60000000));
         assert_true(floe_sim_run_until(w.sim, is_done, &b, 60000000));
         floe_sim_run_for(w.sim, 5000000);
@@ -195,6 +195,43 @@ static void mismatches_are_refused(void **state)
     teardown(&w);
 }
 
+/* A data directory of one cluster against an empty store, and against another's: nothing is written. */
+static void a_data_directory_stays_with_its_cluster(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w, 5);
+    static const struct floe_uuid own = {.b = {0xab, 1}};
+    char ours[FLOE_UUID_HEX], theirs[FLOE_UUID_HEX];
+    floe_uuid_hex(ours, &own);
+    struct opening o = {0};
+    floe_cluster_open(w.store[0], w.table[0], &own, on_open, &o);
+    assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
+    assert_int_equal(o.err.code, FLOE_EINVAL);
+    assert_non_null(strstr(o.err.msg, ours));
+    assert_non_null(strstr(o.err.msg, "holds no cluster: name the store"));
+    floe_sim_run_for(w.sim, 5000000);
+    assert_int_equal(floe_sim_bucket_count(w.bucket), 0);
+    struct opening a = open_one(&w, 0);
+    assert_int_equal(a.err.code, FLOE_OK);
+    size_t count = floe_sim_bucket_count(w.bucket);
+    o = (struct opening){0};
+    floe_cluster_open(w.store[1], w.table[1], &own, on_open, &o);
+    assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
+    floe_uuid_hex(theirs, &a.info.id);
+    assert_int_equal(o.err.code, FLOE_EINVAL);
+    assert_non_null(strstr(o.err.msg, ours));
+    assert_non_null(strstr(o.err.msg, theirs));
+    floe_sim_run_for(w.sim, 5000000);
+    assert_int_equal(floe_sim_bucket_count(w.bucket), count);
+    o = (struct opening){0};
+    floe_cluster_open(w.store[1], w.table[1], &a.info.id, on_open, &o);
+    assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
+    assert_int_equal(o.err.code, FLOE_OK);
+    floe_sim_run_for(w.sim, 5000000);
+    teardown(&w);
+}
+
 static void an_unreachable_store_is_named_in_time(void **state)
 {
     (void)state;
@@ -204,7 +241,7 @@ static void an_unreachable_store_is_named_in_time(void **state)
     floe_sim_bucket_rule(w.bucket, &rule);
     uint64_t from = floe_sim_now_us(w.sim);
     struct opening o = {0};
-    floe_cluster_open(w.store[0], w.table[0], on_open, &o);
+    floe_cluster_open(w.store[0], w.table[0], NULL, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
     assert_true(floe_sim_now_us(w.sim) - from <= 16000000);
     assert_int_not_equal(o.err.code, FLOE_OK);
@@ -219,6 +256,7 @@ int main(void)
         cmocka_unit_test(both_at_once_agree),
         cmocka_unit_test(doubts_do_no_harm),
         cmocka_unit_test(mismatches_are_refused),
+        cmocka_unit_test(a_data_directory_stays_with_its_cluster),
         cmocka_unit_test(an_unreachable_store_is_named_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
