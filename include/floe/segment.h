@@ -120,6 +120,7 @@ struct floe_segment_batch {
 enum floe_segment_opaque_kind {
     FLOE_OPAQUE_CHECKPOINT = 1, /* docs/formats/checkpoint.md */
     FLOE_OPAQUE_INDEX = 2,      /* docs/formats/index.md */
+    FLOE_OPAQUE_ROLLUP = 3,     /* docs/formats/rollup.md; of no topic */
 };
 struct floe_segment_opaque {
     uint16_t kind;
@@ -173,7 +174,7 @@ struct floe_bufslice *floe_segment_batch_bytes(struct floe_segment_writer *w, ui
 struct floe_segment_image {
     const struct floe_bufslice *slices; /* whole object, in order; hold your own reference on each `buf` to
                                            keep bytes longer */
-    uint32_t slice_count;
+    uint32_t slice_count;               /* the last one is footer and trailer */
     uint64_t bytes;
     const struct floe_segment_block *blocks; /* in the object's order */
     uint32_t block_count;

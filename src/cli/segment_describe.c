@@ -4,6 +4,7 @@
 #include <floe/base/crc32c.h>
 #include <floe/kafka/batch.h>
 #include <floe/log/index.h>
+#include <floe/segment/rollup.h>
 #include <floe/segment.h>
 
 #include <inttypes.h>
@@ -115,6 +116,7 @@ static json_t *describe_opaques(struct floe_segment_cursor *c, struct floe_slice
         json_t *o = json_object();
         const char *kind = q.kind == FLOE_OPAQUE_CHECKPOINT ? "checkpoint"
                            : q.kind == FLOE_OPAQUE_INDEX    ? "index"
+                           : q.kind == FLOE_OPAQUE_ROLLUP   ? "roll-up"
                                                             : "unknown";
         json_object_set_new(o, "opaque", json_string(kind));
         set_integer(o, "opaque_kind", q.kind);
@@ -133,6 +135,13 @@ static json_t *describe_opaques(struct floe_segment_cursor *c, struct floe_slice
             ok = floe_index_page_decode(floe_slice(object.p + q.position, q.length), &page, NULL) == FLOE_OK;
             set_integer(o, "level", ok ? (int64_t)page.level : -1);
             set_integer(o, "entries", ok ? (int64_t)page.n : -1);
+        }
+        struct floe_rollup rolled;
+        if (ok && q.kind == FLOE_OPAQUE_ROLLUP) {
+            ok = floe_rollup_open(floe_slice(object.p + q.position, q.length), c->f->key, &rolled, NULL) ==
+                 FLOE_OK;
+            set_integer(o, "first_key", ok ? (int64_t)rolled.first : -1);
+            set_integer(o, "keys", ok ? (int64_t)rolled.count : -1);
         }
         *bad += !ok;
         json_array_append_new(opaques, o);

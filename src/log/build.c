@@ -72,9 +72,9 @@ static enum floe_err add_batches(struct floe_log_segment *seg)
     return FLOE_OK;
 }
 
-/* Adds the bytes of `w` as an opaque block of the partition. */
+/* Adds the bytes of `w` as an opaque block of the partition (null: of none). */
 static enum floe_err add_opaque(struct floe_log_segment *seg, struct floe_partition *p, uint16_t kind,
-                                struct floe_writer *w, uint32_t *ordinal)
+                                const struct floe_writer *w, uint32_t *ordinal)
 {
     char fallback[FLOE_UUID_HEX];
     if (w->bad)
@@ -86,12 +86,15 @@ static enum floe_err add_opaque(struct floe_log_segment *seg, struct floe_partit
     buf->n = w->n;
     struct floe_bufslice bytes = {buf, buf->data, w->n};
     struct floe_segment_opaque o = {.kind = kind,
-                                    .has_topic = true,
-                                    .topic = p->tp.topic,
-                                    .partition = p->tp.index,
-                                    .leader_epoch = p->epoch,
                                     .covers = kind == FLOE_OPAQUE_CHECKPOINT ? seg->put.seq : 0};
-    enum floe_err rc = floe_segment_add_opaque(seg->writer, &o, name_of(p, fallback), &bytes, ordinal);
+    if (p) {
+        o.has_topic = true;
+        o.topic = p->tp.topic;
+        o.partition = p->tp.index;
+        o.leader_epoch = p->epoch;
+    }
+    enum floe_err rc =
+        floe_segment_add_opaque(seg->writer, &o, p ? name_of(p, fallback) : NULL, &bytes, ordinal);
     floe_buf_unref(buf);
     return rc;
 }
@@ -152,6 +155,25 @@ static enum floe_err add_index_blocks(struct floe_log_segment *seg)
     return FLOE_OK;
 }
 
+/* Last of all, so that it mostly lies in the last bytes that a rebuild reads. */
+static enum floe_err add_rollup(struct floe_log_segment *seg)
+{
+    struct floe_writer w;
+    floe_writer_init(&w, FLOE_SEGMENT_OPAQUE_MAX);
+    enum floe_err rc = FLOE_OK;
+    if (floe_roll_block(&seg->log->chain.roll, seg->put.seq, &w))
+        rc = add_opaque(seg, NULL, FLOE_OPAQUE_ROLLUP, &w, NULL);
+    floe_writer_fini(&w);
+    return rc;
+}
+
+static void note_footer(struct floe_log_segment *seg)
+{
+    const struct floe_bufslice *tail = &seg->image.slices[seg->image.slice_count - 1];
+    floe_roll_note(&seg->log->chain.roll, seg->put.seq, floe_slice(tail->p, tail->n),
+                   (size_t)seg->log->cfg.segment_bytes_max / 2);
+}
+
 /* The image is final: its blocks enter the partitions' indexes, above the high watermark. */
 static enum floe_err enter_blocks(struct floe_log_segment *seg)
 {
@@ -204,6 +226,8 @@ bool floe_build_start(struct floe_log_segment *seg)
     if (rc == FLOE_OK)
         rc = add_index_blocks(seg);
     if (rc == FLOE_OK)
+        rc = add_rollup(seg);
+    if (rc == FLOE_OK)
         rc = floe_segment_finish(seg->writer, &c->session, seg->put.seq, &seg->put.nonce,
                                  floe_loop_wall_ms(log->cfg.loop), &seg->image, &err);
     if (rc == FLOE_OK)
@@ -215,6 +239,7 @@ bool floe_build_start(struct floe_log_segment *seg)
         floe_chain_lost(log, false, &why);
         return false;
     }
+    note_footer(seg);
     log->stats.segments++;
     log->stats.segment_bytes += seg->image.bytes;
     seg->put.body = seg->image.slices;

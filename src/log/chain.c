@@ -19,6 +19,7 @@ void floe_chain_open(struct floe_log *log, const struct floe_session_name *s)
     c->lost = c->lost_told = c->lost_fatal = c->stopping = false;
     c->put_returned = c->linger_over = c->ckpt_over = c->refused = c->hand_over = false;
     c->next_seq = c->committed = 0;
+    floe_roll_init(&c->roll);
     c->round_seq = FLOE_LOG_SPAN_KEYS_MAX / 4;
     c->round_us = 0;
     c->puts_n = 0;
@@ -176,6 +177,7 @@ void floe_chain_abandon(struct floe_log *log)
         floe_segment_free(c->open_seg);
     c->open_seg = NULL;
     c->puts_n = 0;
+    floe_roll_fini(&c->roll);
     floe_chain_wake(log, true);
     floe_timer_stop(&c->linger);
     floe_timer_stop(&c->bucket);

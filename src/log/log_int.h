@@ -27,6 +27,7 @@
 #include <floe/base/map.h>
 #include <floe/log.h>
 #include <floe/log/index.h>
+#include <floe/segment/rollup.h>
 #include <math.h>
 #include "read.h"
 
@@ -255,8 +256,16 @@ struct floe_log_segment {
     struct floe_seq_range *tier; /* entries to forget once committed */
     uint32_t tier_count, tier_cap;
 };
+/* Footers since the last multiple of FLOE_ROLLUP_KEYS, as entries of a roll-up. */
+struct floe_roll {
+    struct floe_writer w;
+    uint64_t first, end; /* keys that are in it: [first, end) */
+    uint64_t step_first; /* behind the last multiple of FLOE_ROLLUP_STEP, */
+    size_t step_at;      /* and where its entry begins */
+};
 struct floe_chain {
     struct floe_session_name session;
+    struct floe_roll roll;
     bool open;     /* between session_open and session_over */
     bool lost;     /* a seal, a foreign object, or a PUT that cannot be sent: nothing counts any more */
     bool stopping; /* session_end: no appends */
@@ -297,6 +306,13 @@ void floe_flush_turn(struct floe_log *log);
 bool floe_flush_take_token(struct floe_log *log, bool force);
 void floe_flush_init(struct floe_log *log);
 void floe_flush_fini(struct floe_log *log);
+/* roll.c */
+void floe_roll_init(struct floe_roll *r);
+void floe_roll_fini(struct floe_roll *r);
+/* What rides in segment `seq`; false: nothing. */
+bool floe_roll_block(const struct floe_roll *r, uint64_t seq, struct floe_writer *out);
+/* Segment `seq` was built; `tail` is its footer and trailer. Entries take `max` bytes at most. */
+void floe_roll_note(struct floe_roll *r, uint64_t seq, struct floe_slice tail, size_t max);
 /* build.c: gives the segment its key and bytes. On failure the session is lost. */
 bool floe_build_start(struct floe_log_segment *seg);
 /* The tier's entry `seq` goes when the segment is committed. FLOE_ENOMEM only. */

@@ -1,5 +1,9 @@
 /* Rebuild, the store's side: each session's footers once, read ahead, delivered in order; checkpoints in few
- * GETs. */
+ * GETs.
+ *
+ * A chain's list of GETs covers its wanted keys in their order. Where a key may bring a roll-up it stands for
+ * all keys up to there; what comes (rebuild_roll.c) takes it apart: the roll-up's keys, those that are to be
+ * read one by one, the key itself. The first entries of the list are under way, the others wait. */
 #include <floe/base/crc32c.h>
 #include <stdlib.h>
 
@@ -22,6 +26,7 @@ struct floe_rebuild_source *floe_rebuild_source_of(struct floe_rebuild *g, const
         return NULL;
     src->group = g;
     src->session = *s;
+    floe_list_init(&src->gets);
     floe_list_push_back(&g->sources, &src->link);
     return src;
 }
@@ -81,15 +86,14 @@ bool floe_rebuild_passed(const struct floe_rebuild_source *src, uint64_t end)
 
 static void on_tail(struct floe_store_req *r);
 
-static void limit(struct floe_store_req *r)
+void floe_rebuild_limit(struct floe_store_req *r)
 {
     r->attempts = FLOE_REBUILD_ATTEMPTS;
     r->try_us = FLOE_REBUILD_TRY_US + r->length / 10;
     r->timeout_us = r->try_us << FLOE_REBUILD_ATTEMPTS;
 }
 
-/* True when the request was sent once more. */
-static bool anew(struct floe_rebuild *g, struct floe_store_req *r, uint32_t *windows)
+bool floe_rebuild_anew(struct floe_rebuild *g, struct floe_store_req *r, uint32_t *windows)
 {
     struct floe_store *store = g->store;
     if (r->err.code == FLOE_ETIMEOUT)
@@ -111,8 +115,8 @@ static void get_tail(struct floe_rebuild_get *get, uint64_t bytes)
                                        .length = bytes,
                                        .done = on_tail,
                                        .user = get};
-    limit(&get->req);
-    floe_chain_key(get->req.key, &get->source->session, get->seq);
+    floe_rebuild_limit(&get->req);
+    floe_chain_key(get->req.key, &get->source->session, get->end - 1);
     get->active = true;
     floe_store_submit(get->source->group->store, &get->req);
 }
@@ -134,59 +138,92 @@ static bool open_footer(struct floe_rebuild_get *get, struct floe_segment_footer
                         struct floe_error *err)
 {
     struct floe_rebuild_source *src = get->source;
-    return floe_rebuild_open(src->group->log, &get->req, &src->session, get->seq, footer, need, err);
+    return floe_rebuild_open(src->group->log, &get->req, &src->session, get->end - 1, footer, need, err);
 }
 
-static void free_get(struct floe_rebuild_get *get)
+struct floe_rebuild_get *floe_rebuild_get_new(struct floe_rebuild_source *src,
+                                              enum floe_rebuild_get_kind kind, uint64_t seq, uint64_t end)
+{
+    struct floe_rebuild_get *get = calloc(1, sizeof *get);
+    if (!get)
+        return NULL;
+    get->source = src;
+    get->kind = kind;
+    get->seq = seq;
+    get->end = end;
+    floe_list_init(&get->link);
+    return get;
+}
+
+void floe_rebuild_get_free(struct floe_rebuild_get *get)
 {
     if (get->ask)
         get->ask->get = NULL;
+    get->source->group->rolled_bytes -= get->counted;
+    floe_list_remove(&get->link);
     floe_store_req_fini(&get->req);
     free(get);
+}
+
+void floe_rebuild_delivered(struct floe_rebuild_source *src)
+{
+    src->group->log->stats.footers_read++;
+    if (++src->deliver_at < src->ranges[src->deliver_range].to)
+        return;
+    if (++src->deliver_range == src->range_count)
+        src->finished = true;
+    else
+        src->deliver_at = src->ranges[src->deliver_range].from;
+    floe_rebuild_advance_all(src->group);
+}
+
+static void deliver_key(struct floe_rebuild_get *get)
+{
+    struct floe_rebuild_source *src = get->source;
+    struct floe_segment_footer footer;
+    struct floe_error err = get->err;
+    uint64_t need;
+    bool ok = !get->below && err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
+    if (get->below)
+        err = (struct floe_error){0};
+    struct floe_rebuild_tail tail = {.footer = ok ? &footer : NULL};
+    if (ok) {
+        tail.bytes = floe_slice(get->req.data->data, get->req.data->n);
+        tail.at = get->req.size - get->req.data->n;
+    }
+    floe_rebuild_deliver(src, get->seq, &tail, &err);
+    floe_rebuild_delivered(src);
 }
 
 /* Delivers what lies ready at the front, in order. */
 static void deliver_ready(struct floe_rebuild_source *src)
 {
-    for (;;) {
-        struct floe_rebuild_get **slot = &src->window[src->deliver_at % FLOE_REBUILD_GETS_MAX];
-        struct floe_rebuild_get *get = *slot;
-        if (src->finished || !get || !get->ready || get->seq != src->deliver_at)
+    while (!floe_list_empty(&src->gets)) {
+        struct floe_rebuild_get *get = FLOE_LIST_ENTRY(src->gets.next, struct floe_rebuild_get, link);
+        if (!get->ready)
             return;
-        *slot = NULL;
-        struct floe_segment_footer footer;
-        struct floe_error err = get->err;
-        uint64_t need;
-        bool ok = !get->below && err.code == FLOE_OK && open_footer(get, &footer, &need, &err);
-        src->group->log->stats.footers_read++;
-        if (get->below)
-            err = (struct floe_error){0};
-        struct floe_rebuild_tail tail = {.footer = ok ? &footer : NULL};
-        if (ok) {
-            tail.bytes = floe_slice(get->req.data->data, get->req.data->n);
-            tail.at = get->req.size - get->req.data->n;
-        }
-        floe_rebuild_deliver(src, get->seq, &tail, &err);
-        free_get(get);
-        if (++src->deliver_at == src->ranges[src->deliver_range].to) {
-            if (++src->deliver_range == src->range_count)
-                src->finished = true;
-            else
-                src->deliver_at = src->ranges[src->deliver_range].from;
-            floe_rebuild_advance_all(src->group);
-        }
+        FLOE_ASSERT(get->seq == src->deliver_at);
+        if (get->kind != FLOE_REBUILD_ROLLUP)
+            deliver_key(get);
+        else if (!floe_rebuild_roll_deliver(get))
+            return;
+        floe_rebuild_get_free(get);
     }
 }
 
-/* The GET is over, whatever came. */
-static void settled(struct floe_rebuild_get *get)
+void floe_rebuild_got(struct floe_rebuild_get *get)
 {
     struct floe_rebuild_source *src = get->source;
-    struct floe_rebuild *g = src->group;
-    get->ready = true;
-    g->gets--;
+    src->group->gets--;
     deliver_ready(src);
-    floe_rebuild_fetch(g);
+    floe_rebuild_fetch(src->group);
+}
+
+/* Whatever came, it is the key's. */
+static void settled(struct floe_rebuild_get *get)
+{
+    get->ready = true;
+    floe_rebuild_got(get);
 }
 
 static void on_floor(void *user, const struct floe_error *err, uint64_t floor)
@@ -225,37 +262,44 @@ static void ask_floor(struct floe_rebuild_get *get)
     log->cfg.hooks.floor(log->cfg.hooks.user, &get->source->session, on_floor, ask);
 }
 
+/* The answer of a FLOE_REBUILD_KEY. */
+static void take_key(struct floe_rebuild_get *get, bool opened, bool seal)
+{
+    const struct floe_store_req *r = &get->req;
+    if (r->err.code == FLOE_ENOTFOUND)
+        floe_error_set(&get->err, FLOE_ECORRUPT, "%s is missing, though a lease lists it", r->key);
+    else if (r->err.code != FLOE_OK)
+        floe_error_prefix(&get->err, "%s", r->key);
+    else if (opened && seal)
+        floe_error_set(&get->err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", r->key);
+    if (r->err.code == FLOE_ENOTFOUND || (opened && seal))
+        ask_floor(get);
+    else
+        settled(get);
+}
+
 static void on_tail(struct floe_store_req *r)
 {
     struct floe_rebuild_get *get = r->user;
-    if (anew(get->source->group, r, &get->windows))
+    if (floe_rebuild_anew(get->source->group, r, &get->windows))
         return;
     get->active = false;
     get->err = r->err;
-    if (r->err.code == FLOE_ENOTFOUND) {
-        floe_error_set(&get->err, FLOE_ECORRUPT, "%s is missing, though a lease lists it", r->key);
-        ask_floor(get);
+    struct floe_segment_footer footer;
+    uint64_t need = 0;
+    bool opened = r->err.code == FLOE_OK && open_footer(get, &footer, &need, &get->err);
+    if (need && !opened) {
+        floe_store_req_fini(r);
+        get->err.code = FLOE_OK;
+        get_tail(get, need);
         return;
     }
-    if (r->err.code != FLOE_OK)
-        floe_error_prefix(&get->err, "%s", r->key);
-    if (get->err.code == FLOE_OK) {
-        struct floe_segment_footer footer;
-        uint64_t need;
-        bool ok = open_footer(get, &footer, &need, &get->err);
-        if (!ok && need) {
-            floe_store_req_fini(r);
-            get->err.code = FLOE_OK;
-            get_tail(get, need);
-            return;
-        }
-        if (ok && footer.id.seal) {
-            floe_error_set(&get->err, FLOE_ECORRUPT, "%s is a seal where the lease lists a segment", r->key);
-            ask_floor(get);
-            return;
-        }
+    if (get->kind == FLOE_REBUILD_KEY) {
+        take_key(get, opened, opened && footer.id.seal);
+        return;
     }
-    settled(get);
+    floe_rebuild_roll_came(get, opened && !footer.id.seal ? &footer : NULL);
+    floe_rebuild_got(get);
 }
 
 static bool may_fetch(const struct floe_rebuild *g)
@@ -265,26 +309,68 @@ static bool may_fetch(const struct floe_rebuild *g)
            (g->gets < g->gets_max && (!h->pressed || !h->pressed(h->user)));
 }
 
+/* What is to be asked for next behind everything that is under way. Null: nothing, or no memory. */
+static struct floe_rebuild_get *next_keys(struct floe_rebuild_source *src)
+{
+    if (src->fetch_range == src->range_count)
+        return NULL;
+    const struct floe_key_range *r = &src->ranges[src->fetch_range];
+    uint64_t seq = src->fetch_at, end = floe_rebuild_roll_to(r, seq);
+    struct floe_rebuild_get *get =
+        floe_rebuild_get_new(src, end > seq + 1 ? FLOE_REBUILD_KEY_AND_ROLLUP : FLOE_REBUILD_KEY, seq, end);
+    if (!get)
+        return NULL;
+    floe_list_push_back(&src->gets, &get->link);
+    src->fetch_at = end;
+    if (end == r->to && ++src->fetch_range < src->range_count)
+        src->fetch_at = src->ranges[src->fetch_range].from;
+    return get;
+}
+
+/* The first key of several that are to be read one by one. Null: no memory. */
+static struct floe_rebuild_get *first_key(struct floe_rebuild_get *get)
+{
+    if (get->kind != FLOE_REBUILD_KEY || get->end - get->seq == 1)
+        return get;
+    struct floe_rebuild_get *one =
+        floe_rebuild_get_new(get->source, FLOE_REBUILD_KEY, get->seq, get->seq + 1);
+    if (one) {
+        floe_list_push_back(&get->link, &one->link); /* before it */
+        get->seq++;
+    }
+    return one;
+}
+
 static bool fetch_next(struct floe_rebuild_source *src)
 {
     struct floe_rebuild *g = src->group;
-    if (src->fetch_range == src->range_count)
+    struct floe_rebuild_get *get = NULL;
+    uint32_t n = 0;
+    if (!may_fetch(g))
         return false;
-    struct floe_rebuild_get **slot = &src->window[src->fetch_at % FLOE_REBUILD_GETS_MAX];
-    if (*slot || !may_fetch(g))
+    FLOE_LIST_EACH(it, &src->gets)
+    {
+        struct floe_rebuild_get *x = FLOE_LIST_ENTRY(it, struct floe_rebuild_get, link);
+        if (!x->sent)
+            get = x;
+        if (get || ++n == FLOE_REBUILD_GETS_MAX)
+            break;
+    }
+    if ((!get && n == FLOE_REBUILD_GETS_MAX) || (!get && src->fetch_range == src->range_count))
         return false;
-    struct floe_rebuild_get *get = calloc(1, sizeof *get);
-    if (!get) { /* tried again with the next answer, or soon */
+    get = get ? first_key(get) : next_keys(src);
+    if (!get) { /* no memory: tried again with the next answer, or soon */
         floe_timer_start(g->log->cfg.loop, &g->start, FLOE_LOG_RETRY_MIN_US);
         return false;
     }
-    get->source = src;
-    get->seq = src->fetch_at;
-    *slot = get;
+    if (get->kind == FLOE_REBUILD_ROLLUP && !floe_rebuild_roll_room(get))
+        return false;
+    get->sent = true;
     g->gets++;
-    if (++src->fetch_at == src->ranges[src->fetch_range].to && ++src->fetch_range < src->range_count)
-        src->fetch_at = src->ranges[src->fetch_range].from;
-    get_tail(get, FLOE_SEGMENT_TAIL_BYTES);
+    if (get->kind == FLOE_REBUILD_ROLLUP)
+        floe_rebuild_roll_send(get);
+    else
+        get_tail(get, FLOE_SEGMENT_TAIL_BYTES);
     return true;
 }
 
@@ -309,7 +395,7 @@ static void on_range(struct floe_store_req *r)
 {
     struct floe_rebuild_range *range = r->user;
     struct floe_rebuild *g = range->group;
-    if (anew(g, r, &range->windows))
+    if (floe_rebuild_anew(g, r, &range->windows))
         return;
     for (uint32_t i = 0; i < range->n; i++) {
         struct floe_rebuild_ckpt *it = &range->items[i];
@@ -355,7 +441,7 @@ enum floe_err floe_rebuild_get_range(struct floe_rebuild_source *src, uint64_t s
                                 .length = items[n - 1].position + items[n - 1].length - items[0].position,
                                 .done = on_range,
                                 .user = range};
-    limit(&range->req);
+    floe_rebuild_limit(&range->req);
     floe_chain_key(range->req.key, &src->session, seq);
     floe_list_push_back(&g->ranges, &range->link);
     floe_store_submit(g->store, &range->req);
@@ -375,13 +461,11 @@ void floe_rebuild_fetch_fini(struct floe_rebuild *g)
     }
     for (struct floe_list *n; (n = floe_list_pop_front(&g->sources));) {
         struct floe_rebuild_source *src = FLOE_LIST_ENTRY(n, struct floe_rebuild_source, link);
-        for (uint32_t i = 0; i < FLOE_REBUILD_GETS_MAX; i++) {
-            struct floe_rebuild_get *get = src->window[i];
-            if (!get)
-                continue;
+        while (!floe_list_empty(&src->gets)) {
+            struct floe_rebuild_get *get = FLOE_LIST_ENTRY(src->gets.next, struct floe_rebuild_get, link);
             if (get->active && !log->detached)
                 floe_store_cancel(g->store, &get->req);
-            free_get(get);
+            floe_rebuild_get_free(get);
         }
         free(src->ranges);
         free(src);

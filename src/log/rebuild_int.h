@@ -17,7 +17,8 @@
 /* A takeover comes shard by shard: what comes while a group is at work is one next group, which starts when
  * no other is at work, after so long in any case (that one may wait for a store that does not answer). */
 #define FLOE_REBUILD_GATHER_US 200000u
-#define FLOE_REBUILD_RANGE_MAX (8u << 20) /* checkpoints that lie together are read together */
+#define FLOE_REBUILD_ROLLED_MAX (16u << 20) /* bytes of roll-ups in memory, for a group; and one a chain */
+#define FLOE_REBUILD_RANGE_MAX (8u << 20)   /* checkpoints that lie together are read together */
 #define FLOE_REBUILD_RANGE_GAP (64u << 10)
 
 /* A block of a footer that came before its turn. */
@@ -46,11 +47,21 @@ struct floe_rebuild_part {
     uint32_t cur, span_count; /* spans[cur] is the one to be applied now */
     struct floe_rebuild_span spans[];
 };
+/* What the answer brings: a key's footer; a footer, and maybe a roll-up of the keys before; a roll-up. */
+enum floe_rebuild_get_kind { FLOE_REBUILD_KEY, FLOE_REBUILD_KEY_AND_ROLLUP, FLOE_REBUILD_ROLLUP };
 struct floe_rebuild_get {
+    struct floe_list link; /* source's gets */
     struct floe_store_req req;
     struct floe_rebuild_source *source;
-    uint64_t seq;
-    bool active, ready;
+    enum floe_rebuild_get_kind kind;
+    uint64_t seq, end; /* its keys. A FLOE_REBUILD_KEY that was sent has one */
+    bool sent, active, ready;
+    struct floe_rebuild_place {
+        uint64_t position;
+        uint32_t length, crc;
+    } place; /* of the roll-up, in segment `end` */
+    struct floe_rollup rolled;
+    uint64_t counted; /* in the group's rolled_bytes */
     bool below; /* nothing of a segment lies there, and the chain's floor is above: it held nothing wanted */
     uint32_t windows; /* that ended without an answer */
     struct floe_error err;
@@ -72,9 +83,9 @@ struct floe_rebuild_source {
     struct floe_key_range *ranges;
     uint32_t range_count, range_cap;
     uint32_t fetch_range, deliver_range;
-    uint64_t fetch_at, deliver_at;                          /* next keys */
-    uint64_t floor;                                         /* of the chain, as far as it was asked */
-    struct floe_rebuild_get *window[FLOE_REBUILD_GETS_MAX]; /* by key modulo */
+    uint64_t fetch_at, deliver_at; /* next keys */
+    uint64_t floor;                /* of the chain, as far as it was asked */
+    struct floe_list gets;         /* [deliver_at, fetch_at), in the order of keys */
     bool finished;
 };
 struct floe_rebuild_ckpt {
@@ -97,7 +108,8 @@ struct floe_rebuild {
     struct floe_log *log;
     struct floe_store *store;
     struct floe_list parts, sources, ranges;
-    uint32_t gets, gets_max; /* footers in flight; how many may be */
+    uint32_t gets, gets_max; /* footers and roll-ups in flight; how many may be */
+    uint64_t rolled_bytes;   /* of roll-ups that are being read, or not delivered yet */
     bool started;
     uint64_t made_us;
     enum floe_rebuild_kind kind;
@@ -117,6 +129,26 @@ void floe_rebuild_fetch_fini(struct floe_rebuild *g);
 bool floe_rebuild_open(const struct floe_log *log, const struct floe_store_req *r,
                        const struct floe_session_name *session, uint64_t seq,
                        struct floe_segment_footer *footer, uint64_t *need, struct floe_error *err);
+/* Once more after a time limit; true when it was sent. */
+bool floe_rebuild_anew(struct floe_rebuild *g, struct floe_store_req *r, uint32_t *windows);
+void floe_rebuild_limit(struct floe_store_req *r);
+struct floe_rebuild_get *floe_rebuild_get_new(struct floe_rebuild_source *src,
+                                              enum floe_rebuild_get_kind kind, uint64_t seq, uint64_t end);
+void floe_rebuild_get_free(struct floe_rebuild_get *get);
+/* The GET is over: what lies ready at the front is delivered, and more is asked for. */
+void floe_rebuild_got(struct floe_rebuild_get *get);
+/* deliver_at was. */
+void floe_rebuild_delivered(struct floe_rebuild_source *src);
+/* rebuild_roll.c */
+/* Up to where what is asked for at `seq` goes: to the next key that may bring a roll-up, or one key. */
+uint64_t floe_rebuild_roll_to(const struct floe_key_range *r, uint64_t seq);
+/* A FLOE_REBUILD_KEY_AND_ROLLUP has its answer: afterwards it is ready, or its keys are to be read one by
+ * one. */
+void floe_rebuild_roll_came(struct floe_rebuild_get *get, const struct floe_segment_footer *footer);
+bool floe_rebuild_roll_room(const struct floe_rebuild_get *get);
+void floe_rebuild_roll_send(struct floe_rebuild_get *get);
+/* False: an entry does not fit, and it and those after it are to be read one by one. */
+bool floe_rebuild_roll_deliver(struct floe_rebuild_get *get);
 bool floe_rebuild_passed(const struct floe_rebuild_source *src,
                          uint64_t end); /* keys below end are delivered */
 /* rebuild.c: what came. `footer` null: `err` tells why, or that the key holds nothing wanted (FLOE_OK). */

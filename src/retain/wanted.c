@@ -90,6 +90,8 @@ static void opaque_pin(struct floe_retain *r, const struct floe_segment_opaque *
     else if (o->kind == FLOE_OPAQUE_CHECKPOINT && o->has_topic)
         is = (struct retain_pin){checkpoint_wanted(r, o, at) ? RETAIN_PIN_CHECKPOINT : RETAIN_PIN_NONE,
                                  o->topic};
+    else if (o->kind == FLOE_OPAQUE_ROLLUP)
+        is = (struct retain_pin){.kind = RETAIN_PIN_NONE}; /* copies: who misses it reads what it copied */
     if (is.kind == RETAIN_PIN_ALWAYS || is.kind == RETAIN_PIN_TOPIC ||
         (is.kind == RETAIN_PIN_CHECKPOINT && pin->kind == RETAIN_PIN_NONE))
         *pin = is;
