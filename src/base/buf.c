@@ -1,9 +1,9 @@
-/* Buffers of 128 KiB and more are kept for reuse: what malloc maps and unmaps for each of them would be paid
- * again in page faults. Sizes are rounded up to eight steps a doubling, so at most an eighth is slack, and a
- * free block serves every request of its step. From 3 MiB on a step is 2 MiB, the size of a huge page: with
- * those a fresh block costs little where the kernel gives them. Where its own step has none, a request takes
- * a block of up to half more; what it does not need of that counts as held meanwhile. While few blocks are in
- * use more free ones are kept: sizes change, and those of the step that is asked for are else often gone. */
+/* Buffers of 128 KiB and more are runs of units in arenas, so that memory which was touched once serves sizes
+ * of all kinds: a fresh page costs its clearing, on a virtual machine several times what a copy into it does.
+ * A run is looked for in what was touched before, the lowest first, and only then in fresh memory. Arenas are
+ * advised to have huge pages, one to a word of the bitmaps. What is free and was touched is bounded: beyond
+ * that whole huge pages go back to the kernel, then parts of them. While few bytes are in use more is kept.
+ */
 #include <floe/base/assert.h>
 #include <floe/base/buf.h>
 
@@ -25,27 +25,31 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { RECYCLE_MIN_LOG2 = 17, RECYCLE_MAX_LOG2 = 26, STEPS = 8 }; /* 128 KiB to 64 MiB */
-enum { STEPS_UP = 8 }; /* so much larger a block may be than what asks for it */
-#define HUGE_PAGE ((size_t)2 << 20)
-#define HUGE_MIN ((size_t)3 << 20)
-enum { CLASSES = (RECYCLE_MAX_LOG2 - RECYCLE_MIN_LOG2) * STEPS };
-#define RECYCLE_MIN ((size_t)1 << RECYCLE_MIN_LOG2)
-#define RECYCLE_MAX ((size_t)1 << RECYCLE_MAX_LOG2)
+#define RUN_MIN ((size_t)128 << 10)
+#define RUN_MAX ((size_t)16 << 20) /* larger ones are mapped and unmapped */
+#define UNIT ((size_t)32 << 10)
+#define WORD ((size_t)64) /* units of a huge page, and bits of a word */
+#define HUGE_PAGE (UNIT * WORD)
+#define WORDS 16
+#define UNITS (WORDS * WORD)
+#define ARENA (HUGE_PAGE * WORDS)
+#define HUGE_LIMIT ((size_t)16 << 20) /* where less may be kept, huge pages would take too much of it */
 #define CACHE_DEFAULT ((size_t)64 << 20)
 
-/* A free block is on the list of its class, which begins in its own first bytes: newest first. */
-struct block {
-    struct block *next, *prev;
-    uint64_t freed; /* counts all frees */
+struct floe_buf_arena {
+    struct floe_buf_arena *next;
+    uint8_t *base;
+    bool huge;
+    size_t idle;           /* bytes of what is there and not used */
+    uint64_t used[WORDS];  /* a bit for each unit */
+    uint64_t there[WORDS]; /* touched, as far as is known here, and not given back */
 };
 static struct {
     pthread_mutex_t lock;
-    struct block *free[CLASSES], *oldest[CLASSES]; /* both ends of each list */
-    size_t held, limit; /* bytes on all lists and what larger blocks than needed have over; their maximum */
-    size_t used;        /* bytes of blocks in use, without what they have over */
-    size_t together;    /* up to which `used` and `held` let `held` pass its maximum */
-    uint64_t frees;
+    struct floe_buf_arena *arenas; /* oldest first */
+    size_t held, limit;            /* sum of `idle`; its maximum */
+    size_t used;                   /* bytes of runs in use */
+    size_t together;               /* up to which `used` and `held` let `held` pass its maximum */
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER, .limit = CACHE_DEFAULT};
 
 void floe_budget_init(struct floe_budget *b, size_t limit)
@@ -93,76 +97,99 @@ size_t floe_budget_used(const struct floe_budget *b)
     return atomic_load_explicit(&b->used, memory_order_relaxed);
 }
 
-/* The class whose blocks hold n bytes, and their size. */
-static int step_of(size_t n, size_t *size)
+/* The first bit in [from, to) that is set, or clear when `inverted` is all ones; else `to`. */
+static size_t next_bit(const uint64_t *map, size_t from, size_t to, uint64_t inverted)
 {
-    unsigned log2 = 63U - (unsigned)__builtin_clzll(n);
-    size_t step = ((size_t)1 << log2) / STEPS;
-    size_t over = (n - ((size_t)1 << log2) + step - 1) / step; /* 0 to STEPS; STEPS is the next doubling */
-    *size = ((size_t)1 << log2) + over * step;
-    return (int)((log2 - RECYCLE_MIN_LOG2) * STEPS + over);
-}
-
-/* As above, for a request; -1 for sizes that are not recycled. */
-static int class_of(size_t n, size_t *size)
-{
-    if (n < RECYCLE_MIN || n > RECYCLE_MAX - RECYCLE_MAX / (2 * STEPS))
-        return -1;
-    return step_of(n < HUGE_MIN ? n : (n + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE, size);
-}
-
-static size_t class_size(int class)
-{
-    return (RECYCLE_MIN << class / STEPS) / STEPS * (size_t)(STEPS + class % STEPS);
-}
-
-/* Under the lock. */
-static void block_take(struct block *b, int class)
-{
-    ASAN_UNPOISON_MEMORY_REGION(b, class_size(class));
-    if (b->prev != NULL)
-        b->prev->next = b->next;
-    else
-        cache.free[class] = b->next;
-    if (b->next != NULL)
-        b->next->prev = b->prev;
-    else
-        cache.oldest[class] = b->prev;
-    cache.held -= class_size(class);
-}
-
-static void block_put(struct block *b, int class)
-{
-    *b = (struct block){.next = cache.free[class], .freed = ++cache.frees};
-    if (b->next != NULL)
-        b->next->prev = b;
-    else
-        cache.oldest[class] = b;
-    cache.free[class] = b;
-    cache.held += class_size(class);
-    /* A use after the last reference is still found. The links stay readable for the leak checker. */
-    ASAN_POISON_MEMORY_REGION(b + 1, class_size(class) - sizeof *b);
-}
-
-/* Takes the blocks that have waited longest off their lists, so that sizes which nobody asks for any more do
- * not stay: until `held` is at most `most`. The caller frees the chain outside the lock. */
-static struct block *take_oldest(size_t most)
-{
-    struct block *chain = NULL;
-    while (cache.held > most) {
-        int oldest = -1;
-        for (int class = 0; class < CLASSES; class ++)
-            if (cache.oldest[class] != NULL &&
-                (oldest < 0 || cache.oldest[class]->freed < cache.oldest[oldest]->freed))
-                oldest = class;
-        if (oldest < 0)
-            break; /* all of it is of blocks in use */
-        struct block *b = cache.oldest[oldest];
-        block_take(b, oldest);
-        b->next = chain;
-        chain = b;
+    while (from < to) {
+        uint64_t rest = (map[from / WORD] ^ inverted) >> from % WORD;
+        if (rest != 0)
+            return FLOE_MIN(from + (size_t)__builtin_ctzll(rest), to);
+        from = (from / WORD + 1) * WORD;
     }
-    return chain;
+    return to;
+}
+
+/* The first of n clear bits in a row, or UNITS. */
+static size_t find_run(const uint64_t *map, size_t n)
+{
+    for (size_t at = 0; at + n <= UNITS;) {
+        size_t set = next_bit(map, at, at + n, 0);
+        if (set == at + n)
+            return at;
+        at = next_bit(map, set, UNITS, UINT64_MAX);
+    }
+    return UNITS;
+}
+
+/* The bits of word `w` that belong to n units from `at` on. */
+static uint64_t bits_in(size_t w, size_t at, size_t n)
+{
+    size_t from = FLOE_MAX(at, w * WORD), to = FLOE_MIN(at + n, (w + 1) * WORD);
+    return from < to ? UINT64_MAX >> (WORD - (to - from)) << from % WORD : 0;
+}
+
+/* Under the lock: brings `idle` and `held` up to date. */
+static void count(struct floe_buf_arena *a)
+{
+    size_t units = 0;
+    for (size_t w = 0; w < WORDS; w++)
+        units += (size_t)__builtin_popcountll(a->there[w] & ~a->used[w]);
+    cache.held -= a->idle;
+    a->idle = units * UNIT;
+    cache.held += a->idle;
+}
+
+/* Gives idle units of one word back to the kernel. */
+static void give_back(struct floe_buf_arena *a, size_t w)
+{
+    uint64_t idle = a->there[w] & ~a->used[w];
+    for (size_t at = 0, end; at < WORD; at = end) {
+        at = next_bit(&idle, at, WORD, 0);
+        end = next_bit(&idle, at, WORD, UINT64_MAX);
+        if (at < end)
+            (void)madvise(a->base + (w * WORD + at) * UNIT, (end - at) * UNIT, MADV_DONTNEED);
+    }
+    a->there[w] &= a->used[w];
+}
+
+/* Under the lock: until at most `most` is held. Whole huge pages go first, those of the youngest arenas
+ * before others: what is looked for first stays. */
+static void trim(size_t most)
+{
+    for (int whole = 1; whole >= 0 && cache.held > most; whole--) {
+        for (size_t left = SIZE_MAX; left > 0 && cache.held > most;) {
+            struct floe_buf_arena *last = NULL;
+            size_t n = 0;
+            for (struct floe_buf_arena *a = cache.arenas; a != NULL && n < left; a = a->next, n++)
+                last = a;
+            left = n > 0 ? n - 1 : 0;
+            for (size_t w = WORDS; last != NULL && last->idle > 0 && w-- > 0 && cache.held > most;) {
+                if ((last->there[w] & ~last->used[w]) == 0 || (whole && last->used[w] != 0))
+                    continue;
+                give_back(last, w);
+                count(last);
+            }
+        }
+    }
+}
+
+/* Under the lock: arenas of which nothing is there or used. */
+static void drop_arenas(void)
+{
+    for (struct floe_buf_arena **at = &cache.arenas; *at != NULL;) {
+        struct floe_buf_arena *a = *at;
+        uint64_t any = 0;
+        for (size_t w = 0; w < WORDS; w++)
+            any |= a->used[w] | a->there[w];
+        if (any != 0) {
+            at = &a->next;
+            continue;
+        }
+        *at = a->next;
+        ASAN_UNPOISON_MEMORY_REGION(a->base, ARENA);
+        free(a->base);
+        free(a);
+    }
 }
 
 /* Under the lock: how much may be held. */
@@ -172,99 +199,149 @@ static size_t allowed(void)
     return FLOE_MAX(cache.limit, rest);
 }
 
-static void free_chain(struct block *b)
+static void trim_to_allowed(void)
 {
-    while (b != NULL) {
-        struct block *next = b->next;
-        free(b);
-        b = next;
-    }
-}
-
-static void *block_new(size_t size)
-{
-    if (size < HUGE_MIN)
-        return malloc(size);
-    void *p;
-    if (posix_memalign(&p, HUGE_PAGE, size) != 0) /* aligned_alloc wants a multiple of the alignment */
-        return NULL;
-    (void)madvise(p, size, MADV_HUGEPAGE); /* a help where it is to be had */
-    return p;
-}
-
-/* *room: what the block has. */
-static void *data_alloc(size_t cap, size_t *room)
-{
-    size_t size;
-    int class = class_of(cap, &size);
-    *room = class < 0 ? cap : size;
-    if (class < 0)
-        return malloc(cap != 0 ? cap : 1);
-    FLOE_ASSERT(class < CLASSES);
-    pthread_mutex_lock(&cache.lock);
-    struct block *b = NULL;
-    for (int up = class; b == NULL && up <= class + STEPS_UP && up < CLASSES; up++) {
-        b = cache.free[up];
-        if (b == NULL)
-            continue;
-        block_take(b, up);
-        *room = class_size(up);
-        cache.held += *room - size;
-    }
-    cache.used += size;
-    struct block *out = take_oldest(allowed());
-    pthread_mutex_unlock(&cache.lock);
-    free_chain(out);
-    void *p = b != NULL ? (void *)b : block_new(size);
-    if (p == NULL) {
-        pthread_mutex_lock(&cache.lock);
-        cache.used -= size;
-        pthread_mutex_unlock(&cache.lock);
-    }
-    return p;
-}
-
-static void data_free(void *p, size_t cap, size_t room)
-{
-    size_t size;
-    if (class_of(cap, &size) < 0) {
-        free(p);
+    if (cache.held <= allowed())
         return;
+    trim(allowed());
+    drop_arenas();
+}
+
+static void *huge_alloc(size_t n, bool huge)
+{
+    void *p;
+    if (posix_memalign(&p, HUGE_PAGE, n) != 0) /* aligned_alloc wants a multiple of the alignment */
+        return NULL;
+    (void)madvise(p, n, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE); /* a help where it is to be had */
+    return p;
+}
+
+/* Under the lock. */
+static struct floe_buf_arena *arena_new(void)
+{
+    struct floe_buf_arena *a = calloc(1, sizeof *a), **at = &cache.arenas;
+    if (a == NULL)
+        return NULL;
+    a->huge = cache.limit >= HUGE_LIMIT;
+    a->base = huge_alloc(ARENA, a->huge);
+    if (a->base == NULL) {
+        free(a);
+        return NULL;
     }
-    struct block *out = NULL;
+    ASAN_POISON_MEMORY_REGION(a->base, ARENA);
+    while (*at != NULL)
+        at = &(*at)->next;
+    return *at = a;
+}
+
+/* Where n units are free, in touched memory alone when `there`. */
+static struct floe_buf_arena *find(size_t n, bool there, size_t *at)
+{
+    for (struct floe_buf_arena *a = cache.arenas; a != NULL; a = a->next) {
+        uint64_t taken[WORDS];
+        if (there && a->idle < n * UNIT)
+            continue;
+        for (size_t w = 0; w < WORDS; w++)
+            taken[w] = a->used[w] | (there ? ~a->there[w] : 0);
+        *at = find_run(taken, n);
+        if (*at < UNITS)
+            return a;
+    }
+    return NULL;
+}
+
+static size_t units_of(size_t cap)
+{
+#ifdef FLOE_ASAN
+    cap++; /* something behind it is poisoned, then */
+#endif
+    return (cap + UNIT - 1) / UNIT;
+}
+
+static void *run_take(size_t cap, struct floe_buf_arena **home)
+{
+    size_t n = units_of(cap), at = 0;
     pthread_mutex_lock(&cache.lock);
-    cache.held -= room - size;
-    cache.used -= size;
-    size_t most = allowed();
-    bool kept = room <= most;
-    if (kept) {
-        out = take_oldest(most - room);
-        kept = cache.held <= most - room;
+    struct floe_buf_arena *a = find(n, true, &at);
+    if (a == NULL)
+        a = find(n, false, &at);
+    if (a == NULL) {
+        a = arena_new();
+        at = 0;
     }
-    if (kept)
-        block_put(p, step_of(room, &size));
+    void *p = NULL;
+    if (a != NULL) {
+        for (size_t w = at / WORD; w < WORDS; w++) {
+            uint64_t bits = bits_in(w, at, n);
+            FLOE_ASSERT((a->used[w] & bits) == 0);
+            a->used[w] |= bits;
+            a->there[w] |= bits != 0 && a->there[w] == 0 && a->huge ? UINT64_MAX : bits;
+        }
+        count(a);
+        cache.used += n * UNIT;
+        trim_to_allowed();
+        p = a->base + at * UNIT;
+        ASAN_UNPOISON_MEMORY_REGION(p, cap);
+    }
     pthread_mutex_unlock(&cache.lock);
-    free_chain(out);
-    if (!kept)
-        free(p);
+    *home = a;
+    return p;
+}
+
+static void run_put(struct floe_buf_arena *a, const uint8_t *p, size_t cap)
+{
+    size_t n = units_of(cap), at = (size_t)(p - a->base) / UNIT;
+    ASAN_POISON_MEMORY_REGION(p, n * UNIT); /* a use after the last reference is found */
+    pthread_mutex_lock(&cache.lock);
+    for (size_t w = at / WORD; w < WORDS; w++) {
+        uint64_t bits = bits_in(w, at, n);
+        FLOE_ASSERT((a->used[w] & bits) == bits);
+        a->used[w] &= ~bits;
+    }
+    count(a);
+    cache.used -= n * UNIT;
+    trim_to_allowed();
+    pthread_mutex_unlock(&cache.lock);
+}
+
+/* `room` is what was allocated, `home` the arena, if any. */
+static bool data_alloc(struct floe_buf *b, size_t cap)
+{
+    b->home = NULL;
+    b->room = cap;
+    if (cap < RUN_MIN) {
+        b->data = malloc(cap != 0 ? cap : 1);
+    } else if (cap > RUN_MAX) {
+        b->data = huge_alloc(cap, true);
+    } else {
+        b->room = units_of(cap) * UNIT;
+        b->data = run_take(cap, &b->home);
+    }
+    return b->data != NULL;
+}
+
+static void data_free(struct floe_buf *b)
+{
+    if (b->home != NULL)
+        run_put(b->home, b->data, b->cap);
+    else
+        free(b->data);
 }
 
 void floe_buf_cache_limit(size_t limit)
 {
     pthread_mutex_lock(&cache.lock);
     cache.limit = limit;
-    struct block *out = take_oldest(allowed());
+    trim_to_allowed();
     pthread_mutex_unlock(&cache.lock);
-    free_chain(out);
 }
 
 void floe_buf_cache_together(size_t together)
 {
     pthread_mutex_lock(&cache.lock);
     cache.together = together;
-    struct block *out = take_oldest(allowed());
+    trim_to_allowed();
     pthread_mutex_unlock(&cache.lock);
-    free_chain(out);
 }
 
 size_t floe_buf_cache_held(void)
@@ -279,9 +356,7 @@ size_t floe_buf_cache_held(void)
 static struct floe_buf *create(size_t cap, struct floe_budget *budget)
 {
     struct floe_buf *b = malloc(sizeof *b);
-    size_t room = 0;
-    void *data = b != NULL ? data_alloc(cap, &room) : NULL;
-    if (data == NULL) {
+    if (b == NULL || !data_alloc(b, cap)) {
         free(b);
         if (budget != NULL)
             floe_budget_give(budget, cap);
@@ -290,9 +365,7 @@ static struct floe_buf *create(size_t cap, struct floe_budget *budget)
     atomic_init(&b->refs, 1);
     b->budget = budget;
     b->cap = cap;
-    b->room = room;
     b->n = 0;
-    b->data = data;
     return b;
 }
 
@@ -328,6 +401,6 @@ void floe_buf_unref(struct floe_buf *b)
         return;
     if (b->budget != NULL)
         floe_budget_give(b->budget, b->cap);
-    data_free(b->data, b->cap, b->room);
+    data_free(b);
     free(b);
 }

@@ -31,8 +31,9 @@ struct floe_buf {
     _Atomic uint32_t refs;
     struct floe_budget *budget; /* may be null */
     size_t cap;
-    size_t n;    /* bytes in use, set by whoever fills it */
-    size_t room; /* buf.c's own: what was allocated */
+    size_t n;                    /* bytes in use, set by whoever fills it */
+    size_t room;                 /* what was allocated */
+    struct floe_buf_arena *home; /* buf.c's own */
     uint8_t *data;
 };
 

@@ -50,62 +50,102 @@ static void buffers_charge_and_give_back(void **state)
     floe_buf_unref(z);
 }
 
+#define MIB ((size_t)1 << 20)
+
+/* Nothing is kept, then at most `limit`. */
+static void start_with(size_t limit)
+{
+    floe_buf_cache_together(0);
+    floe_buf_cache_limit(0);
+    assert_int_equal(floe_buf_cache_held(), 0);
+    floe_buf_cache_limit(limit);
+}
+
 static void large_buffers_are_kept_within_the_limit(void **state)
 {
     (void)state;
-    floe_buf_cache_limit(0);
-    assert_int_equal(floe_buf_cache_held(), 0);
-    floe_buf_cache_limit(4 << 20);
+    start_with(4 * MIB); /* without huge pages: what is asked for is what is there */
     struct floe_buf *x = floe_buf_create(1000000, NULL);
     uint8_t *data = x->data;
-    floe_buf_unref(x);
-    size_t held = floe_buf_cache_held();
-    assert_in_range(held, 1000000, 1125000);
-    x = floe_buf_create(held, NULL); /* the same step of sizes */
-    assert_ptr_equal(x->data, data);
-    memset(x->data, 1, x->cap);
+    size_t room = x->room;
+    assert_in_range(room, 1000000, 1000000 + 32768);
     assert_int_equal(floe_buf_cache_held(), 0);
+    floe_buf_unref(x);
+    assert_int_equal(floe_buf_cache_held(), room);
+    x = floe_buf_create(500000, NULL); /* a part of it serves smaller ones */
+    assert_ptr_equal(x->data, data);
+    assert_int_equal(floe_buf_cache_held(), room - x->room);
+    memset(x->data, 1, x->cap);
     floe_buf_unref(x);
 
     struct floe_buf *many[10];
     for (size_t i = 0; i < 10; i++)
-        many[i] = floe_buf_create(1 << 20, NULL);
+        many[i] = floe_buf_create(MIB - 1, NULL);
     for (size_t i = 0; i < 10; i++)
         floe_buf_unref(many[i]);
-    assert_in_range(floe_buf_cache_held(), 3 << 20, 4 << 20);
-    floe_buf_cache_limit(2 << 20);
-    assert_in_range(floe_buf_cache_held(), 1, 2 << 20);
+    assert_in_range(floe_buf_cache_held(), 3 * MIB, 4 * MIB);
+    floe_buf_cache_limit(2 * MIB);
+    assert_in_range(floe_buf_cache_held(), 1, 2 * MIB);
     floe_buf_cache_limit(0);
     assert_int_equal(floe_buf_cache_held(), 0);
     x = floe_buf_create(100, NULL);
     floe_buf_unref(x);
-    floe_buf_cache_limit(64 << 20);
+    x = floe_buf_create(40 * MIB, NULL); /* too large to be kept */
+    x->data[0] = x->data[x->cap - 1] = 1;
+    floe_buf_unref(x);
+    assert_int_equal(floe_buf_cache_held(), 0);
+    start_with(64 * MIB);
 }
 
-static void sizes_that_nobody_asks_for_give_way(void **state)
+/* What many small ones have touched serves a large one, and the other way round. */
+static void touched_memory_serves_all_sizes(void **state)
 {
     (void)state;
-    floe_buf_cache_limit(0);
-    floe_buf_cache_limit(4 << 20);
-    struct floe_buf *old[4];
-    for (size_t i = 0; i < 4; i++)
-        old[i] = floe_buf_create(1 << 20, NULL);
-    for (size_t i = 0; i < 4; i++)
-        floe_buf_unref(old[i]); /* the cache is full of them */
-    struct floe_buf *x = floe_buf_create(2 << 20, NULL);
-    uint8_t *data = x->data;
-    floe_buf_unref(x);
-    assert_int_equal(floe_buf_cache_held(), 4 << 20); /* two of the old ones went */
-    x = floe_buf_create(2 << 20, NULL);
-    assert_ptr_equal(x->data, data);
-    assert_int_equal(floe_buf_cache_held(), 2 << 20);
-    floe_buf_unref(x);
-    x = floe_buf_create(5 << 20, NULL); /* more than fits is never kept */
-    floe_buf_unref(x);
-    assert_int_equal(floe_buf_cache_held(), 4 << 20);
+    start_with(64 * MIB);
+    struct floe_buf *b[12], *last;
+    for (size_t i = 0; i < 12; i++)
+        b[i] = floe_buf_create(MIB / 2 - 1, NULL);
+    uint8_t *low = b[0]->data;
+    last = floe_buf_create(MIB, NULL);
+    for (size_t i = 0; i < 12; i++)
+        floe_buf_unref(b[i]);
+    size_t held = floe_buf_cache_held();
+    struct floe_buf *large = floe_buf_create(6 * MIB - 1, NULL);
+    assert_ptr_equal(large->data, low);
+    assert_int_equal(floe_buf_cache_held(), held - large->room);
+    floe_buf_unref(large);
+    struct floe_buf *small = floe_buf_create(200000, NULL);
+    assert_ptr_equal(small->data, low);
+    floe_buf_unref(small);
+    floe_buf_unref(last);
+    start_with(64 * MIB);
+}
+
+/* What goes back to the kernel is not what somebody has. */
+static void memory_in_use_stays(void **state)
+{
+    (void)state;
+    start_with(64 * MIB);
+    struct floe_buf *b[100];
+    for (size_t i = 0; i < 100; i++) {
+        b[i] = floe_buf_create(700000 + i, NULL); /* two arenas and more */
+        memset(b[i]->data, (int)i + 1, b[i]->cap);
+    }
+    for (size_t i = 0; i < 100; i += 2)
+        floe_buf_unref(b[i]);
     floe_buf_cache_limit(0);
     assert_int_equal(floe_buf_cache_held(), 0);
-    floe_buf_cache_limit(64 << 20);
+    for (size_t i = 0; i < 100; i += 2) {
+        b[i] = floe_buf_create(700000, NULL);
+        memset(b[i]->data, 200, b[i]->cap);
+    }
+    for (size_t i = 1; i < 100; i += 2)
+        for (size_t at = 0; at < b[i]->cap; at += 1000)
+            assert_int_equal(b[i]->data[at], i + 1);
+    for (size_t i = 0; i < 100; i++)
+        floe_buf_unref(b[i]);
+    assert_int_equal(floe_buf_cache_held(), 0);
+    start_with(64 * MIB);
 }
 
 /* Every size holds what it says: ASan watches the last byte, and the cache's own count must come out even. */
@@ -131,70 +171,60 @@ static void all_sizes_hold_their_bytes(void **state)
     floe_buf_cache_limit(64 << 20);
 }
 
-/* A request may get a larger block than it needs: what is over counts as held, and every block keeps its
- * size. */
-static void larger_blocks_serve_smaller_requests(void **state)
+/* Buffers of all sizes, in use side by side: none lies in another. */
+static void no_two_overlap(void **state)
 {
     (void)state;
-    floe_buf_cache_limit(0);
-    floe_buf_cache_limit(32 << 20);
-    struct floe_buf *x = floe_buf_create(6 << 20, NULL);
-    uint8_t *data = x->data;
-    floe_buf_unref(x);
-    x = floe_buf_create((4 << 20) + 1, NULL);
-    assert_ptr_equal(x->data, data);
-    assert_int_equal(floe_buf_cache_held(), 0); /* 4 MiB and a byte round up to 6 */
-    floe_buf_unref(x);
-    x = floe_buf_create(4 << 20, NULL);
-    assert_ptr_equal(x->data, data);
-    assert_int_equal(floe_buf_cache_held(), 2 << 20);
-    floe_buf_unref(x);
-    assert_int_equal(floe_buf_cache_held(), 6 << 20);
+    start_with(32 * MIB);
     struct floe_rng rng;
     floe_rng_init(&rng, 5);
-    struct floe_buf *live[12] = {0};
-    for (int i = 0; i < 600; i++) {
-        struct floe_buf **b = &live[floe_rng_below(&rng, 12)];
-        floe_buf_unref(*b);
-        size_t cap = (2 << 20) + (size_t)floe_rng_below(&rng, 3 << 20);
-        *b = floe_buf_create(i % 7 ? cap : (3 << 20) - 1, NULL);
-        assert_true((*b)->room >= (*b)->cap);
-        (*b)->data[0] = (*b)->data[(*b)->cap - 1] = 1; /* ASan watches the end */
-        assert_true(floe_buf_cache_held() <= 32 << 20);
+    struct floe_buf *live[40] = {0};
+    uint8_t mark[40] = {0};
+    for (int i = 0; i < 3000; i++) {
+        size_t k = (size_t)floe_rng_below(&rng, 40);
+        if (live[k]) {
+            for (size_t at = 0; at < live[k]->cap; at += 32768)
+                assert_int_equal(live[k]->data[at], mark[k]);
+            assert_int_equal(live[k]->data[live[k]->cap - 1], mark[k]);
+        }
+        floe_buf_unref(live[k]);
+        size_t cap = (size_t)1 << (16 + floe_rng_below(&rng, i % 10 ? 5 : 9));
+        live[k] = floe_buf_create(cap + (size_t)floe_rng_below(&rng, cap), NULL);
+        assert_true(live[k]->room >= live[k]->cap);
+        mark[k] = (uint8_t)i;
+        for (size_t at = 0; at < live[k]->cap; at += 32768)
+            live[k]->data[at] = mark[k];
+        live[k]->data[live[k]->cap - 1] = mark[k]; /* ASan watches the end */
+        assert_true(floe_buf_cache_held() <= 32 * MIB);
     }
-    for (size_t i = 0; i < 12; i++)
+    for (size_t i = 0; i < 40; i++)
         floe_buf_unref(live[i]);
-    floe_buf_cache_limit(0);
-    assert_int_equal(floe_buf_cache_held(), 0);
-    floe_buf_cache_limit(64 << 20);
+    start_with(64 * MIB);
 }
 
 static void more_is_kept_while_little_is_in_use(void **state)
 {
     (void)state;
     struct floe_buf *b[8];
-    floe_buf_cache_limit(2 << 20);
-    floe_buf_cache_together(8 << 20);
+    start_with(2 * MIB);
+    floe_buf_cache_together(8 * MIB);
     for (size_t i = 0; i < 8; i++)
-        assert_non_null(b[i] = floe_buf_create(1 << 20, NULL));
+        assert_non_null(b[i] = floe_buf_create(MIB - 1, NULL));
     for (size_t i = 0; i < 6; i++) {
         floe_buf_unref(b[i]); /* the rest are in use */
-        assert_int_equal(floe_buf_cache_held(), (i + 1) << 20);
+        assert_int_equal(floe_buf_cache_held(), (i + 1) * MIB);
     }
-    struct floe_buf *large = floe_buf_create(3 << 20, NULL); /* fresh: it takes 4 MiB of what may be held */
-    assert_int_equal(floe_buf_cache_held(), 2 << 20);
-    struct floe_buf *other =
-        floe_buf_create(4 << 20, NULL); /* now they are too many; the limit itself stays */
-    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    struct floe_buf *large = floe_buf_create(5 * MIB - 1, NULL);
+    assert_in_range(floe_buf_cache_held(), MIB, 2 * MIB);
+    struct floe_buf *other = floe_buf_create(4 * MIB - 1, NULL);
+    assert_in_range(floe_buf_cache_held(), 0, 2 * MIB);
     floe_buf_unref(b[6]);
-    floe_buf_unref(b[7]);
-    assert_int_equal(floe_buf_cache_held(), 2 << 20);
+    floe_buf_unref(b[7]); /* more are in use than that: the limit itself stays */
+    assert_in_range(floe_buf_cache_held(), 1, 2 * MIB);
     floe_buf_unref(large);
     floe_buf_unref(other);
-    assert_in_range(floe_buf_cache_held(), 4 << 20, 8 << 20);
-    floe_buf_cache_together(0);
-    assert_in_range(floe_buf_cache_held(), 0, 2 << 20);
-    floe_buf_cache_limit(64 << 20);
+    assert_in_range(floe_buf_cache_held(), 7 * MIB, 8 * MIB);
+    start_with(64 * MIB);
 }
 
 static struct floe_budget shared_budget;
@@ -233,9 +263,10 @@ int main(void)
         cmocka_unit_test(budget_counts),
         cmocka_unit_test(buffers_charge_and_give_back),
         cmocka_unit_test(large_buffers_are_kept_within_the_limit),
-        cmocka_unit_test(sizes_that_nobody_asks_for_give_way),
+        cmocka_unit_test(touched_memory_serves_all_sizes),
+        cmocka_unit_test(memory_in_use_stays),
         cmocka_unit_test(all_sizes_hold_their_bytes),
-        cmocka_unit_test(larger_blocks_serve_smaller_requests),
+        cmocka_unit_test(no_two_overlap),
         cmocka_unit_test(more_is_kept_while_little_is_in_use),
         cmocka_unit_test(threads_share),
     };
