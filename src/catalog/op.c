@@ -132,6 +132,8 @@ static void op_write(struct floe_catalog_op *op, enum floe_topic_state state)
     op->writing = state;
     op->req =
         (struct floe_table_req){.kind = FLOE_TABLE_PUT, .value = op->value, .value_n = strlen(op->value)};
+    if (state == FLOE_TOPIC_DELETED && FLOE_MUTANT(DELETED_FOR_GOOD))
+        op->req.kind = FLOE_TABLE_DELETE;
     memcpy(op->req.if_version, op->topic->version, sizeof op->req.if_version);
     op_submit(op, record_written);
 }

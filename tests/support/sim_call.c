@@ -101,8 +101,7 @@ void simcall_acked(struct simcall *k, int64_t base_offset)
     struct simproc *p = k->proc;
     struct simsent *s = &c->sent[k->sent];
     struct simledger *l = &c->ledger[k->part];
-    /* Alive when it was decided; a stall may lie between that and this turn. */
-    if (!floe_lease_alive(p->lease) && floe_sim_now_us(c->sim) > p->stalled_until + 10000)
+    if (simproc_lapsed(p))
         simcluster_violation(c, 8, "node %s acknowledges while it is not alive", floe_sim_node_name(p->node));
     if (s->state == SENT_REFUSED)
         simcluster_violation(c, 5, "sending %u was refused, and is acknowledged now", k->sent);
@@ -166,11 +165,9 @@ static void judge_view(struct simcall *k)
     u->seen[m] = k->result;
     k->c->out->view_reads += k->data_n > 0;
 }
-/* It says yes and is not alive (and was not a moment ago, before it stood still). */
 static bool lapsed(const struct simcall *k)
 {
-    return k->err == FLOE_OK && !floe_lease_alive(k->proc->lease) &&
-           floe_sim_now_us(k->c->sim) > k->proc->stalled_until + 10000;
+    return k->err == FLOE_OK && simproc_lapsed(k->proc);
 }
 static void judge(struct simcall *k)
 {
@@ -218,6 +215,7 @@ static void judge(struct simcall *k)
         if (lapsed(k))
             simcluster_violation(c, 9, "node %s tells a committed offset while it is not alive",
                                  floe_sim_node_name(k->proc->node));
+        simcommitter_told(k);
         break;
     case CALL_BEAT:
         if (lapsed(k))

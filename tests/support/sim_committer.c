@@ -9,6 +9,14 @@ static void tick(struct simcommitter *m, uint64_t us)
 {
     floe_sim_after(m->c->sim, &m->tick, us);
 }
+/* Some are a new client each time, as tools are: they ask for the coordinator first, and come seldom. */
+static void next(struct simcommitter *m, bool failed, uint64_t pause_us)
+{
+    bool anew = m->c->shape.theme == SIM_THEME_DEAF && m->id % 2;
+    if (failed || anew)
+        m->machine = -1;
+    tick(m, floe_rng_below(&m->c->rng, anew ? 400000 : pause_us));
+}
 static bool may_land(const struct simcommitter *m, int64_t offset)
 {
     for (uint32_t i = 0; i < m->unknown_n; i++)
@@ -25,6 +33,7 @@ static void on_coordinator(struct simcall *k)
 static void on_commit(struct simcall *k)
 {
     struct simcommitter *m = k->user;
+    m->flying = -1;
     if (k->err == FLOE_OK) {
         m->last = k->offset;
         m->c->out->commits++;
@@ -32,23 +41,18 @@ static void on_commit(struct simcall *k)
         FLOE_ASSERT(m->unknown_n < FLOE_COUNTOF(m->unknown));
         m->unknown[m->unknown_n++] = k->offset;
     }
-    if (k->err)
-        m->machine = -1;
-    tick(m, floe_rng_below(&m->c->rng, k->err ? 200000 : 50000));
+    next(m, k->err != FLOE_OK, k->err ? 200000 : 50000);
 }
 static void on_committed(struct simcall *k)
 {
     struct simcommitter *m = k->user;
-    if (k->err) {
-        m->machine = -1;
-    } else if (k->result != m->last && !may_land(m, k->result)) {
-        if (!k->misled)
-            simcluster_violation(m->c, 9, "group %u: %lld is committed, %lld was acknowledged or read before",
-                                 m->id, (long long)k->result, (long long)m->last);
-    } else {
+    bool known = k->result == m->last || may_land(m, k->result);
+    if (!k->err && known)
         m->last = k->result;
-    }
-    tick(m, floe_rng_below(&m->c->rng, 100000));
+    else if (!k->err && !k->misled)
+        simcluster_violation(m->c, 9, "group %u: %lld is committed, %lld was acknowledged or read before",
+                             m->id, (long long)k->result, (long long)m->last);
+    next(m, k->err != FLOE_OK, 100000);
 }
 /* Somebody else asks any broker, which tells an error or what was committed when it was asked, or later. */
 static void peek_later(struct simcommitter *m)
@@ -58,6 +62,9 @@ static void peek_later(struct simcommitter *m)
 static void on_peeked(struct simcall *k)
 {
     struct simcommitter *m = k->user;
+    /* What somebody was told of the commit that is on its way stays, whatever its sender hears of it. */
+    if (k->err == FLOE_OK && k->result > m->last && k->result == m->flying && !k->misled)
+        m->last = k->result;
     if (k->err == FLOE_OK && k->result < k->offset && !may_land(m, k->result) && !k->misled)
         simcluster_violation(m->c, 9, "group %u: %lld is committed, %lld was before it was asked", m->id,
                              (long long)k->result, (long long)k->offset);
@@ -69,7 +76,17 @@ static void on_peek(struct floe_sim_event *e)
     struct simcall *k = simcall_new(m->c, CALL_COMMITTED, 0, on_peeked, m);
     k->group = m->id;
     k->offset = m->last;
-    simcall_send(k, simproc_at(m->c, (int32_t)floe_rng_below(&m->c->rng, m->c->shape.nodes)), 1000000);
+    int32_t at = (int32_t)floe_rng_below(&m->c->rng, m->c->shape.nodes);
+    if (m->c->shape.theme == SIM_THEME_TOLD && m->machine >= 0)
+        at = m->machine;
+    simcall_send(k, simproc_at(m->c, at), 1000000);
+}
+/* The broker answers. */
+void simcommitter_told(struct simcall *k)
+{
+    const struct simcommitter *m = k->user;
+    if (k->err == FLOE_OK && k->done == on_peeked && k->result > m->last && k->result == m->flying)
+        simtheme_told(m->c, k->proc);
 }
 static void on_tick(struct floe_sim_event *e)
 {
@@ -92,13 +109,18 @@ static void on_tick(struct floe_sim_event *e)
     k = simcall_new(c, commit ? CALL_COMMIT : CALL_COMMITTED, 0, commit ? on_commit : on_committed, m);
     k->group = m->id;
     if (commit)
-        k->offset = ++m->next;
+        k->offset = m->flying = ++m->next;
     simcall_send(k, simproc_at(c, m->machine), 500000 + floe_rng_below(&c->rng, 3000000));
 }
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id)
 {
-    *m = (struct simcommitter){
-        .c = c, .id = id, .machine = -1, .last = -1, .tick = {.fn = on_tick}, .peek = {.fn = on_peek}};
+    *m = (struct simcommitter){.c = c,
+                               .id = id,
+                               .machine = -1,
+                               .last = -1,
+                               .flying = -1,
+                               .tick = {.fn = on_tick},
+                               .peek = {.fn = on_peek}};
     tick(m, floe_rng_below(&c->rng, 300000));
     peek_later(m);
 }

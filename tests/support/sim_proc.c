@@ -48,6 +48,18 @@ static void on_serves(void *user, const struct floe_tp *tp, int32_t epoch)
     check_adopted(p, tp, epoch);
 }
 
+/* What it says of itself, and what its record says: its last renewal landed longer than a lease time ago, so
+ * that others may have taken over, whatever it takes for true. What was decided before a stall is told after
+ * it; clocks run 500 ppm fast or slow. */
+bool simproc_lapsed(const struct simproc *p)
+{
+    const struct simcluster *c = p->c;
+    uint64_t now = floe_sim_now_us(c->sim), lease = 1002ull * c->shape.lease_ms;
+    if (now <= p->stalled_until + 10000)
+        return false;
+    return !floe_lease_alive(p->lease) || (now >= p->misled_until && now > p->renewed_us + lease);
+}
+
 /* Life and death. */
 static void on_reap(struct floe_sim_event *e)
 {

@@ -23,43 +23,59 @@ static void deaf(struct simcluster *c)
                        1000 * (1 + floe_rng_below(&c->rng, 1000)));
     }
 }
-/* Who has just been given partitions ends, so that they go back to the session that gave them, whose own
- * record still says what it said before: its span begins too low. Half of the time that one is killed next.
- */
-static void return_soon(struct simcluster *c, const struct floe_sim_node *giver)
+/* Who has just been given partitions ends, so that they go back to the session that gave them. Half of the
+ * time that one is killed as soon as it has them again, before a checkpoint has taken the spans away. */
+static void return_moved(struct simcluster *c, uint32_t giver, uint32_t taker)
 {
-    if (c->returns || c->healed || !(c->cfg.faults & SIM_F_END))
+    if (c->healed || !(c->cfg.faults & SIM_F_END))
         return;
-    for (uint32_t i = 0; i < c->shape.nodes; i++) {
-        struct simproc *p = c->machine[i].proc;
-        if (p && p->node == giver && p->state == PROC_UP) {
-            c->returns = 1 + i;
-            floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 600000));
-        }
+    if (c->returns == RETURN_NONE) {
+        c->returns = RETURN_END;
+        c->return_from = taker;
+        c->return_to = giver;
+        floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 300000));
+    } else if (c->returns == RETURN_WAIT && giver == c->return_from && taker == c->return_to) {
+        c->returns = floe_rng_below(&c->rng, 2) ? RETURN_KILL : RETURN_WAIT;
+        floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 150000));
     }
 }
 static void returns(struct simcluster *c)
 {
-    struct simproc *giver = c->returns ? c->machine[c->returns - 1].proc : NULL, *p = simproc_any(c);
-    bool ended = c->returned;
-    c->returned = false;
-    p = ended ? giver : p;
-    if (giver && p && (p != giver) != ended && p->state == PROC_UP && !c->healed) {
-        if (ended)
+    bool end = c->returns == RETURN_END, kill = c->returns == RETURN_KILL;
+    uint32_t machine = kill ? c->return_to : c->return_from;
+    struct simproc *p = c->machine[machine].proc;
+    c->returns = end ? RETURN_WAIT : RETURN_NONE;
+    if ((end || kill) && p && p->state == PROC_UP) {
+        if (kill)
             floe_sim_node_kill(p->node);
         else
             simproc_end(p);
-        floe_sim_after(c->sim, &c->machine[p->machine].restart, 1000 * (1 + floe_rng_below(&c->rng, 1000)));
-        c->returned = !ended && floe_rng_below(&c->rng, 2);
+        floe_sim_after(c->sim, &c->machine[machine].restart, 1000 * (1 + floe_rng_below(&c->rng, 1000)));
     }
-    if (!c->returned)
-        c->returns = 0;
-    floe_sim_after(c->sim, &c->theme, 300000 + floe_rng_below(&c->rng, 2000000));
+    if (end) /* it may never come back */
+        floe_sim_after(c->sim, &c->theme, 2000ull * c->shape.lease_ms);
 }
-void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e)
+/* Machine of the broker that is `session`, or as many as there are. */
+static uint32_t machine_of(const struct simcluster *c, const char *session)
 {
-    if (c->shape.theme == SIM_THEME_RETURN)
-        return_soon(c, e->node);
+    uint32_t i = 0;
+    for (; i < c->shape.nodes; i++) {
+        const struct simproc *p = c->machine[i].proc;
+        const struct floe_session_name *s = p && p->state == PROC_UP ? floe_lease_session(p->lease) : NULL;
+        char name[FLOE_SESSION_NAME_MAX];
+        if (s)
+            floe_session_format(name, s);
+        if (s && strcmp(name, session) == 0)
+            break;
+    }
+    return i;
+}
+void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e, uint32_t giver,
+                          const char *taker)
+{
+    uint32_t to = machine_of(c, taker);
+    if (c->shape.theme == SIM_THEME_RETURN && to < c->shape.nodes)
+        return_moved(c, giver, to);
     if (c->shape.theme != SIM_THEME_DEAF || c->healed || e->fault != FLOE_SIM_LOST_ANSWER)
         return;
     floe_sim_note(c->sim, e->node, "learns nothing of its leases");
@@ -111,6 +127,27 @@ static void no_table(struct simcluster *c)
     c->outage_until = now + 1000ull * c->shape.lease_ms * (1 + floe_rng_below(&c->rng, 6));
     floe_sim_at(c->sim, &c->heal_outage, c->outage_until);
 }
+/* A coordinator tells of a commit that it has not acknowledged, and dies a moment later. */
+void simtheme_told(struct simcluster *c, struct simproc *p)
+{
+    if (c->shape.theme != SIM_THEME_TOLD || c->healed || !(c->cfg.faults & SIM_F_KILL) ||
+        floe_sim_now_us(c->sim) < c->tellers_until)
+        return;
+    floe_sim_note(c->sim, p->node, "has told what it has not acknowledged");
+    c->teller = p->machine;
+    c->teller_since = p->started_us;
+    c->tellers_until =
+        floe_sim_now_us(c->sim) + 500000 + floe_rng_below(&c->rng, 3000000); /* one after another */
+    floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 2) ? 1 : floe_rng_below(&c->rng, 5000));
+}
+static void told(struct simcluster *c)
+{
+    struct simproc *p = c->machine[c->teller].proc;
+    if (!p || p->state != PROC_UP || p->started_us != c->teller_since)
+        return;
+    floe_sim_node_kill(p->node);
+    floe_sim_after(c->sim, &c->machine[p->machine].restart, 1000 * (1 + floe_rng_below(&c->rng, 1000)));
+}
 static void on_theme(struct floe_sim_event *e)
 {
     struct simcluster *c = FLOE_CONTAINER(e, struct simcluster, theme);
@@ -130,6 +167,9 @@ static void on_theme(struct floe_sim_event *e)
     case SIM_THEME_RETURN:
         returns(c);
         return;
+    case SIM_THEME_TOLD:
+        told(c);
+        return;
     case SIM_THEME_NONE:
     case SIM_THEME_COUNT:
         return;
@@ -139,20 +179,23 @@ static void on_theme(struct floe_sim_event *e)
 /* Drawn apart: a seed without a theme has the story that it would have without this file. */
 void simtheme_draw(struct simcluster *c)
 {
+    c->theme.fn = on_theme;
     struct floe_rng rng;
     floe_rng_init(&rng, c->cfg.seed ^ 0x7e3e);
-    uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * (SIM_THEME_COUNT - 1));
-    if (theme < SIM_THEME_COUNT && (c->cfg.faults & SIM_F_STORE))
+    uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * SIM_THEME_RETURN);
+    if (theme <= (c->cfg.theme ? SIM_THEME_TOLD : SIM_THEME_RETURN) && (c->cfg.faults & SIM_F_STORE))
         c->shape.theme = (enum simtheme)theme;
+    if (c->shape.theme == SIM_THEME_NONE && c->cfg.groups && floe_rng_below(&rng, 3) == 0)
+        c->shape.theme = SIM_THEME_TOLD;
     if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_RETURN)
         c->shape.fault_every_us += 5000000; /* who dies moves nothing */
-    if (c->shape.theme == SIM_THEME_DEAF) {
+    if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_TOLD)
         c->shape.committers = SIM_COMMITTERS_MAX;
-    }
+    if (c->shape.theme == SIM_THEME_TOLD)
+        c->shape.fault_every_us += 2000000;
 }
 void simtheme_start(struct simcluster *c)
 {
-    c->theme.fn = on_theme;
-    if (c->shape.theme)
+    if (c->shape.theme && c->shape.theme != SIM_THEME_TOLD && c->shape.theme != SIM_THEME_RETURN)
         floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 3000000));
 }

@@ -47,8 +47,8 @@ static const char *holder_of(json_t *value, json_t *entry)
                     json_array_get(json_object_get(value, "sessions"), (size_t)json_integer_value(at)))
               : NULL;
 }
-/* Does something that this session held belong to another now? */
-static bool gives_away(json_t *was, json_t *now, const char *session)
+/* Who has something now that this session held, or null. */
+static const char *gives_away(json_t *was, json_t *now, const char *session)
 {
     const char *hex, *index;
     json_t *topic, *entry;
@@ -60,10 +60,10 @@ static bool gives_away(json_t *was, json_t *now, const char *session)
             json_t *then = json_object_get(json_object_get(json_object_get(now, "topics"), hex), index);
             const char *after = holder_of(now, then);
             if (before && after && strcmp(before, session) == 0 && strcmp(after, session) != 0)
-                return true;
+                return after;
         }
     }
-    return false;
+    return NULL;
 }
 static void check_moved(struct simwatch *w, const struct floe_sim_store_event *e, json_t *value)
 {
@@ -75,8 +75,9 @@ static void check_moved(struct simwatch *w, const struct floe_sim_store_event *e
         if (!s)
             continue;
         floe_session_format(name, s);
-        if (gives_away(*was, value, name))
-            simtheme_lease_moved(w->c, e);
+        const char *taker = gives_away(*was, value, name);
+        if (taker)
+            simtheme_lease_moved(w->c, e, i, taker);
     }
     json_decref(*was);
     *was = json_incref(value);
@@ -87,7 +88,7 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
     json_t *entry, *topic, *sessions = json_object_get(value, "sessions");
     const char *hex;
     struct floe_uuid id;
-    if (w->c->shape.theme == SIM_THEME_DEAF)
+    if (w->c->shape.theme == SIM_THEME_DEAF || w->c->shape.theme == SIM_THEME_RETURN)
         check_moved(w, e, value);
     json_object_foreach(json_object_get(value, "topics"), hex, topic)
     {
@@ -101,8 +102,18 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
         }
     }
 }
-static void check_node(struct simwatch *w, const char *key, json_t *value)
+/* A broker has written that it lives: nobody takes it for dead before a lease time from now. */
+static void note_renewal(struct simwatch *w, const struct floe_sim_node *node)
 {
+    for (uint32_t i = 0; i < w->c->shape.nodes; i++) {
+        struct simproc *p = w->c->machine[i].proc;
+        if (p && p->node == node)
+            p->renewed_us = floe_sim_now_us(w->c->sim);
+    }
+}
+static void check_node(struct simwatch *w, const struct floe_sim_store_event *e, json_t *value)
+{
+    const char *key = e->key;
     int id = atoi(key + strlen("table/node/"));
     if (id < 0 || id >= 64)
         return;
@@ -114,7 +125,9 @@ static void check_node(struct simwatch *w, const char *key, json_t *value)
         simcluster_violation(w->c, 6, "%s: epoch %lld of session %s after epoch %lld of %s", key,
                              (long long)epoch, session ? session : "(none)", (long long)w->node_epoch[id],
                              w->node_id[id]);
-    if (state && strcmp(state, "live") != 0)
+    if (state && strcmp(state, "live") == 0)
+        note_renewal(w, e->node);
+    else if (state)
         floe_sim_note(w->c->sim, NULL, "node %d epoch %lld is %s", id, (long long)epoch, state);
     w->node_epoch[id] = epoch;
     snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");
@@ -132,7 +145,7 @@ static void check_table(struct simwatch *w, const struct floe_sim_store_event *e
     else if (strncmp(e->key, "table/lease/", 12) == 0)
         check_shard(w, e, value);
     else if (strncmp(e->key, "table/node/", 11) == 0)
-        check_node(w, e->key, value);
+        check_node(w, e, value);
     else if (strncmp(e->key, "table/topic/", 12) == 0)
         simtopics_record(w->c, e->key + 12, value);
     json_decref(root);

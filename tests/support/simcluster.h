@@ -36,6 +36,7 @@ enum simtheme {
     SIM_THEME_FLIP,
     SIM_THEME_TABLE,
     SIM_THEME_RETURN,
+    SIM_THEME_TOLD,
     SIM_THEME_COUNT
 };
 struct simcluster_result;

@@ -160,6 +160,7 @@ struct simproc {
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
     uint64_t started_us, stalled_until, ending_us;
+    uint64_t renewed_us;                 /* its last renewal landed */
     uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
 };
 struct simmachine {
@@ -176,6 +177,7 @@ const char *simproc_rack(uint32_t machine);
 void simproc_end(struct simproc *p);                               /* as SIGTERM */
 struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serves there, or null */
 void simprocs_see_each_other(struct simcluster *c);
+bool simproc_lapsed(const struct simproc *p);      /* what it promises now is worth nothing */
 struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
 
 /* ---- clients ---- */
@@ -226,6 +228,7 @@ struct simcommitter {
     uint32_t id;
     int32_t machine;     /* of the coordinator as last heard, -1: unknown */
     int64_t next, last;  /* offset that was last committed; what the group has, as acknowledged or read */
+    int64_t flying;      /* the commit that is on its way; -1: none */
     int64_t unknown[64]; /* commits whose outcome is not known */
     uint32_t unknown_n;
     struct floe_sim_event tick, peek;
@@ -242,6 +245,7 @@ void simmember_start(struct simmember *m, struct simcluster *c, uint32_t id);
 void simmember_fini(struct simmember *m);
 bool simmembers_settled(struct simcluster *c); /* every partition has its owner */
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
+void simcommitter_told(struct simcall *k);
 void simcommitter_fini(struct simcommitter *m);
 void simproducer_start(struct simproducer *p, struct simcluster *c, uint32_t id);
 /* One that tries every few milliseconds: how soon is each partition writable? */
@@ -307,9 +311,12 @@ struct simcluster {
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
-    uint32_t returns;      /* theme: machine that gave partitions away, plus one; 0: none */
-    bool returned;         /* who had been given them has ended */
-    uint64_t outage_until; /* no outage is healed before */
+    /* theme: partitions that were given away go back */
+    enum simreturn { RETURN_NONE, RETURN_END, RETURN_WAIT, RETURN_KILL } returns;
+    uint32_t return_from, return_to;      /* machines */
+    uint32_t teller;                      /* theme: machine of the coordinator that has told too much, */
+    uint64_t teller_since, tellers_until; /* whose process began then; no other dies before */
+    uint64_t outage_until;                /* no outage is healed before */
     struct simwatch *watch;
     struct simtables *tables;
     struct simgarbage *garbage;
@@ -327,8 +334,11 @@ void simcluster_nemesis_start(struct simcluster *c);
 void simcluster_heal(struct simcluster *c);
 void simtheme_draw(struct simcluster *c);
 void simtheme_start(struct simcluster *c);
+void simtheme_told(struct simcluster *c, struct simproc *p);
 void simtheme_flip(struct simcluster *c);
-void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e);
+/* `giver` is a machine, `taker` a session. */
+void simtheme_lease_moved(struct simcluster *c, const struct floe_sim_store_event *e, uint32_t giver,
+                          const char *taker);
 
 /* ---- garbage: topics that come and go ---- */
 void simgarbage_start(struct simcluster *c); /* draws the age */
