@@ -11,6 +11,17 @@ static void on_fatal(void *user, const struct floe_error *err)
     simcluster_violation(p->c, 7, "node %s must exit: %s", floe_sim_node_name(p->node), err->msg);
     floe_sim_node_kill(p->node);
 }
+/* It looks at the lease between its rebuild and serving: what it found was true when it asked, a third of the
+ * lease time ago at most, or before it stood still. */
+static void check_looked(struct simproc *p, uint32_t part, int32_t epoch)
+{
+    uint64_t now = floe_sim_now_us(p->c->sim), since = simwatch_superseded(p->c, part, epoch);
+    if (since && now > since + 1000ull * p->c->shape.lease_ms / 3 && now > p->stalled_until + 10000 &&
+        now >= p->misled_until)
+        simcluster_violation(p->c, 6,
+                             "partition %u: node %s begins to serve epoch %d, which was over %llu us ago",
+                             part, floe_sim_node_name(p->node), epoch, (unsigned long long)(now - since));
+}
 static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t epoch)
 {
     struct floe_partition *part;
@@ -24,8 +35,10 @@ static void check_adopted(struct simproc *p, const struct floe_tp *tp, int32_t e
     /* One that stood still between its last look at the lease and this may be behind; it cannot write, and
      * while it knows that time has passed it tells nobody what is latest. */
     bool behind = !floe_lease_alive(p->lease) || floe_sim_now_us(p->c->sim) < p->misled_until;
-    if (epoch < l->served_epoch && behind)
+    if (epoch < l->served_epoch && behind) {
+        check_looked(p, (uint32_t)at, epoch);
         return;
+    }
     if (epoch <= l->served_epoch)
         simcluster_violation(p->c, 6, "partition %d served again at epoch %d, %d was served before",
                              tp->index, epoch, l->served_epoch);

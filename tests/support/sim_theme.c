@@ -55,6 +55,36 @@ static void returns(struct simcluster *c)
     if (end) /* it may never come back */
         floe_sim_after(c->sim, &c->theme, 2000ull * c->shape.lease_ms);
 }
+/* Who has just taken partitions over reads nothing of chains for longer than its lease time, and has no table
+ * for longer still: what it rebuilds then is another's by now. */
+static void without(struct simcluster *c, const char *prefix)
+{
+    floe_sim_bucket_rule(c->bucket,
+                         &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                 .node = (struct floe_sim_node *)(uintptr_t)c->taker,
+                                                 .prefix = prefix});
+}
+void simtheme_taken(struct simcluster *c, const struct floe_sim_store_event *e)
+{
+    uint64_t now = floe_sim_now_us(c->sim), lease = 1000ull * c->shape.lease_ms;
+    if (c->shape.theme != SIM_THEME_TAKEN || c->healed || now < c->outage_until + lease)
+        return;
+    floe_sim_note(c->sim, e->node, "has taken over, and hears nothing of the store");
+    c->taker = e->node;
+    floe_sim_bucket_heal(c->bucket);
+    without(c, "chain/");
+    without(c, "table/");
+    uint64_t later = now + lease + lease / 2 + floe_rng_below(&c->rng, lease);
+    c->outage_until = later + lease / 2 + floe_rng_below(&c->rng, lease);
+    floe_sim_at(c->sim, &c->theme, later);
+    floe_sim_at(c->sim, &c->heal_outage, c->outage_until);
+}
+static void taken(struct simcluster *c)
+{
+    floe_sim_note(c->sim, c->taker, "has chains again, and no table");
+    floe_sim_bucket_heal(c->bucket);
+    without(c, "table/");
+}
 /* Machine of the broker that is `session`, or as many as there are. */
 static uint32_t machine_of(const struct simcluster *c, const char *session)
 {
@@ -167,6 +197,9 @@ static void on_theme(struct floe_sim_event *e)
     case SIM_THEME_RETURN:
         returns(c);
         return;
+    case SIM_THEME_TAKEN:
+        taken(c);
+        return;
     case SIM_THEME_TOLD:
         told(c);
         return;
@@ -183,10 +216,15 @@ void simtheme_draw(struct simcluster *c)
     struct floe_rng rng;
     floe_rng_init(&rng, c->cfg.seed ^ 0x7e3e);
     uint64_t theme = c->cfg.theme ? c->cfg.theme : floe_rng_below(&rng, 3 * SIM_THEME_RETURN);
-    if (theme <= (c->cfg.theme ? SIM_THEME_TOLD : SIM_THEME_RETURN) && (c->cfg.faults & SIM_F_STORE))
+    if (theme <= (c->cfg.theme ? SIM_THEME_COUNT - 1 : SIM_THEME_RETURN) && (c->cfg.faults & SIM_F_STORE))
         c->shape.theme = (enum simtheme)theme;
-    if (c->shape.theme == SIM_THEME_NONE && c->cfg.groups && floe_rng_below(&rng, 3) == 0)
-        c->shape.theme = SIM_THEME_TOLD;
+    /* The others came later: seeds that have one of the first keep it. */
+    if (c->shape.theme == SIM_THEME_NONE && (c->cfg.faults & SIM_F_STORE)) {
+        if (floe_rng_below(&rng, 12) == 0)
+            c->shape.theme = SIM_THEME_TAKEN;
+        else if (c->cfg.groups && floe_rng_below(&rng, 3) == 0)
+            c->shape.theme = SIM_THEME_TOLD;
+    }
     if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_RETURN)
         c->shape.fault_every_us += 5000000; /* who dies moves nothing */
     if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_TOLD)
@@ -196,6 +234,6 @@ void simtheme_draw(struct simcluster *c)
 }
 void simtheme_start(struct simcluster *c)
 {
-    if (c->shape.theme && c->shape.theme != SIM_THEME_TOLD && c->shape.theme != SIM_THEME_RETURN)
+    if (c->shape.theme && c->shape.theme < SIM_THEME_RETURN)
         floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 3000000));
 }

@@ -12,6 +12,7 @@
 
 struct lease_seen {
     int32_t epoch;
+    uint64_t since_us; /* this epoch landed then */
     char holder[FLOE_SESSION_NAME_MAX];
     uint16_t node[EPOCHS_MAX]; /* of each epoch's holder; 0: none */
 };
@@ -32,6 +33,8 @@ static void check_entry(struct simwatch *w, const char *key, int part, json_t *e
     if (!holder || epoch < seen->epoch || (epoch == seen->epoch && strcmp(holder, seen->holder) != 0))
         simcluster_violation(w->c, 6, "%s partition %d: holder %s epoch %d after %s epoch %d", key, part,
                              holder ? holder : "(none)", epoch, seen->holder, seen->epoch);
+    if (epoch != seen->epoch)
+        seen->since_us = floe_sim_now_us(w->c->sim);
     if (epoch != seen->epoch)
         floe_sim_note(w->c->sim, NULL, "lease of %d: %s at epoch %d", part, holder ? holder : "(none)",
                       epoch);
@@ -75,6 +78,8 @@ static void check_moved(struct simwatch *w, const struct floe_sim_store_event *e
         if (!s)
             continue;
         floe_session_format(name, s);
+        if (gives_away(value, *was, name))
+            simtheme_taken(w->c, e);
         const char *taker = gives_away(*was, value, name);
         if (taker)
             simtheme_lease_moved(w->c, e, i, taker);
@@ -88,7 +93,7 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
     json_t *entry, *topic, *sessions = json_object_get(value, "sessions");
     const char *hex;
     struct floe_uuid id;
-    if (w->c->shape.theme == SIM_THEME_DEAF || w->c->shape.theme == SIM_THEME_RETURN)
+    if (w->c->shape.theme >= SIM_THEME_RETURN || w->c->shape.theme == SIM_THEME_DEAF)
         check_moved(w, e, value);
     json_object_foreach(json_object_get(value, "topics"), hex, topic)
     {
@@ -163,6 +168,11 @@ static void on_event(void *user, const struct floe_sim_store_event *e)
         simcluster_violation(w->c, 7, "%s is written without create-only", e->key);
     if (table && e->result == FLOE_OK)
         check_table(w, e);
+}
+uint64_t simwatch_superseded(struct simcluster *c, uint32_t part, int32_t epoch)
+{
+    const struct lease_seen *seen = &c->watch->lease[part];
+    return seen->epoch > epoch ? seen->since_us : 0;
 }
 void simwatch_check_leader(struct simcluster *c, uint32_t part, int32_t node, int32_t epoch)
 {

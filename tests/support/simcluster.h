@@ -36,6 +36,7 @@ enum simtheme {
     SIM_THEME_FLIP,
     SIM_THEME_TABLE,
     SIM_THEME_RETURN,
+    SIM_THEME_TAKEN,
     SIM_THEME_TOLD,
     SIM_THEME_COUNT
 };
@@ -44,7 +45,7 @@ struct simcluster_config {
     uint64_t seed;
     uint32_t faults; /* enum simcluster_fault bits */
     uint32_t nodes;  /* 0: by seed, 2 to 4; at most SIM_NODES_MAX */
-    uint32_t theme;  /* enum simtheme; 0: by seed, a third has one */
+    uint32_t theme;  /* enum simtheme; 0: by seed, two of five have one */
     uint32_t run_ms; /* time under faults; 0: 40 s */
     FILE *story;     /* null: only violations are printed */
     bool quiet;      /* not even those */

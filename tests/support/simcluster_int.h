@@ -314,6 +314,7 @@ struct simcluster {
     /* theme: partitions that were given away go back */
     enum simreturn { RETURN_NONE, RETURN_END, RETURN_WAIT, RETURN_KILL } returns;
     uint32_t return_from, return_to;      /* machines */
+    const struct floe_sim_node *taker;    /* theme: who has taken over */
     uint32_t teller;                      /* theme: machine of the coordinator that has told too much, */
     uint64_t teller_since, tellers_until; /* whose process began then; no other dies before */
     uint64_t outage_until;                /* no outage is healed before */
@@ -334,6 +335,7 @@ void simcluster_nemesis_start(struct simcluster *c);
 void simcluster_heal(struct simcluster *c);
 void simtheme_draw(struct simcluster *c);
 void simtheme_start(struct simcluster *c);
+void simtheme_taken(struct simcluster *c, const struct floe_sim_store_event *e);
 void simtheme_told(struct simcluster *c, struct simproc *p);
 void simtheme_flip(struct simcluster *c);
 /* `giver` is a machine, `taker` a session. */
@@ -376,6 +378,7 @@ void simtables_fini(struct simcluster *c);
 void simwatch_start(struct simcluster *c);
 void simwatch_fini(struct simcluster *c);
 /* Brokers name only leaders that a lease has named. */
+uint64_t simwatch_superseded(struct simcluster *c, uint32_t part, int32_t epoch); /* when, or 0: not yet */
 void simwatch_check_leader(struct simcluster *c, uint32_t part, int32_t node, int32_t epoch);
 
 #endif
