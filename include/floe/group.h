@@ -50,6 +50,7 @@ struct floe_group_settings {
     uint32_t consumer_session_ms;            /* group.consumer.session.timeout.ms */
     uint32_t consumer_heartbeat_ms;          /* group.consumer.heartbeat.interval.ms */
     uint32_t consumer_size_max;              /* group.consumer.max.size */
+    uint64_t members_max;                    /* bytes of all members of all groups here, about; 0: no bound */
     int migration;                           /* group.consumer.migration.policy: enum floe_group_migration */
     uint32_t gather_us; /* offset commits wait so long for company: 1 s / gather_us flushes a second, with a
                            burst of 50 after a pause; */
@@ -80,7 +81,8 @@ void floe_groups_dropped(struct floe_groups *g, const struct floe_tp *tp);
 /* The session is over: every shard goes. */
 void floe_groups_over(struct floe_groups *g);
 
-/* Partition of __consumer_offsets that a group belongs to: abs(String.hashCode) % n, as in Kafka. */
+/* Partition of __consumer_offsets that a group belongs to: String.hashCode without its sign bit, % n.
+ * (Kafka's takes the absolute value.) */
 int32_t floe_group_partition(struct floe_kstr group, int32_t n);
 
 /* One request. All of it belongs to the caller until `done`, which runs later, once. `request` and
@@ -135,6 +137,7 @@ void floe_group_abandon(struct floe_group_call *c);
 
 struct floe_group_stats {
     uint64_t shards, groups, members, offsets; /* now */
+    uint64_t member_bytes;                     /* what members keep in memory, by the module's account */
     uint64_t records, batches, commits, snapshots, loads, rebalances;
 };
 void floe_groups_get_stats(const struct floe_groups *g, struct floe_group_stats *out);

@@ -25,7 +25,8 @@ static bool obeyed(const char *name)
     return strcmp(name, "max.message.bytes") == 0 || strcmp(name, "message.timestamp.type") == 0;
 }
 
-#define KIND_MAX 512u /* configurations of one kind */
+#define KEYS_MAX 10000 /* that a resource names */
+#define KIND_MAX 512u  /* configurations of one kind */
 
 /* What of a kind's configurations a resource asks for. */
 struct wanted {
@@ -309,7 +310,10 @@ static bool put_result(struct floe_request *rq, const describe_resource *in,
     out->ResourceType = in->ResourceType;
     out->ResourceName = in->ResourceName;
     out->ErrorMessage = (struct floe_kstr){"", 0};
-    if (in->ResourceType == TYPE_TOPIC) {
+    if (in->ConfigurationKeys_n > KEYS_MAX) {
+        out->ErrorCode = FLOE_KERR_INVALID_REQUEST;
+        out->ErrorMessage = floe_kstr("A resource can't name more than 10000 configurations.");
+    } else if (in->ResourceType == TYPE_TOPIC) {
         struct api_want want = {.name = in->ResourceName};
         struct floe_error err = {0};
         const struct floe_topic *t = api_topic(api_of(rq), &want);
@@ -344,6 +348,12 @@ struct describe {
     int32_t done; /* resources */
 };
 
+/* Of what is looked at beside what is told: names asked for, and those of the kind. */
+static int32_t cost(const describe_resource *in)
+{
+    return 1 + FLOE_MAX(in->ConfigurationKeys_n, 0) / 4 + (in->ResourceType == TYPE_TOPIC ? 8 : 50);
+}
+
 /* Some resources a turn: others come to their turn between. */
 static void ready(struct floe_request *rq)
 {
@@ -351,11 +361,12 @@ static void ready(struct floe_request *rq)
     struct describe *d = rq->state;
     int32_t told = 0;
     for (; d->done < d->rs->Results_n && told < TURN_CONFIGS; d->done++) {
+        told += cost(&in->Resources[d->done]);
         if (!put_result(rq, &in->Resources[d->done], &d->rs->Results[d->done])) {
             api_give_up(rq);
             return;
         }
-        told += 1 + d->rs->Results[d->done].Configs_n;
+        told += d->rs->Results[d->done].Configs_n;
     }
     if (d->done < d->rs->Results_n) {
         floe_timer_start(api_of(rq)->cfg.loop, &d->timer, 0);

@@ -230,6 +230,7 @@ static void start_core(struct broker *b)
                   .consumer_session_ms = cfg->consumer_session_ms,
                   .consumer_heartbeat_ms = cfg->consumer_heartbeat_ms,
                   .consumer_size_max = cfg->consumer_size_max,
+                  .members_max = mem.members,
                   .migration = cfg->group_migration,
                   .gather_us = (uint32_t)(cfg->commit_gather_ms * 1000),
                   .gather_group_us = (uint32_t)(cfg->commit_gather_group_ms * 1000)},

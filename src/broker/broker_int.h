@@ -43,7 +43,7 @@ struct broker {
 
 /* How --memory is shared out. */
 struct memory_shares {
-    uint64_t pending, cache, tier, recycle, answers, fetch_max;
+    uint64_t pending, cache, tier, recycle, answers, fetch_max, members;
 };
 struct memory_shares floe_broker_memory(uint64_t memory);
 

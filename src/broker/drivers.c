@@ -20,6 +20,7 @@ struct memory_shares floe_broker_memory(uint64_t memory)
         .recycle = FLOE_MIN(rest / 12, 64 * mib),
         .answers = rest / 16,
         .fetch_max = FLOE_MAX(rest / 32, mib),
+        .members = FLOE_MAX(rest / 16, 2 * mib),
     };
     return s;
 }

@@ -128,7 +128,11 @@ static void from_core(struct broker *b, struct floe_sample *s)
     const struct floe_core_stats *c = floe_core_stats(b->core);
     struct floe_api_stats api;
     struct floe_lease_stats moves;
+    struct floe_group_stats groups;
     bool alive = floe_lease_alive(lease);
+    floe_groups_get_stats(floe_core_groups(b->core), &groups);
+    s->members_used = (double)groups.member_bytes;
+    s->members_limit = (double)floe_broker_memory(b->cfg->memory).members;
     floe_api_get_stats(b->api, &api);
     s->fetched_bytes = (double)api.fetched_bytes;
     s->throttle_s = (double)api.throttle_ms / 1e3;

@@ -158,35 +158,77 @@ static void list_shard(const struct group_shard *s, struct floe_group_call *c, c
     }
 }
 
+/* The answer leaves when every shard has committed what it tells of it. */
+struct list {
+    struct floe_group_call *c;
+    uint32_t left;
+    struct list_part {
+        struct group_wait w;
+        struct list *l;
+    } * parts;
+};
+
+static void list_finish(struct list *l)
+{
+    list_response *rs = l->c->response;
+    if (--l->left > 0)
+        return;
+    if (rs->ErrorCode)
+        rs->Groups_n = 0;
+    group_answer(l->c);
+}
+
+static void on_listed(struct group_wait *w, bool committed)
+{
+    struct list *l = FLOE_CONTAINER(w, struct list_part, w)->l;
+    list_response *rs = l->c->response;
+    if (!committed) /* somebody else's by now: clients ask again, and find out who */
+        rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
+    list_finish(l);
+}
+
+static struct list *list_begin(struct floe_groups *g, struct floe_group_call *c)
+{
+    list_response *rs = group_response(c, &floe_kafka_ListGroupsResponse_desc);
+    struct list *l = floe_arena_alloc(c->arena, sizeof *l);
+    if (!rs || !l)
+        return NULL;
+    rs->Groups =
+        floe_kafka_array(&floe_kafka_ListGroupsResponse_ListedGroup_desc, (int32_t)g->stats.groups, c->arena);
+    *l = (struct list){.c = c, .left = 1};
+    l->parts = floe_arena_calloc(c->arena, g->stats.shards, sizeof *l->parts);
+    return rs->Groups && l->parts ? l : NULL;
+}
+
 void floe_group_list(struct floe_groups *g, struct floe_group_call *c)
 {
     c->g = g;
     const struct floe_kafka_ListGroupsRequest *in = c->request;
-    list_response *rs = group_response(c, &floe_kafka_ListGroupsResponse_desc);
+    struct list *l = list_begin(g, c);
     struct filter states = filter_of(in->StatesFilter, in->StatesFilter_n);
     struct filter types = filter_of(in->TypesFilter, in->TypesFilter_n);
-    if (rs)
-        rs->Groups = floe_kafka_array(&floe_kafka_ListGroupsResponse_ListedGroup_desc,
-                                      (int32_t)g->stats.groups, c->arena);
-    if (!rs || !rs->Groups) {
+    if (!l) {
         c->response = NULL;
         group_answer(c);
         return;
     }
+    list_response *rs = c->response;
+    struct list_part *p = l->parts;
     if (!floe_lease_alive(g->cfg.lease))
         rs->ErrorCode = FLOE_KERR_COORDINATOR_NOT_AVAILABLE;
     FLOE_LIST_EACH(it, &g->list)
     {
-        const struct group_shard *s = FLOE_LIST_ENTRY(it, struct group_shard, link);
+        struct group_shard *s = FLOE_LIST_ENTRY(it, struct group_shard, link);
         if (s->state == SHARD_LOADING)
             rs->ErrorCode = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS;
         if (rs->ErrorCode)
             break;
         list_shard(s, c, &states, &types);
+        *p = (struct list_part){.w = {.fn = on_listed}, .l = l};
+        l->left++;
+        journal_wait(s, &p++->w);
     }
-    if (rs->ErrorCode)
-        rs->Groups_n = 0;
-    group_answer(c);
+    list_finish(l);
 }
 
 /* ---- DeleteGroups ------------------------------------------------------------------------------------- */

@@ -103,6 +103,20 @@ struct classic_member *classic_member_add(struct classic *c, struct floe_kstr id
     return m;
 }
 
+static size_t text_size(const char *s)
+{
+    return s ? strlen(s) + 1 : 0;
+}
+
+void classic_member_charge(struct classic_member *m)
+{
+    size_t n = sizeof *m + text_size(m->c->g->name) + text_size(m->id) + text_size(m->instance) +
+               text_size(m->client_id) + text_size(m->client_host) + (size_t)m->assignment_n;
+    for (int32_t i = 0; i < m->protocol_count; i++)
+        n += sizeof *m->protocols + text_size(m->protocols[i].name) + (size_t)m->protocols[i].metadata_n;
+    members_charge(m->c->g->shard->g, &m->charged, n);
+}
+
 void classic_member_rename(struct classic_member *m, struct floe_kstr id)
 {
     floe_map_remove(&m->c->by_id, &m->node);
@@ -130,6 +144,7 @@ static void member_free(struct classic_member *m)
         floe_map_remove(&c->by_instance, &m->by_instance);
     floe_list_remove(&m->link);
     c->count--;
+    members_charge(c->g->shard->g, &m->charged, 0);
     c->g->shard->g->stats.members--;
     if (c->count == 0)
         c->g->empty_since_ms = group_wall_ms(c->g->shard->g);
@@ -149,6 +164,7 @@ void classic_pending_remove(struct classic_pending *p)
     floe_list_remove(&p->link);
     p->c->pending_count--;
     p->c->pending_bytes -= strlen(p->id);
+    members_charge(p->c->g->shard->g, &p->charged, 0);
     free(p->id);
     free(p);
 }
@@ -178,6 +194,7 @@ void classic_free(struct group *g)
     free(c->protocol_type);
     free(c->protocol);
     free(c->leader);
+    members_charge(g->shard->g, &c->kept_charged, 0);
     floe_writer_fini(&c->kept);
     free(c);
 }
@@ -358,6 +375,17 @@ static void on_pending(struct floe_timer *t)
     }
     classic_pending_remove(p);
     classic_check_joined(c);
+    classic_drop_if_new(c);
+}
+
+void classic_drop_if_new(struct classic *c)
+{
+    struct group *g = c->g;
+    if (c->count > 0 || c->pending_count > 0 || c->state != CLASSIC_EMPTY || c->generation > 0 ||
+        c->protocol_type)
+        return;
+    classic_free(g);
+    group_drop_if_nothing(g);
 }
 
 void classic_pending_add(struct classic *c, struct floe_kstr id, uint32_t session_ms)
@@ -370,6 +398,8 @@ void classic_pending_add(struct classic *c, struct floe_kstr id, uint32_t sessio
     floe_list_push_back(&c->pending, &p->link);
     c->pending_count++;
     c->pending_bytes += strlen(p->id);
+    members_charge(c->g->shard->g, &p->charged,
+                   sizeof *p + sizeof *c + sizeof *c->g + text_size(p->id) + text_size(c->g->name));
     while (c->pending_count > CLASSIC_PENDING_MAX || c->pending_bytes > CLASSIC_PENDING_BYTES)
         classic_pending_remove(FLOE_LIST_ENTRY(c->pending.next, struct classic_pending, link));
     floe_timer_init(&p->session, on_pending, p);
@@ -493,6 +523,7 @@ static void complete_join(struct classic *c)
         free(m->assignment);
         m->assignment = NULL;
         m->assignment_n = 0;
+        classic_member_charge(m);
         m->is_new = false;
         m->former = -1;
         classic_answer_join(m, 0);

@@ -38,6 +38,7 @@ struct classic_member {
     uint8_t *assignment;
     int32_t assignment_n;
     bool joining, syncing;                         /* its JoinGroup, its SyncGroup waits for the group, */
+    size_t charged;                                /* members.c */
     struct floe_group_call *join_call, *sync_call; /* and is answered so; null: its client is gone */
     bool is_new;                                   /* has not been through a rebalance */
     int32_t former; /* the generation that it knows, where the group was converted since; -1: the group's */
@@ -49,6 +50,7 @@ struct classic_pending {
     struct floe_list link;     /* classic.pending, the oldest first */
     struct classic *c;
     char *id;
+    size_t charged;
     struct floe_timer session;
 };
 struct classic {
@@ -64,8 +66,9 @@ struct classic {
     struct floe_list members, pending;
     size_t pending_bytes;
     uint32_t count, pending_count, joining_count;
-    uint64_t initial_left_ms;    /* how much longer an initial rebalance may be put off */
-    int16_t end_error;           /* what calls that wait are told when all this goes */
+    uint64_t initial_left_ms; /* how much longer an initial rebalance may be put off */
+    int16_t end_error;        /* what calls that wait are told when all this goes */
+    size_t kept_charged;
     struct floe_writer kept;     /* PREPARING, COMPLETING: the value that the journal has; empty: none */
     struct floe_timer rebalance; /* PREPARING: time is up; COMPLETING: who has not synced is out */
 };
@@ -83,6 +86,9 @@ void classic_pending_remove(struct classic_pending *p);
 /* Takes it out and rebalances the others; calls of its own that wait are answered with `error`. */
 void classic_member_remove(struct classic_member *m, int16_t error);
 void classic_member_touch(struct classic_member *m);  /* its session starts again */
+void classic_member_charge(struct classic_member *m); /* what it keeps in memory has changed */
+/* A group that the journal has never had, of which nobody is left, goes. */
+void classic_drop_if_new(struct classic *c);
 void classic_set_text(char **at, struct floe_kstr s); /* replaces a copy */
 bool classic_set_protocols(struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in);
 bool classic_same_protocols(const struct classic_member *m, const struct floe_kafka_JoinGroupRequest *in);

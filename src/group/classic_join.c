@@ -115,6 +115,7 @@ static bool update(struct classic_member *m, struct floe_group_call *call)
     m->rebalance_ms = (uint32_t)(in->RebalanceTimeoutMs >= 0 ? in->RebalanceTimeoutMs : in->SessionTimeoutMs);
     classic_set_text(&m->client_id, call->client_id.n >= 0 ? call->client_id : floe_kstr(""));
     classic_set_text(&m->client_host, floe_kstr(call->client_host));
+    classic_member_charge(m);
     return true;
 }
 
@@ -217,6 +218,22 @@ static bool room_for(const struct classic *c, struct floe_kstr id)
     default:
         return m || c->count < max;
     }
+}
+
+/* May all members keep so much more as this one, of the group or new to it, says? */
+static int16_t memory_for(struct classic *c, const join_request *in)
+{
+    struct classic_member *m = in->MemberId.n > 0 ? classic_member_find(c, in->MemberId) : NULL;
+    size_t had = 0, asks = 0;
+    if (!m && in->GroupInstanceId.n >= 0)
+        m = classic_static_find(c, in->GroupInstanceId);
+    if (!m)
+        return members_room(c->g->shard->g);
+    for (int32_t i = 0; i < m->protocol_count; i++)
+        had += (size_t)m->protocols[i].metadata_n + sizeof *m->protocols;
+    for (int32_t i = 0; i < in->Protocols_n; i++)
+        asks += (size_t)FLOE_MAX(in->Protocols[i].Metadata.n, 0) + sizeof *m->protocols;
+    return asks > had ? members_growth(c->g->shard->g, asks - had) : 0;
 }
 
 static void join_new(struct classic *c, struct floe_group_call *call)
@@ -334,6 +351,10 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_COORDINATOR_NOT_AVAILABLE;
     if (!error && !room_for(c, in->MemberId))
         error = FLOE_KERR_GROUP_MAX_SIZE_REACHED;
+    if (!error)
+        error = memory_for(c, in);
+    if (error && c)
+        classic_drop_if_new(c);
     if (error)
         classic_join_error(call, error, in->MemberId);
     else if (in->MemberId.n <= 0)

@@ -59,8 +59,10 @@ bool classic_record(struct classic *c, bool urgent)
         return false;
     bool ok = put_value(c->g, &v, urgent);
     free(members);
-    if (ok)
+    if (ok) {
         floe_writer_fini(&c->kept);
+        members_charge(c->g->shard->g, &c->kept_charged, 0);
+    }
     return ok;
 }
 
@@ -76,6 +78,7 @@ void classic_keep(struct classic *c)
     if (floe_kafka_encode(&floe_kafka_GroupMetadataValue_desc, CLASSIC_VALUE_VERSION, &v, &c->kept, NULL) !=
         FLOE_OK)
         floe_writer_fini(&c->kept);
+    members_charge(c->g->shard->g, &c->kept_charged, c->kept.n);
     free(members);
 }
 
@@ -120,6 +123,7 @@ static void member_from(struct classic *c, const struct floe_kafka_GroupMetadata
     FLOE_ASSERT(m->assignment);
     if (m->assignment_n > 0)
         memcpy(m->assignment, in->Assignment.p, (size_t)m->assignment_n);
+    classic_member_charge(m);
 }
 
 void classic_replay(struct group_shard *s, const struct floe_kafka_GroupMetadataKey *k,

@@ -98,6 +98,7 @@ static bool set_assignment(struct classic_member *m, struct floe_kbytes a)
     free(m->assignment);
     m->assignment = copy;
     m->assignment_n = FLOE_MAX(a.n, 0);
+    classic_member_charge(m);
     return true;
 }
 
@@ -154,6 +155,8 @@ void floe_group_sync(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_UNKNOWN_MEMBER_ID;
     if (!error && c->state == CLASSIC_PREPARING)
         error = FLOE_KERR_REBALANCE_IN_PROGRESS;
+    if (!error && c->state == CLASSIC_COMPLETING && classic_is_leader(c, m))
+        error = members_growth(g, bytes);
     if (error) {
         sync_error(call, error);
     } else if (c->state == CLASSIC_STABLE) {
@@ -203,6 +206,7 @@ static int16_t leave_one(struct classic *c, struct floe_kstr id, struct floe_kst
     if (p) {
         classic_pending_remove(p);
         classic_check_joined(c);
+        classic_drop_if_new(c);
         return 0;
     }
     if (id.n <= 0 && instance.n >= 0) { /* by an administrator: whoever has that instance id */
@@ -218,12 +222,39 @@ static int16_t leave_one(struct classic *c, struct floe_kstr id, struct floe_kst
     return 0;
 }
 
-static int16_t leave_group(struct group_shard *s, struct floe_kstr name, struct floe_kstr id,
-                           struct floe_kstr instance)
+/* Of a group of the consumer protocol those who leave do so together, some at a time: each time all members
+ * are looked at. */
+#define LEAVE_BYTES (1u << 20)
+struct leave {
+    struct group_shard *s;
+    struct floe_kstr group;
+    struct floe_kafka_LeaveGroupResponse *rs;
+    int32_t from; /* the first of Members whose leaving is not in the journal yet */
+    size_t bytes; /* about, of their records; 0: nobody is marked */
+};
+
+/* Answers up to `end` are made. */
+static int16_t leave_marked(struct leave *l, int32_t end)
 {
-    struct group *group = group_find(s, name); /* the one before may have converted it */
-    if (group && group->kind == GROUP_CONSUMER)
-        return consumer_classic_leave(group, id, instance);
+    struct group *group = group_find(l->s, l->group);
+    bool ok = l->bytes == 0 || consumer_remove_leaving(group->consumer);
+    for (int32_t i = l->from; !ok && i < end; i++)
+        if (!l->rs->Members[i].ErrorCode)
+            l->rs->Members[i].ErrorCode = FLOE_KERR_UNKNOWN_SERVER_ERROR;
+    l->from = end;
+    l->bytes = 0;
+    return ok ? 0 : FLOE_KERR_UNKNOWN_SERVER_ERROR;
+}
+
+static int16_t leave_group(struct leave *l, struct floe_kstr id, struct floe_kstr instance)
+{
+    struct group *group = group_find(l->s, l->group); /* those before may have converted it, or ended it */
+    if (group && group->kind == GROUP_CONSUMER) {
+        int16_t error = consumer_classic_leave(group, id, instance);
+        if (!error)
+            l->bytes += 3ul * (size_t)(FLOE_MAX(id.n, 0) + l->group.n + 64);
+        return error;
+    }
     if (!group || !group->classic)
         return FLOE_KERR_UNKNOWN_MEMBER_ID;
     return leave_one(group->classic, id, instance);
@@ -265,15 +296,22 @@ void floe_group_leave(struct floe_groups *g, struct floe_group_call *call)
         return;
     }
     bool recorded = group->kind == GROUP_CONSUMER;
-    if (call->version < 3)
-        rs->ErrorCode = leave_group(s, in->GroupId, in->MemberId, floe_kstr(NULL));
+    struct leave l = {.s = s, .group = in->GroupId, .rs = rs};
+    if (call->version < 3) {
+        rs->ErrorCode = leave_group(&l, in->MemberId, floe_kstr(NULL));
+        int16_t error = leave_marked(&l, 0);
+        rs->ErrorCode = rs->ErrorCode ? rs->ErrorCode : error;
+    }
     for (; rs->Members_n < n; rs->Members_n++) {
         const struct floe_kafka_LeaveGroupRequest_MemberIdentity *who = &in->Members[rs->Members_n];
         struct floe_kafka_LeaveGroupResponse_MemberResponse *out = &rs->Members[rs->Members_n];
         out->MemberId = who->MemberId;
         out->GroupInstanceId = who->GroupInstanceId;
-        out->ErrorCode = leave_group(s, in->GroupId, who->MemberId, who->GroupInstanceId);
+        out->ErrorCode = leave_group(&l, who->MemberId, who->GroupInstanceId);
+        if (l.bytes >= LEAVE_BYTES)
+            (void)leave_marked(&l, rs->Members_n + 1);
     }
+    (void)leave_marked(&l, n);
     if (recorded)
         group_answer_committed(s, call, leave_failed);
     else

@@ -83,13 +83,25 @@ static void unset(struct consumer_member *m)
     free(m->meta);
 }
 
-void consumer_member_set(struct consumer_member *m, member_meta *meta, struct regex *regex)
+#define REGEX_BYTES 8192 /* of an expression, about, for each of its users */
+
+void consumer_member_charge(struct consumer_member *m)
+{
+    size_t parts = (size_t)m->now.assigned.n + m->now.revoking.n + m->target.n;
+    members_charge(groups_of(m->c), &m->charged,
+                   sizeof *m + strlen(m->c->g->name) + strlen(m->id) + m->meta_bytes +
+                       parts * sizeof(struct part) + (m->regex ? REGEX_BYTES : 0));
+}
+
+void consumer_member_set(struct consumer_member *m, member_meta *meta, size_t bytes, struct regex *regex)
 {
     unset(m);
     m->meta = meta;
+    m->meta_bytes = bytes;
     m->regex = regex;
     FLOE_ASSERT(meta->InstanceId.n < 0 ||
                 floe_map_insert(&m->c->by_instance, &m->by_instance, id_hash(meta->InstanceId)));
+    consumer_member_charge(m);
 }
 
 void consumer_member_free(struct consumer_member *m)
@@ -100,6 +112,7 @@ void consumer_member_free(struct consumer_member *m)
     floe_map_remove(&c->by_id, &m->node);
     floe_list_remove(&m->link);
     unset(m);
+    members_charge(groups_of(c), &m->charged, 0);
     groups_of(c)->stats.members--;
     if (--c->count == 0)
         c->g->empty_since_ms = group_wall_ms(groups_of(c));
@@ -160,18 +173,34 @@ void consumer_member_watch(struct consumer_member *m, bool restart)
         consumer_member_due(m, restart);
 }
 
-bool consumer_remove(struct consumer *c, struct floe_kstr id)
+bool consumer_remove_leaving(struct consumer *c)
 {
     struct floe_groups *g = groups_of(c);
-    struct consumer_subject none = {.id = floe_kstr(NULL), .replaces = id};
     struct change x;
-    if (migrate_may_downgrade(c, id) && migrate_downgrade(c, id))
+    if (migrate_may_downgrade(c, floe_kstr(NULL)) && migrate_downgrade(c, floe_kstr(NULL)))
         return true;
     change_begin(&x, c->g->shard, floe_kstr(c->g->name));
-    change_remove(&x, id);
     change_group(&x, c->epoch + 1,
-                 floe_catalog_loaded(g->cfg.catalog) ? consumer_topics_hash(c, g, &none, &x.a) : c->hash);
-    return change_commit(&x);
+                 floe_catalog_loaded(g->cfg.catalog) ? consumer_topics_hash(c, g, NULL, &x.a) : c->hash);
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        if (m->leaving)
+            change_remove(&x, floe_kstr(m->id));
+    }
+    if (change_commit(&x))
+        return true;
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        FLOE_LIST_ENTRY(it, struct consumer_member, link)->leaving = false;
+    }
+    return false;
+}
+
+bool consumer_remove(struct consumer *c, struct floe_kstr id)
+{
+    consumer_member_find(c, id)->leaving = true;
+    return consumer_remove_leaving(c);
 }
 
 bool consumer_names_fit(const struct consumer *c, const struct consumer_member *m, int32_t n)

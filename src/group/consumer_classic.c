@@ -107,6 +107,18 @@ static int16_t find_member(struct join *j)
     return 0;
 }
 
+/* May all members keep what this one says? */
+static int16_t memory_for(const struct join *j)
+{
+    const struct consumer_member *m = j->s.m ? j->s.m : j->s.old;
+    size_t asks = 0;
+    if (!m)
+        return members_room(j->s.g);
+    for (int32_t i = 0; i < j->in->Protocols_n; i++)
+        asks += sizeof(classic_meta_protocol) + (size_t)FLOE_MAX(j->in->Protocols[i].Metadata.n, 0);
+    return asks > m->meta_bytes ? members_growth(j->s.g, asks - m->meta_bytes) : 0;
+}
+
 static int16_t admit(struct join *j)
 {
     const struct floe_group_settings *set = &j->s.g->cfg.set;
@@ -126,7 +138,7 @@ static int16_t admit(struct join *j)
         return FLOE_KERR_GROUP_MAX_SIZE_REACHED;
     if (!consumer_names_fit(c, j->s.m ? j->s.m : j->s.old, j->sub->Topics_n))
         return FLOE_KERR_GROUP_MAX_SIZE_REACHED;
-    return 0;
+    return memory_for(j);
 }
 
 /* Is a topic that it subscribes to or owns not known here, and may exist? Then it would lose it. */
@@ -322,7 +334,9 @@ int16_t consumer_classic_leave(struct group *g, struct floe_kstr id, struct floe
     } else {
         error = find_any(g->consumer, id, instance, &m);
     }
-    if (error)
-        return error;
-    return consumer_remove(g->consumer, floe_kstr(m->id)) ? 0 : FLOE_KERR_UNKNOWN_SERVER_ERROR;
+    if (!error && m->leaving)
+        error = FLOE_KERR_UNKNOWN_MEMBER_ID; /* named twice */
+    if (!error)
+        m->leaving = true;
+    return error;
 }

@@ -145,6 +145,19 @@ static int16_t find_static(struct beat *b)
     return 0;
 }
 
+/* May all members keep what this one asks for? */
+static int16_t memory_for(const struct beat *b)
+{
+    const struct consumer_member *m = b->s.m ? b->s.m : b->s.old;
+    struct floe_groups *g = b->call->g;
+    size_t asks = 0;
+    if (!m)
+        return members_room(g);
+    for (int32_t i = 0; i < b->in->SubscribedTopicNames_n; i++)
+        asks += sizeof(struct floe_kstr) + (size_t)FLOE_MAX(b->in->SubscribedTopicNames[i].n, 0) + 1;
+    return asks > m->meta_bytes ? members_growth(g, asks - m->meta_bytes) : 0;
+}
+
 static int16_t find_member(struct beat *b)
 {
     struct floe_groups *g = b->call->g;
@@ -158,6 +171,8 @@ static int16_t find_member(struct beat *b)
     if (!b->s.m && !b->s.old && b->s.c && b->s.c->count >= g->cfg.set.consumer_size_max)
         return refuse(b->rs, FLOE_KERR_GROUP_MAX_SIZE_REACHED,
                       "The consumer group has reached its maximum capacity.");
+    if ((error = memory_for(b)) != 0)
+        return refuse(b->rs, error, "Members of groups fill their share of the broker's memory.");
     return b->s.m && b->in->MemberEpoch >= 0 ? check_epoch(b) : 0;
 }
 

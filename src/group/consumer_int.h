@@ -146,6 +146,9 @@ struct consumer_member {
     struct floe_list link;                  /* consumer.members, in the order of joining */
     struct consumer *c;
     char *id;
+    bool leaving;   /* it is being taken out (consumer_remove_leaving) */
+    size_t charged; /* members.c */
+    size_t meta_bytes;
     member_meta *meta;   /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
                             member speaks the classic protocol */
     struct regex *regex; /* null: it has none */
@@ -178,8 +181,9 @@ struct consumer *consumer_make(struct group *g);
 struct consumer_member *consumer_member_find(const struct consumer *c, struct floe_kstr id);
 struct consumer_member *consumer_static_find(const struct consumer *c, struct floe_kstr instance);
 struct consumer_member *consumer_member_add(struct consumer *c, struct floe_kstr id);
-/* What its record says, from now on; takes both. */
-void consumer_member_set(struct consumer_member *m, member_meta *meta, struct regex *regex);
+/* What its record says, from now on, in so many bytes; takes both. */
+void consumer_member_set(struct consumer_member *m, member_meta *meta, size_t bytes, struct regex *regex);
+void consumer_member_charge(struct consumer_member *m); /* what it keeps in memory has changed */
 void consumer_member_free(struct consumer_member *m);
 void consumer_member_touch(struct consumer_member *m); /* its session starts again */
 /* The time in which a member must give partitions back runs, or does not. */

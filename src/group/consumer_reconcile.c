@@ -38,7 +38,7 @@ static struct line *list_members(const struct consumer *c, const struct consumer
     {
         const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
         struct floe_kstr id = floe_kstr(m->id);
-        if (!subject || (!same(subject->id, id) && !same(subject->replaces, id)))
+        if (!m->leaving && (!subject || (!same(subject->id, id) && !same(subject->replaces, id))))
             out[(*n)++] =
                 (struct line){.m = m, .id = id, .meta = m->meta, .regex = m->regex, .prior = &m->target};
     }

@@ -234,7 +234,7 @@ static classic_meta *classic_copy(const classic_meta *v, char *at)
     return m;
 }
 
-static member_meta *meta_copy(const member_meta *v)
+static member_meta *meta_copy(const member_meta *v, size_t *bytes)
 {
     size_t names = (size_t)FLOE_MAX(v->SubscribedTopicNames_n, 0);
     size_t size = sizeof *v + names * sizeof(struct floe_kstr) + text_size(v->InstanceId) +
@@ -245,6 +245,7 @@ static member_meta *meta_copy(const member_meta *v)
         size += text_size(v->SubscribedTopicNames[i]);
     member_meta *m = malloc(size);
     FLOE_ASSERT(m);
+    *bytes = size;
     *m = *v;
     m->SubscribedTopicNames = (struct floe_kstr *)(m + 1);
     m->SubscribedTopicNames_n = (int32_t)names;
@@ -281,7 +282,9 @@ static void replay_member(struct group_shard *s, const struct floe_kafka_Consume
                           */
     bool has = v->SubscribedTopicRegex.n > 0;
     struct regex *regex = has ? regex_get(s->g, k->GroupId, v->SubscribedTopicRegex, why) : NULL;
-    consumer_member_set(m, meta_copy(v), regex);
+    size_t bytes;
+    member_meta *meta = meta_copy(v, &bytes);
+    consumer_member_set(m, meta, bytes, regex);
 }
 
 static void replay_group(struct group_shard *s, const struct floe_kafka_ConsumerGroupMetadataKey *k,
@@ -326,6 +329,7 @@ static void replay_target(struct consumer_member *m, const target_value *v)
 {
     free(m->target.p);
     m->target = v ? target_parts(v->TopicPartitions, v->TopicPartitions_n) : (struct parts){NULL, 0};
+    consumer_member_charge(m);
 }
 
 static void replay_current(struct consumer_member *m, const current_value *v)
@@ -342,6 +346,7 @@ static void replay_current(struct consumer_member *m, const current_value *v)
                        : MEMBER_STABLE;
     m->now.assigned = current_parts(v->AssignedPartitions, v->AssignedPartitions_n);
     m->now.revoking = current_parts(v->PartitionsPendingRevocation, v->PartitionsPendingRevocation_n);
+    consumer_member_charge(m);
 }
 
 /* What is told of a group or member that the journal does not have from here on is told again behind. */

@@ -6,6 +6,7 @@
  *   records.c   keys and values in bytes, and whom a record belongs to
  *   offsets.c   committed offsets: commit, fetch, delete, expiry
  *   classic*.c  groups whose members divide the work themselves (JoinGroup, SyncGroup)
+ *   members.c   what members may keep in memory
  *   subscribed.c  topics that members of either kind subscribe to
  *   admin.c     describe, list, delete
  *   consumer*.c, parts.c, assign.c   groups whose coordinator divides it (KIP-848; consumer_int.h)
@@ -33,6 +34,9 @@
 #define GROUP_BURST 50u                   /* flushes of gathered records that a pause allows at once */
 #define GROUP_RETRY_US 50000u  /* an append that the log put off; a load that failed, doubled up to */
 #define GROUP_PROTOCOLS_MAX 64 /* of one classic member: each is compared with each */
+#define GROUP_FULL_TOLD_US                                                                                   \
+    60000000u /* how often the log hears that members fill their share of the memory                         \
+               */
 #define GROUP_LOAD_RETRY_MAX_US 3000000u
 
 enum group_record_type {
@@ -157,8 +161,20 @@ struct floe_groups {
         uint64_t last;    /* the group that had the last turn, by its name's hash */
         uint64_t found;   /* raised when an expression matches more than it did */
     } regexes;
+    uint64_t full_told_us; /* members.c: when the log last heard of it; 0: never */
     struct floe_group_stats stats;
 };
+
+/* members.c: what all members of this broker's groups keep in memory. A member that is new finds room or is
+ * refused. One that is there may grow into a reserve beyond; what a journal brings is taken whatever there
+ * is.
+ */
+/* What is charged for it is `now` from now on. */
+void members_charge(struct floe_groups *g, size_t *charged, size_t now);
+/* Kafka's code for a member that is new: 0, or COORDINATOR_NOT_AVAILABLE, and the log is told. */
+int16_t members_room(struct floe_groups *g);
+/* The same for one that keeps so much more than it did. */
+int16_t members_growth(struct floe_groups *g, size_t more);
 
 /* groups.c */
 /* Topic of __consumer_offsets; null while it is not known to exist. */
@@ -310,7 +326,11 @@ struct group *consumer_of_classic(struct floe_groups *g, struct floe_kstr name);
 bool consumer_classic_join(struct group *g, struct floe_group_call *call);
 void consumer_classic_sync(struct group *g, struct floe_group_call *call);
 int16_t consumer_classic_heartbeat(struct group *g, const struct floe_kafka_HeartbeatRequest *in);
+/* Marks it as one that leaves. Who marks calls consumer_remove_leaving before anything else: all that are
+ * marked go in one operation. False: the journal did not take it, and nobody is marked any more. Groups and
+ * members are to be looked up again. */
 int16_t consumer_classic_leave(struct group *g, struct floe_kstr id, struct floe_kstr instance);
+bool consumer_remove_leaving(struct consumer *c) FLOE_MUST_USE;
 /* State as ListGroups and ConsumerGroupDescribe show it. */
 const char *consumer_state(const struct group *g);
 

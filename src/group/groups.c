@@ -235,6 +235,8 @@ int32_t floe_group_partition(struct floe_kstr group, int32_t n)
         }
         h = 31 * h + c;
     }
+    /* Kafka's is abs(h) % n, which differs for negative hashes. Which partition a group is in nobody sees but
+     * who reads __consumer_offsets itself, and groups that are stored are where this says: so it stays. */
     return (int32_t)(h & INT32_MAX) % n;
 }
 

@@ -256,7 +256,7 @@ int16_t migrate_upgrade(struct group_shard *s, struct floe_kstr name, struct flo
 
 static bool stays(const struct consumer_member *m, struct floe_kstr leaving)
 {
-    return leaving.n < 0 || !floe_kstr_is(leaving, m->id);
+    return !m->leaving && (leaving.n < 0 || !floe_kstr_is(leaving, m->id));
 }
 
 static const classic_meta_protocol *protocol_of(const struct consumer_member *m, struct floe_kstr name)
@@ -356,6 +356,7 @@ static void go_on(struct group *g, const struct former *former)
         struct classic_member *m = FLOE_LIST_ENTRY(it, struct classic_member, link);
         m->former = former->epoch;
         FLOE_ASSERT(classic_set_protocols(m, &former->joined));
+        classic_member_charge(m);
         former++;
     }
     classic_loaded(g);

@@ -108,7 +108,7 @@ static void apply(struct group *g, struct floe_kstr topic, int32_t partition,
     o->offset = v->Offset;
     o->leader_epoch = v->LeaderEpoch;
     o->commit_ms = v->CommitTimestamp;
-    o->expire_ms = v->ExpireTimestamp;
+    o->expire_ms = v->ExpireTimestamp >= 0 ? v->ExpireTimestamp : v->ExpireAt;
 }
 
 void offsets_replay(struct group_shard *s, const struct floe_kafka_OffsetCommitKey *k,
@@ -147,6 +147,7 @@ static void put_again(struct group *g, struct group_topic *t, struct group_offse
     v.LeaderEpoch = o->leader_epoch;
     v.Metadata = floe_kstr_n(o->metadata, (size_t)o->metadata_n);
     v.CommitTimestamp = o->commit_ms;
+    v.ExpireAt = o->expire_ms;
     v.TopicId = t->id;
     put(g->shard, floe_kstr(g->name), floe_kstr(t->name), o->partition, &v);
 }
@@ -265,7 +266,8 @@ bool offsets_unsure(const struct group *g, const struct floe_topic *known)
 
 typedef struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition commit_partition;
 
-static void commit_value(const struct floe_topic *t, const commit_partition *p, int64_t now,
+/* `keep_ms`: for so long, whatever the setting; -1: by the setting. */
+static void commit_value(const struct floe_topic *t, const commit_partition *p, int64_t now, int64_t keep_ms,
                          struct floe_kafka_OffsetCommitValue *v)
 {
     floe_kafka_defaults(&floe_kafka_OffsetCommitValue_desc, v);
@@ -273,6 +275,8 @@ static void commit_value(const struct floe_topic *t, const commit_partition *p, 
     v->LeaderEpoch = p->CommittedLeaderEpoch;
     v->Metadata = p->CommittedMetadata.n < 0 ? floe_kstr("") : p->CommittedMetadata;
     v->CommitTimestamp = now;
+    if (keep_ms != -1)
+        v->ExpireAt = FLOE_MAX(now + FLOE_MIN(keep_ms, INT64_MAX - now), 0);
     v->TopicId = t->id;
 }
 
@@ -300,7 +304,7 @@ static void commit_each(struct floe_groups *g, struct floe_group_call *c, struct
                 *error = FLOE_KERR_OFFSET_METADATA_TOO_LARGE;
             if (*error)
                 continue;
-            commit_value(t, p, now, &v);
+            commit_value(t, p, now, in->RetentionTimeMs, &v);
             if (apply_to)
                 apply(apply_to, floe_kstr(t->name), p->PartitionIndex, &v);
             else

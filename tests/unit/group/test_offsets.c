@@ -184,6 +184,74 @@ static void test_snapshot(void **state)
     api_rig_stop(&r);
 }
 
+/* With RetentionTimeMs, which versions 2 to 4 have. */
+static void commit_for(struct api_node *n, const char *topic, int64_t keep_ms)
+{
+    struct floe_kafka_OffsetCommitRequest rq;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
+    struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition p;
+    floe_kafka_defaults(&floe_kafka_OffsetCommitRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic_desc, &t);
+    floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
+    p.CommittedOffset = 7;
+    p.CommittedMetadata = floe_kstr("");
+    t.Name = floe_kstr(topic);
+    t.Partitions = &p;
+    t.Partitions_n = 1;
+    rq.GroupId = floe_kstr("g");
+    rq.RetentionTimeMs = keep_ms;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    struct floe_kafka_OffsetCommitResponse *rs = api_do(n, COMMIT, 4, &rq);
+    assert_int_equal(rs->Topics[0].Partitions[0].ErrorCode, 0);
+}
+
+#define STEP_MS 360000ll
+
+/* An offset that is to be kept for a time of its own is kept for that, by successors too. */
+static void test_retention_of_its_own(void **state)
+{
+    struct api_rig r;
+    struct floe_group_stats st;
+    (void)state;
+    api_rig_start(&r, 20, 1);
+    struct api_node *n = &r.nodes[0];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(
+            api_make_topic(n, (const char *[]){"short", "long", "ever", "plain"}[i], 1, NULL, NULL), 0);
+    assert_ptr_equal(coordinator(&r, n, "g"), n);
+    assert_int_equal(commit(n, 6, "g", "plain", 0, 7, ""), 0);
+    commit_for(n, "short", STEP_MS / 2);
+    commit_for(n, "long", 3 * STEP_MS);
+    commit_for(n, "ever", INT64_MAX);
+    char metadata[4000]; /* enough of another group's for a snapshot, which says these again */
+    memset(metadata, 'y', sizeof metadata);
+    metadata[sizeof metadata - 1] = '\0';
+    for (int i = 0; i < 600; i++)
+        assert_int_equal(commit(n, 6, "g", "plain", 0, i, metadata), 0);
+    floe_groups_get_stats(floe_core_groups(n->core), &st);
+    assert_true(st.snapshots >= 1);
+    floe_group_settings_default(&r.group);
+    r.group.retention_ms = 2 * STEP_MS;
+    r.group.retention_check_ms = 60000;
+    struct api_node *m = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 20000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fetch(m, 6, "g", (const char *[]){"short", "long", "ever", "plain"}[i], 0),
+                         i < 3 ? 7 : 599);
+    api_rig_run(&r, STEP_MS);
+    assert_int_equal(fetch(m, 6, "g", "short", 0), -1);
+    assert_int_equal(fetch(m, 6, "g", "plain", 0), 599);
+    api_rig_run(&r, 3 * STEP_MS / 2);
+    assert_int_equal(fetch(m, 6, "g", "plain", 0), -1);
+    assert_int_equal(fetch(m, 6, "g", "long", 0), 7);
+    api_rig_run(&r, STEP_MS);
+    assert_int_equal(fetch(m, 6, "g", "long", 0), -1);
+    assert_int_equal(fetch(m, 6, "g", "ever", 0), 7);
+    api_rig_stop(&r);
+}
+
 /* Commits partitions [from, to) with as much metadata as is allowed. */
 static void commit_range(struct api_node *n, const char *group, int32_t from, int32_t to)
 {
@@ -384,15 +452,11 @@ static void test_partition_of(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),
-        cmocka_unit_test(test_failover),
-        cmocka_unit_test(test_topic_made_anew),
-        cmocka_unit_test(test_snapshot),
-        cmocka_unit_test(test_partition_of),
-        cmocka_unit_test(test_commit_under_load),
-        cmocka_unit_test(test_commits_without_store),
-        cmocka_unit_test(test_gathered),
-        cmocka_unit_test(test_gathered_by_groups),
+        cmocka_unit_test(test_versions),          cmocka_unit_test(test_failover),
+        cmocka_unit_test(test_topic_made_anew),   cmocka_unit_test(test_snapshot),
+        cmocka_unit_test(test_partition_of),      cmocka_unit_test(test_retention_of_its_own),
+        cmocka_unit_test(test_commit_under_load), cmocka_unit_test(test_commits_without_store),
+        cmocka_unit_test(test_gathered),          cmocka_unit_test(test_gathered_by_groups),
         cmocka_unit_test(test_snapshot_of_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
