@@ -83,8 +83,9 @@ static void hurry(const struct lease_op *answered)
     FLOE_LIST_EACH(it, &l->ops)
     {
         struct lease_op *op = FLOE_LIST_ENTRY(it, struct lease_op, link);
-        if (op->kind != LEASE_OP_TABLE || op->u.table.kind != FLOE_TABLE_GET || op->hurried ||
-            op->patience_us <= usual || now - op->started_us < usual / 4)
+        bool reads = op->kind == LEASE_OP_TABLE &&
+                     (op->u.table.kind == FLOE_TABLE_GET || op->u.table.kind == FLOE_TABLE_SCAN);
+        if (!reads || op->hurried || op->patience_us <= usual || now - op->started_us < usual / 4)
             continue;
         op->hurried = true;
         floe_table_cancel(l->cfg.table, &op->u.table);
