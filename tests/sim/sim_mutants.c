@@ -66,6 +66,17 @@ struct outcome {
 };
 static_assert(sizeof(struct outcome) <= PIPE_BUF, "an outcome is written in one piece");
 
+/* What the workers share: which mutation is the next, and the seeds that are known to be clean without one.
+ */
+struct shared {
+    _Atomic int next;
+    _Atomic uint32_t clean_n;
+    struct clean {
+        struct simrun_config how;
+        _Atomic bool there;
+    } clean[FLOE_MUTANT_COUNT]; /* one a mutation at most */
+};
+
 /* FAULTS, or theme=NAME. */
 static bool read_how(const char *text, struct pin *p)
 {
@@ -112,7 +123,27 @@ static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
         }
     return ok;
 }
-static void play(const struct simrun_config *cfg, int i, const struct pin *pin, struct outcome *out)
+/* Several mutations are found by the same seed: it is played once without any. */
+static bool is_clean(struct shared *sh, const struct simrun_config *c)
+{
+    struct simrun_result r;
+    for (uint32_t i = 0; i < atomic_load(&sh->clean_n); i++) {
+        const struct simrun_config *k = &sh->clean[i].how;
+        if (atomic_load(&sh->clean[i].there) && k->from == c->from && k->sim.groups == c->sim.groups &&
+            k->sim.faults == c->sim.faults && k->sim.theme == c->sim.theme)
+            return true;
+    }
+    simmutant_choose("NONE");
+    simrun(c, &r);
+    if (r.bad)
+        return false;
+    struct clean *now = &sh->clean[atomic_fetch_add(&sh->clean_n, 1)];
+    now->how = *c;
+    atomic_store(&now->there, true);
+    return true;
+}
+static void play(const struct simrun_config *cfg, int i, const struct pin *pin, struct shared *sh,
+                 struct outcome *out)
 {
     struct simrun_result r;
     struct simrun_config c = *cfg;
@@ -135,22 +166,20 @@ static void play(const struct simrun_config *cfg, int i, const struct pin *pin, 
     snprintf(out->first, sizeof out->first, "%.255s", r.sum.first);
     if (!r.bad)
         return;
-    simmutant_choose("NONE");
     c.from = c.to = r.first_bad;
     c.seconds = 0;
     c.quiet = false;
-    simrun(&c, &r);
-    out->clean = !r.bad;
+    out->clean = is_clean(sh, &c);
 }
-static void work(const struct simrun_config *cfg, const struct pin *pins, _Atomic int *next, int to)
+static void work(const struct simrun_config *cfg, const struct pin *pins, struct shared *sh, int to)
 {
     struct outcome o;
     int i;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while ((i = atomic_fetch_add(next, 1)) < FLOE_MUTANT_COUNT) {
+    while ((i = atomic_fetch_add(&sh->next, 1)) < FLOE_MUTANT_COUNT) {
         if (!pins[i].seed)
             continue;
-        play(cfg, i, &pins[i], &o);
+        play(cfg, i, &pins[i], sh, &o);
         if (write(to, &o, sizeof o) != sizeof o)
             break;
     }
@@ -210,15 +239,15 @@ int simmutants_check(const struct simrun_config *cfg, const char *path, bool rar
         wanted += pin[i].seed != 0;
     }
     timespec_get(&began, TIME_UTC);
-    _Atomic int *next = mmap(NULL, sizeof *next, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    FLOE_ASSERT(next != MAP_FAILED);
-    atomic_store(next, 1);
+    struct shared *sh = mmap(NULL, sizeof *sh, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    FLOE_ASSERT(sh != MAP_FAILED);
+    atomic_store(&sh->next, 1);
     for (uint32_t i = 0; i < (cfg->jobs ? cfg->jobs : 1); i++) {
         fflush(NULL);
         pid_t pid = fork();
         FLOE_ASSERT(pid >= 0);
         if (pid == 0)
-            work(cfg, pin, next, pipes[1]);
+            work(cfg, pin, sh, pipes[1]);
     }
     close(pipes[1]); /* the workers' ends are left: reading ends with the last of them */
     while (read(pipes[0], &o, sizeof o) == sizeof o) {
@@ -232,7 +261,7 @@ int simmutants_check(const struct simrun_config *cfg, const char *path, bool rar
     timespec_get(&now, TIME_UTC);
     printf("%llu mutations of %llu played in %ld s\n", (unsigned long long)told, (unsigned long long)wanted,
            (long)(now.tv_sec - began.tv_sec));
-    munmap((void *)next, sizeof *next);
+    munmap(sh, sizeof *sh);
     if (repin && !write_pins(path, seed)) {
         fprintf(stderr, "cannot write %s\n", path);
         return 1;
