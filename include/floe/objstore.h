@@ -113,6 +113,13 @@ struct floe_store_stats {
     _Atomic uint64_t put, get, head, list, del, retries, errors, bytes_out, bytes_in;
 };
 
+/* Whether the store is there, as the driver sees each attempt, long before a request that it repeats fails.
+ */
+struct floe_store_trouble {
+    uint64_t since_us; /* loop time since when no attempt has had an answer that counts; 0: it answers */
+    struct floe_error last;
+};
+
 struct floe_store_ops {
     const char *name;
     void (*submit)(struct floe_store *s, struct floe_store_req *r);
@@ -120,6 +127,8 @@ struct floe_store_ops {
     /* Stops taking requests; `closed` runs on the loop once no thread of the driver is left. Open requests
      * are dropped without their call-back. */
     void (*close)(struct floe_store *s, void (*closed)(void *user), void *user);
+    /* Null: the driver repeats nothing, so its answers tell. */
+    void (*trouble)(struct floe_store *s, struct floe_store_trouble *out);
 };
 struct floe_store {
     const struct floe_store_ops *ops;
@@ -143,6 +152,12 @@ static inline void floe_store_cancel(struct floe_store *s, struct floe_store_req
 static inline void floe_store_close(struct floe_store *s, void (*closed)(void *), void *user)
 {
     s->ops->close(s, closed, user);
+}
+static inline void floe_store_trouble(struct floe_store *s, struct floe_store_trouble *out)
+{
+    *out = (struct floe_store_trouble){0};
+    if (s->ops->trouble != NULL)
+        s->ops->trouble(s, out);
 }
 
 /* Probes the conditional-write promise: create twice, an N-way race of creates, replace, stale replace, read

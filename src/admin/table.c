@@ -85,6 +85,8 @@ static const struct metric metrics[] = {
     {"floe_store_requests_total", COUNTER, "kind=\"delete\"", NULL, AT(store_delete)},
     {"floe_store_retries_total", COUNTER, NULL, "Requests to the store that were sent again.", AT(store_retries)},
     {"floe_store_errors_total", COUNTER, NULL, "Requests to the store that failed.", AT(store_errors)},
+    {"floe_store_silent_seconds", GAUGE, NULL,
+     "Since when an S3 store has not answered, or refuses everything; 0 while it answers.", AT(store_silent_s)},
     {"floe_store_bytes_total", COUNTER, "direction=\"in\"", "Bytes read from and written to the store.", AT(store_in)},
     {"floe_store_bytes_total", COUNTER, "direction=\"out\"", NULL, AT(store_out)},
     {"floe_table_requests_total", COUNTER, "kind=\"get\"", "Requests to the table.", AT(table_get)},

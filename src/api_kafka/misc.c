@@ -248,25 +248,29 @@ void api_broker_status(struct floe_request *rq)
 {
     struct floe_api *api = api_of(rq);
     struct floe_kafka_BrokerStatusResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
-    struct floe_api_status s = {.state = "serving", .scarcest = ""};
+    struct floe_api_status *s = floe_arena_calloc(&rq->arena, 1, sizeof *s); /* the answer's strings */
     struct floe_lease_stats moves;
-    if (!rs) {
+    if (!rs || !s) {
         api_give_up(rq);
         return;
     }
+    s->state = "serving";
+    s->scarcest = "";
     floe_kafka_defaults(&floe_kafka_BrokerStatusResponse_desc, rs);
     floe_lease_get_stats(api->cfg.lease, &moves);
     if (api->cfg.status)
-        api->cfg.status(api->cfg.status_user, &s);
+        api->cfg.status(api->cfg.status_user, s);
     rs->NodeId = floe_lease_node_id(api->cfg.lease);
-    rs->State = floe_kstr(s.state);
-    rs->UtilisationPpm = (int32_t)(s.utilisation * 1e6);
-    rs->Scarcest = floe_kstr(s.scarcest);
-    rs->ViewLagMs = s.view_lag_ms;
-    rs->IdleMicroDollars = (int64_t)(s.idle_usd_month * 1e6);
+    rs->State = floe_kstr(s->state);
+    rs->UtilisationPpm = (int32_t)(s->utilisation * 1e6);
+    rs->Scarcest = floe_kstr(s->scarcest);
+    rs->ViewLagMs = s->view_lag_ms;
+    rs->IdleMicroDollars = (int64_t)(s->idle_usd_month * 1e6);
     rs->Version = floe_kstr(FLOE_VERSION);
     rs->Format = floe_lease_format(api->cfg.lease);
     rs->Draining = moves.draining != 0;
+    rs->StoreSilentMs = s->store_silent_ms;
+    rs->StoreTrouble = floe_kstr(s->store_trouble);
     rq->response = rs;
     floe_request_complete(rq);
 }

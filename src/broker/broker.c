@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #define START_LIMIT_US 15000000ull
-#define START_NOTE_US 2000000ull
+#define START_NOTE_US 1500000ull
 #define END_LIMIT_US 24000000ull /* SIGTERM ends within 25 s */
 #define END_LIMIT_S 25
 #define SIGNAL_TWICE_US 1000000ull /* supervisors signal the process and its group: that is one signal */
@@ -113,13 +113,16 @@ static void on_signal(uv_signal_t *s, int signum)
 
 /* ---- start ---- */
 
-static void start_note(struct floe_timer *t)
+static void start_note(struct floe_timer *timer)
 {
-    struct broker *b = t->user;
-    floe_log_warn("broker", "waiting for store %s%s%s while %s, giving up in %llu s", b->cfg->store.text,
+    struct broker *b = timer->user;
+    struct floe_store_trouble t;
+    floe_broker_trouble(b, &t);
+    floe_log_warn("broker", "waiting for store %s%s%s while %s, for %llu s more%s%s", b->cfg->store.text,
                   b->cfg->table_is_store ? "" : " or table ",
                   b->cfg->table_is_store ? "" : b->cfg->table.text, b->stage,
-                  (START_LIMIT_US - START_NOTE_US) / 1000000);
+                  (START_LIMIT_US - START_NOTE_US) / 1000000, t.since_us > 0 ? "; the last attempt: " : "",
+                  t.last.msg);
 }
 
 static void start_limit(struct floe_timer *t)

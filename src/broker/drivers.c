@@ -66,6 +66,16 @@ enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err)
     return rc;
 }
 
+void floe_broker_trouble(const struct broker *b, struct floe_store_trouble *out)
+{
+    struct floe_store_trouble table = {0};
+    floe_store_trouble(b->store, out);
+    if (b->table_store != NULL)
+        floe_store_trouble(b->table_store, &table);
+    if (table.since_us > 0 && (out->since_us == 0 || table.since_us < out->since_us))
+        *out = table;
+}
+
 static void tier_dir(const struct broker *b, char dir[TIER_DIR_MAX])
 {
     snprintf(dir, TIER_DIR_MAX, "%s/tier", b->cfg->data_dir);

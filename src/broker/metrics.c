@@ -4,6 +4,7 @@
 
 #include <floe/os/usage.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,6 +209,10 @@ void floe_broker_metrics_now(struct broker *b)
     }
     if (b->ready)
         from_core(b, s);
+    struct floe_store_trouble trouble;
+    floe_broker_trouble(b, &trouble);
+    if (trouble.since_us > 0)
+        s->store_silent_s = (double)(floe_loop_now_us(b->loop) - trouble.since_us) / 1e6;
     s->phase = phase_of(b, s->at_us);
     s->ready = s->phase == FLOE_ADMIN_SERVING;
     take_usage(b, s);
@@ -241,11 +246,18 @@ void floe_broker_status(void *broker, struct floe_api_status *out)
                                          [FLOE_ADMIN_ENDING] = "ending"};
     const struct broker *b = broker;
     const struct floe_sample *s = &b->metrics.sample;
-    *out = (struct floe_api_status){.state = states[s->phase],
+    struct floe_store_trouble t;
+    bool lapsed = s->phase == FLOE_ADMIN_SERVING && !floe_lease_alive(floe_core_lease(b->core));
+    *out = (struct floe_api_status){.state = states[lapsed ? FLOE_ADMIN_LAPSED : s->phase],
                                     .scarcest = floe_resource_names[b->metrics.util.scarcest],
                                     .utilisation = s->util_max,
                                     .idle_usd_month = s->idle_usd,
                                     .view_lag_ms = (int64_t)(s->view_lag_s * 1000)};
+    floe_broker_trouble(b, &t);
+    if (t.since_us > 0) {
+        out->store_silent_ms = (int64_t)((floe_loop_now_us(b->loop) - t.since_us) / 1000);
+        snprintf(out->store_trouble, sizeof out->store_trouble, "%s", t.last.msg);
+    }
 }
 
 void floe_broker_metrics_close(struct broker *b)

@@ -7,7 +7,7 @@ trouble, and after the end of it, without a restart, everything that was acknowl
 
 FLOE_TEST_SECONDS is how long the trouble lasts (3; minutes on demand). Run by ctest, or with names of tests to run these.
 """
-import concurrent.futures, contextlib, http.client, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
+import concurrent.futures, contextlib, http.client, json, os, re, shutil, signal, subprocess, sys, tempfile, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import Broker, check, floe, run
@@ -235,10 +235,24 @@ def own_server(folder):
         s.stop()
 
 
+def status_tells(r):
+    """`cluster status` shows that the store is silent, while it is."""
+    until = time.monotonic() + 20
+    while True:
+        row = json.loads(floe("cluster", "status", "--json", "--bootstrap", r.broker.addr))["brokers"][0]
+        if row["state"] == "lapsed" and row["store_silent_ms"] > 1000 and "no answer" in row["store_trouble"]:
+            return
+        check(time.monotonic() < until, f"cluster status does not tell of the outage: {row}")
+        time.sleep(0.2)
+
+
 def server_stopped(folder):
     """The S3 server gets SIGSTOP: connections stand, nothing is answered, store and table."""
     with own_server(folder) as s, rig(folder, server=s.env) as r:
-        return outage(r, lambda: s.signal(signal.SIGSTOP), lambda: s.signal(signal.SIGCONT))
+        def end():
+            status_tells(r)
+            s.signal(signal.SIGCONT)
+        return outage(r, lambda: s.signal(signal.SIGSTOP), end)
 
 
 def server_killed(folder):

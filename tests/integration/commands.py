@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """`floe group` and `floe config` against a broker, with kcat as the group's member."""
-import json, os, signal, socket, subprocess, sys, time
+import json, os, signal, socket, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 from floe_broker import FLOE, Broker, check, main, need
@@ -155,6 +155,32 @@ def a_store_is_away(folder):
         b.kill()
 
 
+def a_port_that_is_no_s3_server(folder):
+    env = dict(os.environ, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        def serve():
+            while True:
+                try:
+                    c, _ = s.accept()
+                    c.sendall(b"SSH-2.0-something\r\n")
+                    c.close()
+                except OSError:
+                    return
+        threading.Thread(target=serve, daemon=True).start()
+        b = Broker(os.path.join(folder, "data"), ["--store", "s3://bucket/x", "--s3-endpoint", "http://127.0.0.1:%d" % s.getsockname()[1]],
+                   env=env)
+        b.launch()
+        try:
+            until = time.monotonic() + 10
+            while "the last attempt: http://127.0.0.1" not in b.output():
+                check(time.monotonic() < until and b.proc.poll() is None, f"not said while it is tried: {b.output()}")
+                time.sleep(0.1)
+        finally:
+            b.kill()
+    said = b.output()
+    check("does not speak HTTP" in said or "the connection to" in said, said)
+
+
 def a_data_directory_of_another_cluster(folder):
     data, store = os.path.join(folder, "data"), "file://" + os.path.join(folder, "store")
     b = Broker(data, ["--store", store]).start()
@@ -250,5 +276,5 @@ def configs(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away,
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away, a_port_that_is_no_s3_server,
           a_data_directory_of_another_cluster, configs], sys.argv[1:])

@@ -69,6 +69,31 @@ static void release_handle(struct s3_lane *l, struct s3_op *op)
     op->headers = NULL;
 }
 
+/* ---- whether the store is there ---- */
+
+/* A refusal that a condition, a race or an absent key explains is an answer. */
+static bool answered(const struct s3_op *op)
+{
+    enum floe_err e = op->err.code;
+    return e == FLOE_OK || e == FLOE_EEXISTS || e == FLOE_ECONFLICT || e == FLOE_ENOTFOUND ||
+           op->answer.status == 409;
+}
+
+static void note_attempt(struct s3_op *op)
+{
+    struct s3_store *s = op->s;
+    if (answered(op)) {
+        if (atomic_load_explicit(&s->trouble_since_us, memory_order_relaxed) != 0)
+            atomic_store(&s->trouble_since_us, 0);
+        return;
+    }
+    uint64_t none = 0;
+    pthread_mutex_lock(&s->trouble_lock);
+    s->trouble = op->err;
+    pthread_mutex_unlock(&s->trouble_lock);
+    (void)atomic_compare_exchange_strong(&s->trouble_since_us, &none, s3_now_us());
+}
+
 /* ---- transitions ---- */
 
 static void finish(struct s3_lane *l, struct s3_op *op)
@@ -100,11 +125,13 @@ static void settle(struct s3_op *op)
 static void expire(struct s3_lane *l, struct s3_op *op)
 {
     struct floe_error last = op->err;
-    bool on_wire = op->sent > 0;
+    bool on_wire = op->sent > 0, active = op->active;
     enum floe_err code = !is_write(op) ? FLOE_ETIMEOUT : on_wire ? FLOE_EINDETERMINATE : FLOE_EUNAVAILABLE;
     floe_error_set(&op->err, code, "%s: object \"%s\": no answer within %llu ms%s%s%s", l->s->base.url,
                    op->key, (unsigned long long)(op->timeout_us / 1000),
                    on_wire ? "" : " (it was never sent)", last.msg[0] ? "; before: " : "", last.msg);
+    if (active)
+        note_attempt(op);
     finish(l, op);
 }
 
@@ -145,6 +172,7 @@ static void try_again(struct s3_lane *l, struct s3_op *op)
     op->try_deadline_us = UINT64_MAX;
     floe_error_set(&op->err, FLOE_ETIMEOUT, "%s: object \"%s\": no answer to attempt %u in time",
                    l->s->base.url, op->key, op->tries);
+    note_attempt(op);
     if (!retry_later(l, op))
         op->err = before;
 }
@@ -188,6 +216,7 @@ static void start(struct s3_lane *l, struct s3_op *op)
 static void complete(struct s3_lane *l, struct s3_op *op, CURLcode code)
 {
     s3_answer_judge(op, code);
+    note_attempt(op);
     if (op->err.code == FLOE_OK)
         give_retry(l->s);
     if (op->err.code == FLOE_EINDETERMINATE)

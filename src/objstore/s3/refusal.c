@@ -162,6 +162,13 @@ void s3_broken(struct s3_op *op, CURLcode code)
         return;
     }
     enum floe_err kind = open_question(op);
+    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY) {
+        floe_error_set(
+            &op->err, kind,
+            "%s: what listens there does not speak HTTP (%s): is that an S3 server? check --s3-endpoint",
+            s->endpoint, why);
+        return;
+    }
     if (code == CURLE_OPERATION_TIMEDOUT && !is_write(op))
         kind = FLOE_ETIMEOUT;
     if (code == CURLE_PARTIAL_FILE && op->kind == FLOE_STORE_GET)

@@ -35,6 +35,7 @@ static void store_free(struct s3_store *s)
         free(s->lanes[i].waits);
         pthread_mutex_destroy(&s->lanes[i].lock);
     }
+    pthread_mutex_destroy(&s->trouble_lock);
     explicit_bzero(&s->cred, sizeof s->cred);
     free(s);
 }
@@ -259,8 +260,19 @@ static void s3_close(struct floe_store *base, void (*closed)(void *), void *user
     stop_lanes(s);
 }
 
+static void s3_trouble(struct floe_store *base, struct floe_store_trouble *out)
+{
+    struct s3_store *s = FLOE_CONTAINER(base, struct s3_store, base);
+    out->since_us = atomic_load(&s->trouble_since_us);
+    if (out->since_us == 0)
+        return;
+    pthread_mutex_lock(&s->trouble_lock);
+    out->last = s->trouble;
+    pthread_mutex_unlock(&s->trouble_lock);
+}
+
 static const struct floe_store_ops ops = {
-    .name = "s3", .submit = s3_submit, .cancel = s3_cancel, .close = s3_close};
+    .name = "s3", .submit = s3_submit, .cancel = s3_cancel, .close = s3_close, .trouble = s3_trouble};
 
 /* ---- create ---- */
 
@@ -428,6 +440,7 @@ enum floe_err floe_store_s3_create(struct floe_store **out, struct floe_loop *lo
     s->exit_task = (struct floe_task){.fn = on_exit_task, .user = s};
     atomic_store(&s->retry_tokens, RETRY_TOKENS_START);
     floe_list_init(&s->open);
+    pthread_mutex_init(&s->trouble_lock, NULL);
     for (int i = 0; i < S3_LANES; i++) {
         floe_list_init(&s->lanes[i].incoming);
         pthread_mutex_init(&s->lanes[i].lock, NULL); /* never fails on Linux */

@@ -137,6 +137,9 @@ struct s3_store {
     struct floe_s3_credentials cred;
     _Atomic bool etag_is_not_md5;
     _Atomic int32_t retry_tokens;
+    _Atomic uint64_t trouble_since_us; /* 0: the last attempt was answered */
+    pthread_mutex_t trouble_lock;
+    struct floe_error trouble; /* of the last attempt that was not; under the lock */
 
     struct s3_lane lanes[S3_LANES];
     _Atomic uint32_t running; /* threads */

@@ -613,7 +613,8 @@ static void op_close(struct floe_store *s, void (*closed)(void *user), void *use
     f->closed_user = user;
     floe_sim_after(f->bucket->sim, &f->closing, 0);
 }
-static const struct floe_store_ops ops = {"sim", op_submit, op_cancel, op_close};
+static const struct floe_store_ops ops = {
+    .name = "sim", .submit = op_submit, .cancel = op_cancel, .close = op_close};
 
 static void front_destroy(void *p)
 {

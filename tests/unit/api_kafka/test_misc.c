@@ -190,7 +190,13 @@ static void test_broker_status(void **state)
 {
     struct api_rig r;
     struct floe_kafka_BrokerStatusRequest rq;
-    struct floe_api_status s = {"lapsed", "core", 0.25, 5.93, 17};
+    struct floe_api_status s = {.state = "lapsed",
+                                .scarcest = "core",
+                                .utilisation = 0.25,
+                                .idle_usd_month = 5.93,
+                                .view_lag_ms = 17,
+                                .store_silent_ms = 4000,
+                                .store_trouble = "nobody listens"};
     (void)state;
     api_rig_start(&r, 6, 1);
     floe_kafka_defaults(&floe_kafka_BrokerStatusRequest_desc, &rq);
@@ -205,6 +211,9 @@ static void test_broker_status(void **state)
     assert_int_equal(rs->UtilisationPpm, 250000);
     assert_int_equal(rs->IdleMicroDollars, 5930000);
     assert_int_equal(rs->ViewLagMs, 17);
+    assert_int_equal(rs->StoreSilentMs, 4000);
+    assert_int_equal(rs->StoreTrouble.n, 14);
+    assert_memory_equal(rs->StoreTrouble.p, "nobody listens", 14);
     assert_int_equal(rs->Format, 1);
     assert_false(rs->Draining);
     api_rig_stop(&r);
