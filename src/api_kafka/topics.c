@@ -438,6 +438,12 @@ static void delete_ready(struct floe_request *rq)
             finish(w, rq->lookup_error ? FLOE_KERR_REQUEST_TIMED_OUT : api_unknown(rq, &a->wants[i]), NULL);
             continue;
         }
+        if (w->gone->Name.n >= 0 && floe_topic_internal(t->name, strlen(t->name))) {
+            finish(
+                w, FLOE_KERR_INVALID_REQUEST,
+                "This topic holds every consumer group and all committed offsets; only its id deletes it.");
+            continue;
+        }
         w->gone->TopicId = t->id;
         w->gone->Name = api_copy(rq, t->name);
         w->op = floe_catalog_delete_topic(a->api->cfg.catalog, t->name, &t->id, op_done, w);

@@ -342,23 +342,36 @@ out:
 static enum floe_err call_delete(struct floe_client *c, const struct floe_cli_args *a,
                                  const struct floe_kafka_DeleteTopicsResponse **out, struct floe_error *err)
 {
-    struct floe_kstr names[FLOE_CLI_POSITIONAL_MAX];
+    struct floe_kafka_DeleteTopicsRequest_DeleteTopicState topics[FLOE_CLI_POSITIONAL_MAX];
     struct floe_kafka_DeleteTopicsRequest request;
+    const struct floe_kafka_MetadataResponse *m = NULL;
     void *response;
     floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &request);
-    for (size_t i = 0; i < a->positional_count; i++)
-        names[i] = floe_kstr(a->positional[i]);
-    request.TopicNames = names;
-    request.TopicNames_n = (int32_t)a->positional_count;
+    for (size_t i = 0; i < a->positional_count; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_DeleteTopicsRequest_DeleteTopicState_desc, &topics[i]);
+        topics[i].Name = floe_kstr(a->positional[i]);
+    }
+    request.Topics = topics;
+    request.Topics_n = (int32_t)a->positional_count;
     request.TimeoutMs = TIMEOUT_MS;
-    /* Version 6 names topics by id as well; by name is what the command line has. */
-    enum floe_err e = floe_client_call(c, DELETE_TOPICS, 5, &request, &response, NULL, err);
+    /* By its name a broker does not delete an internal topic. */
+    enum floe_err e = floe_cli_is_set(a, "force") ? call_metadata(c, a, &m, err) : FLOE_OK;
+    for (int32_t i = 0; e == FLOE_OK && m != NULL && i < m->Topics_n; i++) {
+        for (int32_t k = 0; k < request.Topics_n; k++) {
+            if (m->Topics[i].IsInternal && floe_kstr_is(m->Topics[i].Name, a->positional[k])) {
+                topics[k].Name = floe_kstr(NULL);
+                topics[k].TopicId = m->Topics[i].TopicId;
+            }
+        }
+    }
+    if (e == FLOE_OK)
+        e = floe_client_call(c, DELETE_TOPICS, 6, &request, &response, NULL, err);
     if (e != FLOE_OK)
         return e;
     const struct floe_kafka_DeleteTopicsResponse *r = response;
-    if (r->Responses_n != request.TopicNames_n)
+    if (r->Responses_n != request.Topics_n)
         return floe_error_set(err, FLOE_EINVAL, "the broker answered for %d topics instead of %d",
-                              r->Responses_n, request.TopicNames_n);
+                              r->Responses_n, request.Topics_n);
     *out = r;
     return FLOE_OK;
 }

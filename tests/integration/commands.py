@@ -93,6 +93,8 @@ def topics_are_altered(folder):
         c.fails(2, "is not KEY=VALUE", "topic", "alter", "t", "--config", "x")
         c.fails(2, "not a number from 1", "topic", "alter", "t", "--partitions", "many")
         c.fails(2, "add --force", "topic", "delete", "__consumer_offsets")
+        c.ok("group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--execute")
+        check("deleted topic __consumer_offsets" in c.ok("topic", "delete", "__consumer_offsets", "--force"), "--force")
         c.ok("topic", "create", "u")
         code, out, err = c.run("topic", "delete", "u", "none")
         check(code == 1 and out == "deleted topic u\n" and "none: UNKNOWN_TOPIC_OR_PARTITION" in err, f"{code}: {out} {err}")
