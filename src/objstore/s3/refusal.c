@@ -96,11 +96,14 @@ static bool elsewhere(struct s3_op *op, const struct s3_error_text *t)
 static bool no_s3(struct s3_op *op, const struct s3_error_text *t)
 {
     long st = op->answer.status;
-    if (t->code[0] || op->kind == FLOE_STORE_HEAD || (st != 404 && st != 405 && st != 501))
+    if (t->code[0] || op->kind == FLOE_STORE_HEAD || (st != 400 && st != 404 && st != 405 && st != 501))
         return false;
-    floe_error_set(&op->err, st == 404 ? open_question(op) : FLOE_EUNSUPPORTED,
-                   "%s answers HTTP %ld without an S3 error: is that an S3 server? check --s3-endpoint",
-                   op->s->endpoint, st);
+    floe_error_set(&op->err,
+                   st == 404   ? open_question(op)
+                   : st == 400 ? FLOE_EIO
+                               : FLOE_EUNSUPPORTED,
+                   "%s answers HTTP %ld without an S3 error: is that an S3 server%s? check --s3-endpoint",
+                   op->s->endpoint, st, st == 400 && !op->s->tls ? ", or one that wants https://" : "");
     return true;
 }
 

@@ -304,6 +304,7 @@ static void refusals(void **state)
         {FLOE_STORE_PUT, FLOE_PUT_REPLACE, 404, "", "is that an S3 server?", FLOE_EINDETERMINATE},
         {FLOE_STORE_PUT, FLOE_PUT_CREATE, 501, "", "is that an S3 server?", FLOE_EUNSUPPORTED},
         {FLOE_STORE_HEAD, FLOE_PUT_ANY, 404, "", "is not there", FLOE_ENOTFOUND},
+        {FLOE_STORE_GET, FLOE_PUT_ANY, 400, "", "or one that wants https://? check", FLOE_EIO},
     };
     for (size_t i = 0; i < FLOE_COUNTOF(cases); i++) {
         struct s3_op *op = op_new(cases[i].kind, "k");
