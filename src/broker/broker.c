@@ -139,7 +139,7 @@ static void start_limit(struct floe_timer *t)
 static void started(void *user, const struct floe_error *err)
 {
     struct broker *b = user;
-    char line[(FLOE_CONFIG_LISTENERS_MAX + 1) * 300] = "ready", cluster[FLOE_UUID_HEX];
+    char line[(FLOE_CONFIG_LISTENERS_MAX + 1) * 300] = "ready", cluster[23];
     if (err->code) {
         fail(b, err);
         return;
@@ -149,7 +149,7 @@ static void started(void *user, const struct floe_error *err)
     floe_server_open(b->server);
     b->ready = true;
     floe_broker_metrics_now(b);
-    floe_uuid_hex(cluster, &b->cluster.id);
+    floe_uuid_b64(cluster, &b->cluster.id);
     floe_log_info(
         "broker",
         "node %d of cluster %s with store %s serves; retention and compaction of topics are not obeyed yet",
@@ -257,13 +257,13 @@ static void cluster_open(void *user, const struct floe_error *err, const struct 
 {
     struct broker *b = user;
     struct floe_error e;
-    char id[FLOE_UUID_HEX];
+    char id[23];
     if (err->code) {
         fail(b, err);
         return;
     }
     b->cluster = *info;
-    floe_uuid_hex(id, &info->id);
+    floe_uuid_b64(id, &info->id);
     if (info->made)
         floe_log_info("broker", "the store %s held no cluster: cluster %s was made there", b->cfg->store.text,
                       id);

@@ -356,9 +356,9 @@ static void start_probe(struct open *o)
 static void conclude(struct open *o)
 {
     if (!floe_uuid_eq(&o->object.id, &o->record.id)) {
-        char a[FLOE_UUID_HEX], b[FLOE_UUID_HEX];
-        floe_uuid_hex(a, &o->object.id);
-        floe_uuid_hex(b, &o->record.id);
+        char a[23], b[23];
+        floe_uuid_b64(a, &o->object.id);
+        floe_uuid_b64(b, &o->record.id);
         floe_error_set(
             &o->err, FLOE_EINVAL,
             "the bucket at %.80s is cluster %s, but the table at %.80s belongs to cluster %s: give "
@@ -375,12 +375,12 @@ static void conclude(struct open *o)
 /* A data directory's records belong to one cluster. False: the store is another's, or empty. */
 static bool own_store(struct open *o)
 {
-    char ours[FLOE_UUID_HEX], theirs[FLOE_UUID_HEX] = "";
+    char ours[23], theirs[23] = "";
     if (floe_uuid_is_zero(&o->own) || (o->has_object && floe_uuid_eq(&o->own, &o->object.id)))
         return true;
-    floe_uuid_hex(ours, &o->own);
+    floe_uuid_b64(ours, &o->own);
     if (o->has_object)
-        floe_uuid_hex(theirs, &o->object.id);
+        floe_uuid_b64(theirs, &o->object.id);
     floe_error_set(&o->err, FLOE_EINVAL,
                    "the data directory belongs to cluster %s, but the store %.100s %s%s: name the store that "
                    "it was made with, or another --data-dir; nothing was written",

@@ -183,7 +183,7 @@ static void mismatches_are_refused(void **state)
     /* Another cluster's object. */
     const char *other = "{\"id\":\"00112233445566778899aabbccddeeff\",\"format\":1}";
     floe_sim_bucket_put(w.bucket, "cluster", other, strlen(other), "x");
-    refused(&w, "00112233445566778899aabbccddeeff");
+    refused(&w, "ABEiM0RVZneImaq7zN3u_w");
     /* Not what it claims to be. */
     floe_sim_bucket_put(w.bucket, "cluster", "{}", 2, "x");
     struct opening c = open_one(&w, 1);
@@ -202,8 +202,8 @@ static void a_data_directory_stays_with_its_cluster(void **state)
     struct world w;
     setup(&w, 5);
     static const struct floe_uuid own = {.b = {0xab, 1}};
-    char ours[FLOE_UUID_HEX], theirs[FLOE_UUID_HEX];
-    floe_uuid_hex(ours, &own);
+    char ours[23], theirs[23];
+    floe_uuid_b64(ours, &own);
     struct opening o = {0};
     floe_cluster_open(w.store[0], w.table[0], &own, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
@@ -218,7 +218,7 @@ static void a_data_directory_stays_with_its_cluster(void **state)
     o = (struct opening){0};
     floe_cluster_open(w.store[1], w.table[1], &own, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
-    floe_uuid_hex(theirs, &a.info.id);
+    floe_uuid_b64(theirs, &a.info.id);
     assert_int_equal(o.err.code, FLOE_EINVAL);
     assert_non_null(strstr(o.err.msg, ours));
     assert_non_null(strstr(o.err.msg, theirs));
