@@ -331,7 +331,8 @@ static int run_describe(const struct floe_cli_args *a)
         floe_cli_print_json(json_pack("{sO ss}", "topics", topics, "retention", NOT_DELETED));
     } else {
         json_array_foreach(topics, at, t) print_topic(t);
-        (void)fprintf(stderr, "note: " NOT_DELETED "\n");
+        if (json_array_size(topics) > 0)
+            (void)fprintf(stderr, "note: " NOT_DELETED "\n");
     }
 out:
     json_decref(topics);

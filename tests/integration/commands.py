@@ -100,6 +100,7 @@ def topics_are_altered(folder):
         check(code == 1 and out == "deleted topic u\n" and "none: UNKNOWN_TOPIC_OR_PARTITION" in err, f"{code}: {out} {err}")
         code, out, err = c.run("topic", "list")
         check(code == 0 and err == "" and "retention" not in out, f"list says more than it was asked: {err}")
+        check("not obeyed" not in c.run("topic", "describe", "none")[2], "a note about no topic at all")
         check("not obeyed yet" in c.run("topic", "describe", "t")[2], "describe does not say what is not obeyed")
         r = subprocess.run([FLOE, "topic"], capture_output=True, text=True)
         check(r.returncode == 2 and "create list describe alter delete" in r.stderr, r.stderr)
