@@ -219,6 +219,33 @@ static void test_broker_status(void **state)
     api_rig_stop(&r);
 }
 
+/* The topic of groups and offsets goes by its id alone: a pattern of names takes it along too easily. */
+static void test_delete_internal(void **state)
+{
+    struct api_rig r;
+    struct floe_uuid id;
+    (void)state;
+    api_rig_start(&r, 8, 1);
+    assert_int_equal(api_make_topic(&r.nodes[0], "__consumer_offsets", 1, NULL, NULL), 0);
+    assert_true(api_topic_id(&r.nodes[0], "__consumer_offsets", &id));
+    for (int by_id = 0; by_id < 2; by_id++) {
+        struct floe_kafka_DeleteTopicsRequest rq;
+        struct floe_kafka_DeleteTopicsRequest_DeleteTopicState t;
+        floe_kafka_defaults(&floe_kafka_DeleteTopicsRequest_desc, &rq);
+        floe_kafka_struct_defaults(&floe_kafka_DeleteTopicsRequest_DeleteTopicState_desc, &t);
+        rq.TimeoutMs = 30000;
+        rq.Topics = &t;
+        rq.Topics_n = 1;
+        t.Name = floe_kstr(by_id ? NULL : "__consumer_offsets");
+        if (by_id)
+            t.TopicId = id;
+        struct floe_kafka_DeleteTopicsResponse *rs = api_do(&r.nodes[0], 20, 6, &rq);
+        assert_int_equal(rs->Responses[0].ErrorCode, by_id ? 0 : FLOE_KERR_INVALID_REQUEST);
+        assert_true(by_id || rs->Responses[0].ErrorMessage.n > 0);
+    }
+    api_rig_stop(&r);
+}
+
 static void test_describe_cluster(void **state)
 {
     struct api_rig r;
@@ -292,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_producer_ids_without_table),
         cmocka_unit_test(test_find_coordinator),
         cmocka_unit_test(test_broker_status),
+        cmocka_unit_test(test_delete_internal),
         cmocka_unit_test(test_describe_cluster),
         cmocka_unit_test(test_peer_requests),
     };

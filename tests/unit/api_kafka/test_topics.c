@@ -359,11 +359,6 @@ static void test_delete(void **state)
     }
     assert_int_equal(delete_one(n, NULL, &id), 0);
     assert_int_equal(delete_one(n, NULL, &id), FLOE_KERR_UNKNOWN_TOPIC_ID);
-    /* The topic of groups and offsets does not go by accident. */
-    assert_int_equal(api_make_topic(n, "__consumer_offsets", 1, NULL, NULL), 0);
-    assert_int_equal(delete_one(n, "__consumer_offsets", NULL), FLOE_KERR_INVALID_REQUEST);
-    assert_true(api_topic_id(n, "__consumer_offsets", &id));
-    assert_int_equal(delete_one(n, NULL, &id), 0);
     assert_int_equal(delete_one(n, "t", NULL), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
     api_rig_stop(&r);
 }

@@ -122,12 +122,12 @@ static void *delete_topics(struct floe_arena *a, const struct floe_kafka_DeleteT
 {
     struct floe_kafka_DeleteTopicsResponse *r = floe_arena_alloc(a, sizeof *r);
     floe_kafka_defaults(&floe_kafka_DeleteTopicsResponse_desc, r);
-    r->Responses_n = q->TopicNames_n;
+    r->Responses_n = q->Topics_n;
     r->Responses =
-        floe_kafka_array(&floe_kafka_DeleteTopicsResponse_DeletableTopicResult_desc, q->TopicNames_n, a);
-    for (int32_t i = 0; i < q->TopicNames_n; i++) {
-        r->Responses[i].Name = q->TopicNames[i];
-        if (floe_kstr_is(q->TopicNames[i], "none"))
+        floe_kafka_array(&floe_kafka_DeleteTopicsResponse_DeletableTopicResult_desc, q->Topics_n, a);
+    for (int32_t i = 0; i < q->Topics_n; i++) {
+        r->Responses[i].Name = q->Topics[i].Name;
+        if (floe_kstr_is(q->Topics[i].Name, "none"))
             r->Responses[i].ErrorCode = FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
     }
     return r;
