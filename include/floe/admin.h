@@ -88,7 +88,7 @@ struct floe_sample {
     double shared_asked, shared_got, shared_lent, shared_got_bytes, shared_lent_bytes;
     double segments, segment_bytes, commits, puts, hedges, puts_in_flight, pending_bytes, spilled_bytes;
     double store_put, store_get, store_head, store_list, store_delete, store_retries, store_errors, store_in,
-        store_out, store_silent_s;
+        store_out, store_trouble_s;
     double table_get, table_put, table_delete, table_scan, table_conflicts, table_unclear;
     double partitions, views, view_lag_s;
     double sessions, lapses, adopted_new, adopted_taken, dropped;

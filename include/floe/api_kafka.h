@@ -24,8 +24,8 @@ struct floe_api_status {
     double utilisation;           /* 0 to 1 */
     double idle_usd_month;
     int64_t view_lag_ms;
-    int64_t store_silent_ms; /* since when the store has not answered; 0: it answers */
-    char store_trouble[320]; /* why; empty: it answers */
+    int64_t store_trouble_ms; /* since when the store does not answer, or refuses segments; 0: all is well */
+    char store_trouble[320];  /* why; empty: it answers */
 };
 struct floe_api_config {
     struct floe_loop *loop;

@@ -382,6 +382,8 @@ struct floe_log_stats {
     uint64_t puts_in_flight; /* segments whose PUT is under way */
     struct floe_hist put_latency;
 };
+/* What was noted of the own PUTs, as long as it lasts; all zero: they succeed. */
+void floe_log_put_trouble(const struct floe_log *log, struct floe_store_trouble *out);
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out);
 
 #endif

@@ -269,7 +269,7 @@ void api_broker_status(struct floe_request *rq)
     rs->Version = floe_kstr(FLOE_VERSION);
     rs->Format = floe_lease_format(api->cfg.lease);
     rs->Draining = moves.draining != 0;
-    rs->StoreSilentMs = s->store_silent_ms;
+    rs->StoreTroubleMs = s->store_trouble_ms;
     rs->StoreTrouble = floe_kstr(s->store_trouble);
     rq->response = rs;
     floe_request_complete(rq);

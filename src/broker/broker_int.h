@@ -54,7 +54,7 @@ void floe_broker_metrics_close(struct broker *b);
 
 /* drivers.c: by the URLs of the configuration. */
 enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err) FLOE_MUST_USE;
-/* Store or table, whichever has not answered for longer. */
+/* Of store, table, or segments' PUTs: what has lasted longest. */
 void floe_broker_trouble(const struct broker *b, struct floe_store_trouble *out);
 /* The cluster that the data directory belongs to; zero: to none yet. */
 struct floe_uuid floe_broker_tier_cluster(const struct broker *b);

@@ -66,14 +66,23 @@ enum floe_err floe_broker_open_stores(struct broker *b, struct floe_error *err)
     return rc;
 }
 
+static void older(struct floe_store_trouble *out, const struct floe_store_trouble *other)
+{
+    if (other->since_us > 0 && (out->since_us == 0 || other->since_us < out->since_us))
+        *out = *other;
+}
+
 void floe_broker_trouble(const struct broker *b, struct floe_store_trouble *out)
 {
-    struct floe_store_trouble table = {0};
+    struct floe_store_trouble t = {0};
     floe_store_trouble(b->store, out);
     if (b->table_store != NULL)
-        floe_store_trouble(b->table_store, &table);
-    if (table.since_us > 0 && (out->since_us == 0 || table.since_us < out->since_us))
-        *out = table;
+        floe_store_trouble(b->table_store, &t);
+    older(out, &t);
+    if (b->ready) {
+        floe_log_put_trouble(floe_core_log(b->core), &t);
+        older(out, &t);
+    }
 }
 
 static void tier_dir(const struct broker *b, char dir[TIER_DIR_MAX])

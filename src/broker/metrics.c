@@ -212,7 +212,7 @@ void floe_broker_metrics_now(struct broker *b)
     struct floe_store_trouble trouble;
     floe_broker_trouble(b, &trouble);
     if (trouble.since_us > 0)
-        s->store_silent_s = (double)(floe_loop_now_us(b->loop) - trouble.since_us) / 1e6;
+        s->store_trouble_s = (double)(floe_loop_now_us(b->loop) - trouble.since_us) / 1e6;
     s->phase = phase_of(b, s->at_us);
     s->ready = s->phase == FLOE_ADMIN_SERVING;
     take_usage(b, s);
@@ -255,7 +255,7 @@ void floe_broker_status(void *broker, struct floe_api_status *out)
                                     .view_lag_ms = (int64_t)(s->view_lag_s * 1000)};
     floe_broker_trouble(b, &t);
     if (t.since_us > 0) {
-        out->store_silent_ms = (int64_t)((floe_loop_now_us(b->loop) - t.since_us) / 1000);
+        out->store_trouble_ms = (int64_t)((floe_loop_now_us(b->loop) - t.since_us) / 1000);
         snprintf(out->store_trouble, sizeof out->store_trouble, "%s", t.last.msg);
     }
 }

@@ -61,10 +61,10 @@ struct status {
     int64_t view_lag_ms;
     int32_t format; /* 0: it does not tell */
     bool draining;
-    int64_t store_silent_ms;
+    int64_t store_trouble_ms;
     char store_trouble[320];
 };
-#define SILENT_MS 1000 /* a store that did not answer for less is not worth a word */
+#define TROUBLE_MS 1000 /* a store that did not answer for less is not worth a word */
 
 static void copy(char out[32], struct floe_kstr s)
 {
@@ -96,7 +96,7 @@ static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponse
         out->view_lag_ms = r->ViewLagMs;
         out->format = r->Format;
         out->draining = r->Draining;
-        out->store_silent_ms = r->StoreSilentMs;
+        out->store_trouble_ms = r->StoreTroubleMs;
         (void)snprintf(out->store_trouble, sizeof out->store_trouble, "%.*s",
                        (int)FLOE_MAX(r->StoreTrouble.n, 0),
                        r->StoreTrouble.p != NULL ? r->StoreTrouble.p : "");
@@ -134,8 +134,8 @@ static void print_json(const struct floe_kafka_MetadataResponse *m, const struct
                 row, json_pack("{ss sf ss sI sf ss si sb sI ss}", "state", s->state, "utilisation",
                                s->utilisation, "scarcest", s->scarcest, "view_lag_ms",
                                (json_int_t)s->view_lag_ms, "idle_dollars_month", s->idle_usd, "version",
-                               s->version, "format", s->format, "draining", s->draining, "store_silent_ms",
-                               (json_int_t)s->store_silent_ms, "store_trouble", s->store_trouble));
+                               s->version, "format", s->format, "draining", s->draining, "store_trouble_ms",
+                               (json_int_t)s->store_trouble_ms, "store_trouble", s->store_trouble));
         else
             (void)json_object_set_new(row, "state", json_null());
         (void)json_array_append_new(brokers, row);
@@ -172,8 +172,8 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
             printf("  state=no-answer");
         if (status[i].draining)
             printf("  draining");
-        if (status[i].store_silent_ms >= SILENT_MS)
-            printf("  store-silent=%llds (%s)", (long long)status[i].store_silent_ms / 1000,
+        if (status[i].store_trouble_ms >= TROUBLE_MS)
+            printf("  store-trouble=%llds (%s)", (long long)status[i].store_trouble_ms / 1000,
                    status[i].store_trouble);
         printf("\n");
     }

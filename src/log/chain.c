@@ -17,7 +17,8 @@ void floe_chain_open(struct floe_log *log, const struct floe_session_name *s)
     c->session = *s;
     c->open = true;
     c->lost = c->lost_told = c->lost_fatal = c->stopping = false;
-    c->put_returned = c->linger_over = c->ckpt_over = c->refused = c->hand_over = false;
+    c->put_returned = c->linger_over = c->ckpt_over = c->hand_over = false;
+    c->trouble = (struct floe_store_trouble){0};
     c->next_seq = c->committed = 0;
     floe_roll_init(&c->roll);
     c->round_seq = FLOE_LOG_SPAN_KEYS_MAX / 4;

@@ -279,6 +279,11 @@ void floe_log_wait_commit(struct floe_log *log, uint64_t keys, struct floe_log_w
         floe_chain_wake(log, false);
 }
 
+void floe_log_put_trouble(const struct floe_log *log, struct floe_store_trouble *out)
+{
+    *out = log->chain.trouble;
+}
+
 void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out)
 {
     *out = log->stats;

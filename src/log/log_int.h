@@ -284,8 +284,8 @@ struct floe_chain {
     uint32_t latency_us[FLOE_LOG_LATENCY_SAMPLES];
     uint32_t latency_n, latency_at;
     uint32_t hedge_credit;
-    bool refused;               /* a refusal was noted, and no success since */
-    struct floe_error lost_why; /* told by the next turn */
+    struct floe_store_trouble trouble; /* of the PUTs, as it was noted, and no success since */
+    struct floe_error lost_why;        /* told by the next turn */
     bool lost_told, lost_fatal;
 };
 /* chain.c */

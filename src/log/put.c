@@ -112,19 +112,24 @@ static uint64_t rehedge_max_us(const struct floe_put *put)
     return FLOE_MIN(FLOE_LOG_REHEDGE_MAX_US, FLOE_LOG_REHEDGE_MIN_US * 3 / 2 + bytes);
 }
 
+static void tell(struct floe_put *put, const struct floe_error *note)
+{
+    put->log->chain.trouble = (struct floe_store_trouble){FLOE_MAX(put->since_us, 1u), *note};
+    floe_log_note(put->log, note);
+}
+
 static void note_silence(struct floe_put *put, uint64_t now)
 {
     struct floe_chain *c = &put->log->chain;
-    if (c->refused || now - put->since_us < FLOE_LOG_SILENT_US)
+    if (c->trouble.since_us > 0 || now - put->since_us < FLOE_LOG_SILENT_US)
         return;
-    c->refused = true;
     struct floe_error note;
     char key[FLOE_STORE_KEY_MAX];
     name_key(put, key);
     floe_error_set(&note, FLOE_ETIMEOUT,
                    "the store has not answered PUTs for a while (they are repeated): %s, sent %llu s ago",
                    key, (unsigned long long)((now - put->since_us) / 1000000));
-    floe_log_note(put->log, &note);
+    tell(put, &note);
 }
 
 /* Slower than it should be: a second copy; then, at growing intervals, a new copy for the older of the two,
@@ -199,8 +204,8 @@ static void put_durable(struct floe_put *put)
             floe_store_cancel(put->log->cfg.store, &put->try[i].req);
         put->try[i].active = false;
     }
-    if (c->refused) {
-        c->refused = false;
+    if (c->trouble.since_us > 0) {
+        c->trouble = (struct floe_store_trouble){0};
         struct floe_error ok;
         floe_error_set(&ok, FLOE_OK, "the store takes segments again");
         floe_log_note(put->log, &ok);
@@ -214,13 +219,12 @@ static void note_trouble(struct floe_put *put, const struct floe_error *why)
     struct floe_chain *c = &put->log->chain;
     bool refused = why->code == FLOE_EDENIED || why->code == FLOE_ENOSPACE || why->code == FLOE_ENOTFOUND;
     bool long_ago = floe_loop_now_us(put->log->cfg.loop) - put->since_us >= FLOE_LOG_SILENT_US;
-    if (c->refused || (!refused && !long_ago && put->failures < FLOE_LOG_QUIET_TRIES))
+    if (c->trouble.since_us > 0 || (!refused && !long_ago && put->failures < FLOE_LOG_QUIET_TRIES))
         return;
-    c->refused = true;
     struct floe_error note = *why;
     floe_error_prefix(&note, "the store %s (they are repeated)",
                       refused ? "refuses PUTs" : "has not answered PUTs for a while");
-    floe_log_note(put->log, &note);
+    tell(put, &note);
 }
 
 static void on_try(struct floe_store_req *r)

@@ -195,7 +195,7 @@ static void test_broker_status(void **state)
                                 .utilisation = 0.25,
                                 .idle_usd_month = 5.93,
                                 .view_lag_ms = 17,
-                                .store_silent_ms = 4000,
+                                .store_trouble_ms = 4000,
                                 .store_trouble = "nobody listens"};
     (void)state;
     api_rig_start(&r, 6, 1);
@@ -211,7 +211,7 @@ static void test_broker_status(void **state)
     assert_int_equal(rs->UtilisationPpm, 250000);
     assert_int_equal(rs->IdleMicroDollars, 5930000);
     assert_int_equal(rs->ViewLagMs, 17);
-    assert_int_equal(rs->StoreSilentMs, 4000);
+    assert_int_equal(rs->StoreTroubleMs, 4000);
     assert_int_equal(rs->StoreTrouble.n, 14);
     assert_memory_equal(rs->StoreTrouble.p, "nobody listens", 14);
     assert_int_equal(rs->Format, 1);
