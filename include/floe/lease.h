@@ -100,6 +100,9 @@ struct floe_lease_hooks {
     /* The lease names this session: rebuild and serve. Answer with floe_lease_adopted. Entries come in
      * batches. */
     void (*adopt)(void *user, const struct floe_lease_entry *entries, uint32_t n);
+    /* This session is about to take the partition: its lease is `e`, whose last span ends at `end`. What
+     * `adopt` will ask for may be read meanwhile. May be null. */
+    void (*taking)(void *user, const struct floe_lease_entry *e, uint64_t end);
     /* The lease names this session no longer. */
     void (*drop)(void *user, const struct floe_tp *tp);
     /* This session's next unused chain key, and the number of keys known to be committed. */

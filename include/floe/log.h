@@ -157,6 +157,11 @@ void floe_log_wait_commit(struct floe_log *log, uint64_t keys, struct floe_log_w
 void floe_log_adopt(struct floe_log *log, const struct floe_lease_entry *entries, uint32_t n);
 void floe_log_drop(struct floe_log *log, const struct floe_tp *tp);
 
+/* This session is about to take the partition, whose lease is `e`; its last span, of a sealed chain, ends at
+ * `end`. What that lists is read while the table is written: floe_log_adopt finds it where the lease then
+ * says the same, and rebuilds as ever where it does not. */
+void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uint64_t end);
+
 /* Planned moves to this broker: what the sender tells (PeerMoveAhead) is read from the store before the lease
  * names this session, which then finds the partition's state ready where it confirms all of that. Returns of
  * how many partitions something is not read yet; those that cannot be are not counted. */

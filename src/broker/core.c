@@ -42,6 +42,12 @@ static void adopt(void *user, const struct floe_lease_entry *entries, uint32_t n
     floe_log_adopt(c->log, entries, n);
 }
 
+static void taking(void *user, const struct floe_lease_entry *e, uint64_t end)
+{
+    struct floe_core *c = user;
+    floe_log_taking(c->log, e, end);
+}
+
 static void drop(void *user, const struct floe_tp *tp)
 {
     struct floe_core *c = user;
@@ -365,6 +371,7 @@ static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
                   .session_alive = session_alive,
                   .session_over = session_over,
                   .adopt = adopt,
+                  .taking = taking,
                   .drop = drop,
                   .next_key = next_key,
                   .committed = committed,

@@ -209,6 +209,8 @@ static void visit_other(struct floe_lease *l, struct lease_shard *s, const struc
     take->epoch = e->epoch;
     take->key = end;
     l->mover.stats.taken++;
+    if (l->cfg.hooks.taking != NULL)
+        l->cfg.hooks.taking(l->cfg.hooks.user, e, end);
 }
 
 static bool takes_pending(const struct floe_lease *l)

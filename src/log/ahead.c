@@ -1,5 +1,7 @@
-/* Read ahead of a planned move: what the receiver of a partition needs, made before the lease names it.
+/* Read ahead: what the receiver of a partition needs, made before the lease names it.
  *
+ * Of a takeover: what the lease lists of dead sessions is read while the edit that takes it is written.
+ * Of a planned move:
  * The sender says where its newest checkpoint lies, which keys of its chain may be read, and at last where
  * its span will end. The state is built from the store like a rebuild's, beside the partitions that are
  * served: [ckpt, read_to) of the sender's chain, batches of its leader epoch only.
@@ -30,6 +32,7 @@ struct floe_ahead {
     uint64_t told_us, ready_us;      /* last told of; when read_to was reached */
     uint64_t hold_us;                /* until when the lease is expected */
     struct floe_lease_entry *adopts; /* that lease; it waits for what is being read */
+    struct floe_lease_entry *takes;  /* of a takeover: the lease before it, its spans all closed */
 };
 
 static struct floe_ahead *find(struct floe_log *log, const struct floe_tp *tp)
@@ -57,6 +60,7 @@ static void destroy(struct floe_ahead *a)
     if (a->p)
         floe_partition_destroy(a->p, FLOE_ENOTHOLDER);
     free(a->adopts);
+    free(a->takes);
     free(a);
 }
 
@@ -91,8 +95,12 @@ static bool add(struct floe_rebuild *g, struct floe_ahead *a)
         .session = a->session, .first = a->read_to, .end = a->want_to, .epoch = a->epoch};
     struct floe_lease_entry e = {
         .tp = a->tp, .holder = a->session, .epoch = a->epoch, .spans = &span, .span_count = 1};
+    if (a->takes)
+        e = *a->takes;
     if (!a->p) {
-        e.checkpoint = (struct floe_checkpoint_ref){.session = a->session, .seq = a->ckpt, .present = true};
+        if (!a->takes)
+            e.checkpoint =
+                (struct floe_checkpoint_ref){.session = a->session, .seq = a->ckpt, .present = true};
         a->p = floe_partition_create_aside(a->log, &a->tp, a->epoch);
         if (!a->p)
             return false;
@@ -161,18 +169,17 @@ void floe_ahead_failed(struct floe_ahead *a, const struct floe_error *err)
 /* ---- told by the sender ----------------------------------------------------------------------------- */
 
 static struct floe_ahead *make(struct floe_log *log, const struct floe_session_name *s,
-                               const struct floe_moving *m)
+                               const struct floe_tp *tp, int32_t epoch)
 {
-    struct floe_ahead *a = log->ahead_count < AHEAD_MAX ? calloc(1, sizeof *a) : NULL;
+    struct floe_ahead *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
     a->log = log;
-    a->tp = m->tp;
+    a->tp = *tp;
     a->session = *s;
-    a->epoch = m->epoch;
-    a->ckpt = a->read_to = m->checkpoint;
+    a->epoch = epoch;
     floe_list_init(&a->due);
-    if (!floe_map_insert(&log->aheads, &a->node, floe_tp_hash(&m->tp))) {
+    if (!floe_map_insert(&log->aheads, &a->node, floe_tp_hash(tp))) {
         free(a);
         return NULL;
     }
@@ -188,15 +195,20 @@ static bool told(struct floe_log *log, const struct floe_session_name *s, const 
     uint64_t now = floe_loop_now_us(log->cfg.loop);
     if (floe_partition_get(log, &m->tp) || m->end < m->checkpoint || m->end - m->checkpoint > AHEAD_KEYS_MAX)
         return false;
-    bool same = a && floe_session_name_eq(&a->session, s) && a->epoch == m->epoch && a->ckpt == m->checkpoint;
+    bool same = a && !a->takes && floe_session_name_eq(&a->session, s) && a->epoch == m->epoch &&
+                a->ckpt == m->checkpoint;
     if (a && !same && a->adopts)
         return false;
     if (a && !same) {
         destroy(a);
         a = NULL;
     }
-    if (!a && !(a = make(log, s, m)))
-        return false;
+    if (!a) {
+        a = log->ahead_count < AHEAD_MAX ? make(log, s, &m->tp, m->epoch) : NULL;
+        if (!a)
+            return false;
+        a->ckpt = a->read_to = m->checkpoint;
+    }
     a->told_us = now;
     a->hold_us = stopped ? now + AHEAD_HOLD_US : 0;
     a->want_to = FLOE_MAX(a->want_to, m->end);
@@ -225,12 +237,72 @@ bool floe_log_expects(struct floe_log *log, const struct floe_tp *tp)
     return a && floe_loop_now_us(log->cfg.loop) < a->hold_us;
 }
 
+/* ---- a takeover -------------------------------------------------------------------------------------- */
+
+static struct floe_lease_entry *copy_of(const struct floe_lease_entry *e)
+{
+    struct floe_lease_entry *c = malloc(sizeof *c + e->span_count * sizeof *e->spans);
+    if (!c)
+        return NULL;
+    *c = *e;
+    struct floe_span *spans = (struct floe_span *)(c + 1);
+    memcpy(spans, e->spans, e->span_count * sizeof *e->spans);
+    c->spans = spans;
+    return c;
+}
+
+void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uint64_t end)
+{
+    const struct floe_chain *c = &log->chain;
+    struct floe_ahead *a = find(log, &e->tp);
+    if (!c->open || c->lost || c->stopping || floe_partition_get(log, &e->tp) || e->span_count == 0 ||
+        (a && a->adopts))
+        return;
+    struct floe_lease_entry *takes = copy_of(e);
+    if (!takes)
+        return;
+    struct floe_span *last = (struct floe_span *)(takes + 1) + takes->span_count - 1;
+    last->end = end;
+    takes->span_count -= last->first >= end; /* nothing was written in it */
+    if (a)
+        destroy(a);
+    a = make(log, &e->holder, &e->tp, e->epoch);
+    if (!a) {
+        free(takes);
+        return;
+    }
+    a->takes = takes;
+    a->told_us = floe_loop_now_us(log->cfg.loop);
+    read_on(a);
+    if (!floe_timer_armed(&log->ahead_end))
+        floe_timer_start(log->cfg.loop, &log->ahead_end, AHEAD_US);
+}
+
+/* The lease that the takeover has written: what was read is all that it lists. */
+static bool took(const struct floe_lease_entry *takes, const struct floe_lease_entry *e)
+{
+    const struct floe_checkpoint_ref *x = &takes->checkpoint, *y = &e->checkpoint;
+    if (e->epoch != takes->epoch + 1 || e->span_count != takes->span_count + 1 || x->present != y->present ||
+        (x->present && (!floe_session_name_eq(&x->session, &y->session) || x->seq != y->seq)))
+        return false;
+    for (uint32_t i = 0; i < takes->span_count; i++) {
+        const struct floe_span *s = &takes->spans[i], *t = &e->spans[i];
+        if (!floe_session_name_eq(&s->session, &t->session) || s->first != t->first || s->end != t->end ||
+            s->epoch != t->epoch)
+            return false;
+    }
+    return true;
+}
+
 /* ---- taken by the lease ----------------------------------------------------------------------------- */
 
 /* Where the sender's span ends, by the lease. False: the lease is another one than the sender told of. */
 static bool span_end(const struct floe_ahead *a, const struct floe_lease_entry *e, uint64_t *end)
 {
     const struct floe_span *s = e->spans;
+    *end = UINT64_MAX;
+    if (a->takes)
+        return took(a->takes, e);
     *end = a->ckpt; /* nothing was written since the checkpoint */
     if (!e->checkpoint.present || !floe_session_name_eq(&e->checkpoint.session, &a->session) ||
         e->checkpoint.seq != a->ckpt || e->epoch != a->epoch + 1 || e->span_count < 1 || e->span_count > 2)
@@ -242,17 +314,6 @@ static bool span_end(const struct floe_ahead *a, const struct floe_lease_entry *
            s->end != FLOE_SPAN_OPEN && s->end >= a->ckpt;
 }
 
-static struct floe_lease_entry *copy_of(const struct floe_lease_entry *e)
-{
-    struct floe_lease_entry *c = malloc(sizeof *c + e->span_count * sizeof *e->spans);
-    if (!c)
-        return NULL;
-    *c = *e;
-    c->spans = (const struct floe_span *)(c + 1);
-    memcpy(c + 1, e->spans, e->span_count * sizeof *e->spans);
-    return c;
-}
-
 bool floe_ahead_adopt(struct floe_log *log, const struct floe_lease_entry *e)
 {
     struct floe_ahead *a = log->ahead_count > 0 ? find(log, &e->tp) : NULL;
@@ -260,10 +321,12 @@ bool floe_ahead_adopt(struct floe_log *log, const struct floe_lease_entry *e)
     if (!a)
         return false;
     bool fits = span_end(a, e, &end);
-    if (fits && (a->busy || !a->p || (a->read_to < end && !FLOE_MUTANT(AHEAD_UNREAD)))) {
+    bool unread = !a->takes && a->read_to < end && !FLOE_MUTANT(AHEAD_UNREAD);
+    if (fits && (a->busy || !a->p || unread)) {
         free(a->adopts);
         a->adopts = copy_of(e);
-        a->want_to = FLOE_MAX(a->want_to, end);
+        if (!a->takes)
+            a->want_to = FLOE_MAX(a->want_to, end);
         if (a->adopts) {
             read_on(a);
             return true;

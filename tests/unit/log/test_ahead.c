@@ -265,9 +265,59 @@ static void own_words_and_own_partitions_are_left_alone(void **state)
     finish(&m, 0);
 }
 
+/* What a takeover will list is read while it is written: afterwards nothing is read, if the lease says just
+ * that; else everything is rebuilt. */
+static void a_takeover_is_read_while_it_is_written(void **state)
+{
+    (void)state;
+    enum { READ, AT_ONCE, ANOTHER_END, ANOTHER_CHECKPOINT, ANOTHER_SPAN, LATE, NO_CHECKPOINT, WAYS };
+    for (int how = 0; how < WAYS; how++) {
+        struct move m;
+        begin(&m, 40 + (uint64_t)how);
+        struct floe_session_name dead = m.a->session;
+        struct rig_lease *l = rig_lease(m.w, m.tp);
+        if (how == NO_CHECKPOINT) {
+            l->ckpt.present = false;
+            l->spans[0].first = 0;
+        }
+        rig_free(&m.a);
+        uint64_t end = rig_seal(m.w, &dead);
+        struct floe_lease_entry e = {.tp = m.tp,
+                                     .holder = dead,
+                                     .epoch = l->epoch,
+                                     .checkpoint = l->ckpt,
+                                     .spans = l->spans,
+                                     .span_count = l->span_count};
+        struct floe_span wrong = l->spans[0];
+        wrong.first++;
+        if (how == ANOTHER_CHECKPOINT)
+            e.checkpoint.present = false;
+        if (how == ANOTHER_SPAN)
+            e.spans = &wrong;
+        floe_log_taking(m.b->log, &e, how == ANOTHER_END ? end - 1 : end);
+        rig_run(m.w, how == AT_ONCE ? 0 : how == LATE ? 30000000 : 1000000);
+        uint32_t gets = m.w->gets;
+        rig_take(m.b, &dead, end);
+        rig_await_serving(m.b, m.tp);
+        if (how == READ || how == NO_CHECKPOINT)
+            assert_int_equal(m.w->gets, gets);
+        else
+            assert_true(m.w->gets > gets);
+        assert_int_equal(rig_hw(m.b, m.tp), 6);
+        produce(&m, m.b, 2);
+        struct rig_op *op = rig_append_full(m.b, m.tp, -1, "v5", 77, 0, 5, 1, 10); /* a duplicate */
+        rig_await(op);
+        assert_int_equal(op->a.base_offset, 5);
+        rig_op_free(op);
+        rig_free(&m.b);
+        rig_world_destroy(&m.w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_takeover_is_read_while_it_is_written),
         cmocka_unit_test(what_was_read_ahead_is_served_at_once),
         cmocka_unit_test(the_lease_may_come_first),
         cmocka_unit_test(a_newer_checkpoint_is_another_state),
