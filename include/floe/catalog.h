@@ -73,6 +73,9 @@ enum floe_err floe_catalog_create(struct floe_catalog **out, const struct floe_c
                                   struct floe_error *err) FLOE_MUST_USE;
 /* Open operations are dropped without their call-backs. */
 void floe_catalog_destroy(struct floe_catalog **c);
+/* While the session is being opened: reads all topics and configurations, so that they are known when clients
+ * come. What changes meanwhile is seen by floe_catalog_start. */
+void floe_catalog_read_early(struct floe_catalog *c);
 /* Reads all topics in the background and follows changes from now on. */
 void floe_catalog_start(struct floe_catalog *c);
 

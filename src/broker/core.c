@@ -503,6 +503,7 @@ void floe_core_start(struct floe_core *c, void (*started)(void *user, const stru
     c->started = started;
     c->started_user = user;
     floe_lease_start(c->lease, lease_started, c);
+    floe_catalog_read_early(c->catalog);
 }
 
 static void log_ended(void *user, const struct floe_error *err, uint64_t end)

@@ -454,9 +454,15 @@ static void swept(struct floe_timer *t)
     floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);
 }
 
+void floe_catalog_read_early(struct floe_catalog *c)
+{
+    changed(c);
+}
+
 void floe_catalog_start(struct floe_catalog *c)
 {
     floe_lease_on_catalog(c->cfg.lease, changed, c);
+    floe_catalog_derive_all(c); /* the node id was not known before */
     changed(c);
     floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);
 }
