@@ -6,7 +6,7 @@ import json, os, signal, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 sys.path.insert(0, os.path.dirname(__file__))
-from floe_broker import FLOE, Broker, check, floe, main
+from floe_broker import FLOE, Broker, Limit, check, floe, main
 
 GROUP = os.path.join(os.path.dirname(os.path.abspath(FLOE)), "tests", "fault_group")
 PARTITIONS, MEMBERS, LEASE_MS = 12, 4, 2000
@@ -28,10 +28,10 @@ class Members:
         return {k: int(v) for k, v in zip(words[::2], words[1::2])}
 
     def wait(self, ok, wait, what):
-        until = time.monotonic() + wait
+        limit = Limit(wait)
         while not ok(self.counts()):
             check(self.proc.poll() is None, f"the members ended: {self.rows()[-1:]}")
-            check(time.monotonic() < until, f"{what}: not within {wait} s: {self.counts()}")
+            check(limit.lasts(), f"{what}: not within {wait} s: {self.counts()}")
             time.sleep(0.05)
 
     def tell(self, line):

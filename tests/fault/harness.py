@@ -2,7 +2,7 @@
 import collections, os, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import FLOE, check
+from floe_broker import FLOE, Limit, check
 
 BUILD = os.path.dirname(os.path.abspath(FLOE))
 LOAD, CHECK = os.path.join(BUILD, "tests", "fault_load"), os.path.join(BUILD, "tests", "fault_check")
@@ -70,10 +70,10 @@ class Load:
         return {k: int(v) for k, v in zip(words[::2], words[1::2])}
 
     def wait(self, ok, wait, what):
-        until = time.monotonic() + wait
+        limit = Limit(wait)
         while not ok(self.counts()):
             check(self.proc.poll() is None, "the load generator ended")
-            check(time.monotonic() < until, f"{what}: not within {wait} s: {self.counts()}")
+            check(limit.lasts(), f"{what}: not within {wait} s: {self.counts()}")
             time.sleep(0.05)
 
     def tell(self, line):

@@ -28,7 +28,7 @@ that failed stands still for so long before it ends; FLOE_TEST_KEEP=1: the files
 import os, random, re, shutil, signal, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import Broker, check, floe, run
+from floe_broker import Broker, Limit, check, floe, run
 from harness import Load, Proxy, need_load
 from leads import leaders
 import net
@@ -98,26 +98,26 @@ class Cluster:
 
     def wait_leaders(self, asked, dead, wait, topic="t"):
         """Until no partition is led by one of `dead`."""
-        until = time.monotonic() + wait
+        limit = Limit(wait)
         gone = {self.brokers[i].addr for i in dead}
         while True:
             count = self.leaders(asked, topic)
             if count is not None and not any(count[a] for a in gone) and not count[None]:
                 return count
-            check(time.monotonic() < until, f"after {wait} s the leaders are still {count} (dead: {gone})")
+            check(limit.lasts(), f"after {wait} s the leaders are still {count} (dead: {gone})")
             time.sleep(0.05)
 
     def victim(self):
         """One that leads something, as another one says too (a zombie still believes that it does), the others, and how many."""
         alive = self.alive()
-        until = time.monotonic() + 30
+        limit = Limit(30)
         while True:
             told = [self.wait_leaders(i, [], 30) for i in (alive[0], alive[-1])]
             leads = {a: min(t[a] for t in told) for a in told[0]}
             some = [i for i in alive if leads.get(self.brokers[i].addr, 0) > 0]
             if some:
                 break
-            check(time.monotonic() < until, f"nobody leads anything: {told}")
+            check(limit.lasts(), f"nobody leads anything: {told}")
         v = self.rng.choice(some)
         return v, [i for i in alive if i != v], leads[self.brokers[v].addr]
 
@@ -135,9 +135,9 @@ class Cluster:
     def hold_puts(self, i, load, wait=40):
         """As above; at least one is."""
         self.hold_own_chain(i)
-        until = time.monotonic() + wait
+        limit = Limit(wait)
         while self.proxies[i].held() == 0:
-            check(time.monotonic() < until, f"broker {i} has no PUT in flight: {load.counts()}")
+            check(limit.lasts(), f"broker {i} has no PUT in flight: {load.counts()}")
             time.sleep(0.01)
         return self.proxies[i].held()
 

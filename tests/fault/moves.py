@@ -6,14 +6,14 @@ import json, math, os, re, sys, time
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import FLOE, Broker, check, floe, main, need
+from floe_broker import FLOE, Broker, Limit, check, floe, main, need
 from harness import Load, need_load
 
 PARTITIONS = 60
 
 
 class Cluster:
-    def __init__(self, folder, n, lease_ms=2000, program=FLOE):
+    def __init__(self, folder, n, lease_ms=3000, program=FLOE):
         self.folder, self.brokers, self.program = folder, {}, program
         self.args = ["--store", f"s3://{os.environ['S3SERVER_BUCKET']}/{os.path.basename(folder)}", "--s3-endpoint",
                      os.environ["FLOE_S3_ENDPOINT"], "--lease-ms", str(lease_ms), "--memory", "192MiB"]
@@ -51,14 +51,14 @@ class Cluster:
 
     def wait_even(self, wait, what):
         """Until the live brokers lead all partitions, none more than a quarter above the mean, none less than half of it."""
-        until = time.monotonic() + wait
+        limit = Limit(wait)
         while True:
             count, live = self.leads(), self.live()
             if count is not None and set(count) == set(live):
                 mean = sum(count.values()) / len(live)
                 if max(count.values()) <= math.ceil(mean * 5 / 4) and min(count.values()) * 2 >= mean:
                     return count
-            check(time.monotonic() < until, f"{what}: not within {wait} s: {count}")
+            check(limit.lasts(), f"{what}: not within {wait} s: {count}")
             time.sleep(0.1)
 
     def close(self):

@@ -8,7 +8,7 @@ clients are counted there). Run by tests/support/s3server run.
 import os, re, signal, socket, struct, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import Broker, Failure, check, floe, main, need, run
+from floe_broker import Broker, Failure, Limit, check, floe, main, need, run
 from harness import Proxy, memory_mib
 
 
@@ -124,9 +124,9 @@ class Reader:
 
     def read_to(self, offset, end, wait=30.0):
         """Reads on to `end`; offsets must be dense and no error may come. Bytes of records."""
-        until, size, last_hw = time.monotonic() + wait, 0, -1
+        limit, size, last_hw = Limit(wait), 0, -1
         while offset < end:
-            check(time.monotonic() < until, f"{self.topic}-{self.partition}: at {offset} of {end} after {wait} s")
+            check(limit.lasts(), f"{self.topic}-{self.partition}: at {offset} of {end} after {wait} s")
             error, hw, _, records = self.fetch(offset)
             check(error == 0, f"{self.topic}-{self.partition}: error {error} at {offset}")
             check(hw == -1 or hw >= last_hw, f"the high watermark went from {last_hw} to {hw}")
@@ -155,6 +155,24 @@ def partition_led_by(node, topic, leader, partitions):
     raise Failure(f"node {leader} leads no partition of {topic}")
 
 
+def again_under_load(test):
+    """What is looked at here are figures, which a broker misses that is late (one that does not answer within 300 ms is left alone
+    for a while): on a machine that has too much to do, the first success in three counts."""
+    def tried(folder):
+        for n in range(3):
+            part = f"{folder}.{n}" if n else folder
+            os.makedirs(part, exist_ok=True)
+            try:
+                return test(part)
+            except Failure as e:
+                if n == 2 or Limit.patience() < 1.5:
+                    raise
+                print(f"        {test.__name__} once more, with a load of {Limit.patience():.1f} a processor: {e}", flush=True)
+    tried.__name__, tried.__doc__ = test.__name__, test.__doc__
+    return tried
+
+
+@again_under_load
 def client_rack_stays_in_its_rack(folder):
     """All data of a consumer in rack b comes from the broker there, wherever partitions are led."""
     nodes = [Node(folder, "a", "a"), Node(folder, "b", "b")]
@@ -193,8 +211,8 @@ def holder_stopped(folder):
                                  "client.rack=b"], stdout=out)
         produce(a, "t", p, 5000)
         produce(a, "t", other, 5000)
-        until = time.monotonic() + 20
-        while b.tap.down < 500000 and time.monotonic() < until:
+        limit = Limit(20)
+        while b.tap.down < 500000 and limit.lasts():
             time.sleep(0.05)
         produce(a, "t", other, 20000)
         produce(a, "t", p, 20000)
@@ -204,9 +222,10 @@ def holder_stopped(folder):
         Reader(b, "t", p, "b").read_to(0, 25000)
         Reader(b, "t", other, "b").read_to(0, 25000)
         took = time.monotonic() - t0
+        limit = Limit(20)
         with open(out.name, "rb") as f:
             while f.read().count(b"\n") < 25000:
-                check(time.monotonic() - t0 < 20, "the consumer that was reading got stuck")
+                check(limit.lasts(), "the consumer that was reading got stuck")
                 time.sleep(0.05)
                 f.seek(0)
         live.kill()
@@ -216,19 +235,21 @@ def holder_stopped(folder):
         check(Reader(b, "t", p, "b").fetch(25001)[0] == 78, "past the end: not OFFSET_NOT_AVAILABLE")
         check(Reader(b, "t", p, "").fetch(0)[0] == 6, "without a rack: not NOT_LEADER_OR_FOLLOWER")
         # An idle minute would cost a GET a second at most.
-        idle = chain_gets(b)
+        idle, t0 = chain_gets(b), time.monotonic()
         r = Reader(b, "t", p, "b")
         for _ in range(10):
             r.fetch(25000)
         gets = sum(chain_gets(b)[:2]) - sum(idle[:2])
-        check(gets <= 12, f"{gets} requests to the store in five seconds in which nothing came")
+        took_idle = time.monotonic() - t0
+        check(gets <= 2 + 2 * took_idle, f"{gets} requests to the store in {took_idle:.1f} s in which nothing came")
         return (f"50000 records in {took:.1f} s with {after[0] - before[0]} GETs and {after[1] - before[1]} of absent keys; "
-                f"idle: {gets} GETs in 5 s")
+                f"idle: {gets} GETs in {took_idle:.1f} s")
     finally:
         for n in nodes:
             n.end()
 
 
+@again_under_load
 def rack_reads_once(folder):
     """Two brokers of a rack read the same: what one has fetched, the other gets from it."""
     nodes = [Node(folder, "a", "a")]
