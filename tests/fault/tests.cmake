@@ -19,7 +19,7 @@ add_test(NAME fault.trouble COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server r
 set_tests_properties(fault.trouble PROPERTIES LABELS fault TIMEOUT 600 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 # All kinds of harm. 1,000 rounds on demand: ctest -L fault-all; any number: FLOE_TEST_ROUNDS of kill.py.
 set_tests_properties(fault.kill PROPERTIES LABELS fault TIMEOUT 600 PROCESSORS 2
-  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_ROUNDS=50;FLOE_TEST_CLUSTERS=2")
+  ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>;FLOE_TEST_ROUNDS=50;FLOE_TEST_CLUSTERS=3")
 add_test(NAME fault.kill.all COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> ${CMAKE_CURRENT_LIST_DIR}/kill.py)
 set_tests_properties(fault.kill.all PROPERTIES LABELS fault-all TIMEOUT 7200
