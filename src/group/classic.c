@@ -359,6 +359,11 @@ static void on_session(struct floe_timer *t)
         classic_member_touch(m);
         return;
     }
+    uint64_t grace_us = journal_grace_us(m->c->g->shard);
+    if (grace_us > 0) {
+        floe_timer_start(loop_of(m->c), t, grace_us);
+        return;
+    }
     /* Who waits for the group is there. Its session starts again when it is answered. */
     if (!m->is_new && (m->joining || m->syncing))
         return;
@@ -560,8 +565,8 @@ static void on_rebalance(struct floe_timer *t)
 {
     struct classic *c = t->user;
     uint64_t delay = c->g->shard->g->cfg.set.initial_rebalance_delay_ms;
-    if (!certain(c)) {
-        floe_timer_start(loop_of(c), t, UNCERTAIN_US);
+    if (!certain(c) || (!c->initial && journal_grace_us(c->g->shard) > 0)) {
+        floe_timer_start(loop_of(c), t, UNCERTAIN_US); /* who is missing may wait for an answer */
     } else if (c->state == CLASSIC_COMPLETING) {
         drop_unsynced(c);
     } else if (c->state == CLASSIC_PREPARING && c->initial && c->joined_since && c->initial_left_ms > 0) {

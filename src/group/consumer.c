@@ -227,14 +227,20 @@ static bool expel(struct consumer_member *m)
 static void on_session(struct floe_timer *t)
 {
     struct consumer_member *m = t->user;
-    if (!expel(m))
+    uint64_t grace_us = journal_grace_us(m->c->g->shard);
+    if (grace_us > 0)
+        floe_timer_start(groups_of(m->c)->cfg.loop, t, grace_us);
+    else if (!expel(m))
         consumer_member_touch(m);
 }
 
 static void on_revoke(struct floe_timer *t)
 {
     struct consumer_member *m = t->user;
-    if (!expel(m))
+    uint64_t grace_us = journal_grace_us(m->c->g->shard);
+    if (grace_us > 0)
+        floe_timer_start(groups_of(m->c)->cfg.loop, t, grace_us);
+    else if (!expel(m))
         consumer_member_due(m, true);
 }
 

@@ -35,8 +35,10 @@
 #define GROUP_RETRY_US 50000u  /* an append that the log put off; a load that failed, doubled up to */
 #define GROUP_PROTOCOLS_MAX 64 /* of one classic member: each is compared with each */
 #define GROUP_FULL_TOLD_US                                                                                   \
-    60000000u /* how often the log hears that members fill their share of the memory                         \
-               */
+    60000000u                    /* how often the log hears that members fill their share of the memory      \
+                                  */
+#define GROUP_STALL_US 2000000u  /* a journal that commits nothing of what waits for so long stands still; */
+#define GROUP_GRACE_US 10000000u /* when it goes on, members have so long to be heard again */
 #define GROUP_LOAD_RETRY_MAX_US 3000000u
 
 enum group_record_type {
@@ -124,6 +126,8 @@ struct group_shard {
     int64_t seq, committed;      /* operations so far; of them committed */
     struct floe_timer retry;     /* the log has put an append off; the load failed */
     struct floe_log_waiter room; /* linked while an append waits for room in the log */
+    uint64_t flow_us;            /* when something was last committed, or first waited for that */
+    uint64_t well_us;            /* since when that goes on again, after it did not; 0: since ever */
     bool gathering;              /* the open batch waits for the gather timer */
     /* load and snapshots */
     struct group_load *load;
@@ -228,6 +232,9 @@ void journal_wait(struct group_shard *s, struct group_wait *w);
 bool journal_full(const struct group_shard *s);
 /* Has everything given so far been committed? */
 bool journal_idle(const struct group_shard *s);
+/* While nothing can be committed members wait for answers, and cannot be heard: for how long those that seem
+ * silent are to be given time, until a little after commits go on; 0: none is owed. */
+uint64_t journal_grace_us(const struct group_shard *s);
 void journal_flush(struct group_shard *s); /* appends what is gathered */
 void journal_fail_all(struct group_shard *s);
 void journal_gather_due(struct floe_groups *g);

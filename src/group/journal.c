@@ -92,6 +92,14 @@ bool journal_idle(const struct group_shard *s)
     return s->committed == s->seq;
 }
 
+uint64_t journal_grace_us(const struct group_shard *s)
+{
+    uint64_t now = group_now_us(s->g);
+    if (!journal_idle(s) && now - s->flow_us >= GROUP_STALL_US)
+        return GROUP_GRACE_US;
+    return s->well_us && now - s->well_us < GROUP_GRACE_US ? s->well_us + GROUP_GRACE_US - now : 0;
+}
+
 void journal_wait(struct group_shard *s, struct group_wait *w)
 {
     w->seq = s->seq;
@@ -116,6 +124,10 @@ static void on_appended(struct floe_log_append *a)
     if (!s)
         return;
     if (rc == FLOE_OK) {
+        uint64_t now = group_now_us(s->g);
+        if (now - s->flow_us >= GROUP_STALL_US)
+            s->well_us = now;
+        s->flow_us = now;
         s->committed = seq;
         s->g->stats.commits++;
         wake(s, seq, true);
@@ -318,6 +330,8 @@ bool journal_end(struct group_shard *s, bool urgent)
         s->open.head = s->op_head;
         return true;
     }
+    if (journal_idle(s))
+        s->flow_us = group_now_us(s->g);
     s->seq++;
     s->g->stats.records += (uint64_t)records;
     if (urgent || s->open.records.n >= GROUP_BATCH_BYTES) {

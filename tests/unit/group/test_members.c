@@ -242,6 +242,88 @@ static void who_lists_waits_for_the_commit(void **state)
     api_rig_stop(&r);
 }
 
+static struct api_call *beat_send(struct member *m)
+{
+    struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
+    rq.GroupId = floe_kstr(m->group);
+    rq.MemberId = floe_kstr(m->id);
+    rq.MemberEpoch = m->epoch;
+    rq.InstanceId = rq.RackId = floe_kstr(NULL);
+    return api_send(m->n, &m->client, 68, 1, &rq);
+}
+
+static void take_beat(struct member *m, const struct floe_kafka_ConsumerGroupHeartbeatResponse *rs)
+{
+    assert_non_null(rs);
+    assert_int_equal(rs->ErrorCode, 0);
+    m->epoch = rs->MemberEpoch;
+    m->count = rs->Assignment ? 0 : m->count;
+    for (int32_t i = 0; rs->Assignment && i < rs->Assignment->TopicPartitions_n; i++)
+        for (int32_t k = 0; k < rs->Assignment->TopicPartitions[i].Partitions_n; k++)
+            m->parts[m->count++] = rs->Assignment->TopicPartitions[i].Partitions[k];
+}
+
+/* Members that cannot be answered because nothing can be committed are not out for that; those that are
+ * silent when it goes on are, soon. */
+static void nobody_is_out_for_a_store_that_is_away(void **state)
+{
+    const struct floe_sim_rule away = {
+        .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
+    struct api_rig r;
+    struct api_node *n;
+    struct member a, dead, c;
+    uint32_t left;
+    (void)state;
+    start(&r, 925, &n);
+    member_init(&a, n, "a", NULL);
+    member_init(&dead, n, "dead", NULL);
+    member_init(&c, n, "c", NULL);
+    assert_int_equal(new_join(&a), 0);
+    assert_int_equal(new_join(&dead), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(beat(&a, false), 0);
+        assert_int_equal(beat(&dead, false), 0);
+        api_rig_run(&r, 1000);
+    }
+    floe_sim_bucket_rule(r.bucket, &away);
+    c.call = NULL;
+    struct floe_kstr name = floe_kstr(TOPIC);
+    struct floe_kafka_ConsumerGroupHeartbeatRequest rq; /* something that cannot be committed */
+    static struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions none;
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
+    rq.GroupId = floe_kstr("g");
+    rq.MemberId = floe_kstr("c");
+    rq.InstanceId = rq.RackId = floe_kstr(NULL);
+    rq.RebalanceTimeoutMs = 60000;
+    rq.SubscribedTopicNames = &name;
+    rq.SubscribedTopicNames_n = 1;
+    rq.TopicPartitions = &none;
+    rq.TopicPartitions_n = 0;
+    struct api_call *join = api_send(n, &c.client, 68, 1, &rq);
+    api_rig_run(&r, 1000);
+    struct api_call *waits = beat_send(&a);
+    api_rig_run(&r, 120000); /* sessions are of 45 s */
+    assert_false(waits->done);
+    assert_false(join->done);
+    floe_sim_bucket_heal(r.bucket);
+    take_beat(&a, api_wait(n, waits, 5000));
+    take_beat(&c, api_wait(n, join, 5000));
+    api_call_free(waits);
+    api_call_free(join);
+    assert_int_equal(beat(&a, false), 0);
+    (void)group_epoch(n, &left);
+    assert_int_equal(left, 3);
+    for (int i = 0; i < 12; i++) {
+        api_rig_run(&r, 2000);
+        assert_int_equal(beat(&a, false), 0);
+        assert_int_equal(beat(&c, false), 0);
+    }
+    (void)group_epoch(n, &left);
+    assert_int_equal(left, 2);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +331,7 @@ int main(void)
         cmocka_unit_test(a_successor_loads_whatever_there_is),
         cmocka_unit_test(many_leave_at_once),
         cmocka_unit_test(who_lists_waits_for_the_commit),
+        cmocka_unit_test(nobody_is_out_for_a_store_that_is_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
