@@ -135,6 +135,15 @@ static void protocols_free(struct classic_member *m)
     m->protocol_count = 0;
 }
 
+/* Its calls are never answered; who made them may still say that the client is gone. */
+static void forget_calls(struct classic_member *m)
+{
+    if (m->join_call)
+        m->join_call->waits = NULL;
+    if (m->sync_call)
+        m->sync_call->waits = NULL;
+}
+
 static void member_free(struct classic_member *m)
 {
     struct classic *c = m->c;
@@ -184,6 +193,7 @@ void classic_free(struct group *g)
             classic_answer_join(m, c->end_error);
             classic_answer_sync(m, c->end_error);
         }
+        forget_calls(m);
         member_free(m);
     }
     while (!floe_list_empty(&c->pending))

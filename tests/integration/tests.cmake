@@ -35,6 +35,10 @@ set_tests_properties(integration.selftest_file integration.selftest_broken integ
 add_test(NAME integration.commands COMMAND Python3::Interpreter ${CMAKE_CURRENT_LIST_DIR}/commands.py)
 set_tests_properties(integration.commands PROPERTIES LABELS integration TIMEOUT 180 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
 
+# What members of consumer groups may keep in memory.
+add_test(NAME integration.group_memory COMMAND Python3::Interpreter -B ${CMAKE_CURRENT_LIST_DIR}/group_memory.py)
+set_tests_properties(integration.group_memory PROPERTIES LABELS integration TIMEOUT 120 ENVIRONMENT "FLOE_TEST_BIN=$<TARGET_FILE:floe>")
+
 # Metrics and health over HTTP, with curl.
 add_test(NAME integration.http COMMAND ${CMAKE_SOURCE_DIR}/tests/support/s3server run
   $<TARGET_FILE:Python3::Interpreter> -B ${CMAKE_CURRENT_LIST_DIR}/http.py)
