@@ -135,15 +135,6 @@ static void protocols_free(struct classic_member *m)
     m->protocol_count = 0;
 }
 
-/* Its calls are never answered; who made them may still say that the client is gone. */
-static void forget_calls(struct classic_member *m)
-{
-    if (m->join_call)
-        m->join_call->waits = NULL;
-    if (m->sync_call)
-        m->sync_call->waits = NULL;
-}
-
 static void member_free(struct classic_member *m)
 {
     struct classic *c = m->c;
@@ -193,7 +184,10 @@ void classic_free(struct group *g)
             classic_answer_join(m, c->end_error);
             classic_answer_sync(m, c->end_error);
         }
-        forget_calls(m);
+        if (m->join_call) /* silent: who asked may still say that the client is gone */
+            floe_group_abandon(m->join_call);
+        if (m->sync_call)
+            floe_group_abandon(m->sync_call);
         member_free(m);
     }
     while (!floe_list_empty(&c->pending))
