@@ -66,15 +66,16 @@ static void *map(size_t n)
     void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
-/* Large, or aligned more than others: to a page at most. */
+/* Large, or aligned more than others: arenas of buffers to huge pages. */
 static void *large(size_t align, size_t n)
 {
-    size_t pad = align > HEADER ? align : HEADER;
-    uint8_t *m = n > SIZE_MAX / 2 || align > PAGE ? NULL : map(n + pad);
+    size_t all = n + HEADER + align;
+    uint8_t *m = n > SIZE_MAX / 2 || align > SLAB ? NULL : map(all);
     if (!m)
         return NULL;
-    *head_of(m + pad) = (struct head){.room = n, .class = CLASSES, .back = (uint32_t)pad};
-    return m + pad;
+    size_t back = HEADER + (align - ((uintptr_t)m + HEADER) % align) % align;
+    *head_of(m + back) = (struct head){.room = all - back, .class = CLASSES, .back = (uint32_t)back};
+    return m + back;
 }
 static void *take(size_t n, bool *zero)
 {
