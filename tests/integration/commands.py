@@ -106,7 +106,7 @@ def topics_are_altered(folder):
         check(r.returncode == 2 and "create list describe alter delete" in r.stderr, r.stderr)
         files = [os.path.join(d, f) for d, _, fs in os.walk(os.path.join(folder, "store")) for f in fs if "/chain/" in d]
         r = subprocess.run([FLOE, "segment", "dump", files[0]], capture_output=True, text=True)
-        check(r.returncode == 1 and "--store file://DIR KEY" in r.stderr, r.stderr)
+        check(r.returncode == 1 and "--store file:///DIR KEY" in r.stderr, r.stderr)
 
 
 def a_broker_is_away(folder):

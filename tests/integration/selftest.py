@@ -62,7 +62,7 @@ def file_stopped(folder):
 
 
 def usage(folder):
-    for args, what in ((("--minutes", "1"), "--store is missing"), (("--store", "nowhere"), "is not file://DIR"),
+    for args, what in ((("--minutes", "1"), "--store is missing"), (("--store", "nowhere"), "is not file:///DIR"),
                        (("--store", f"file://{folder}/s", "--minutes", "0.01"), "not a number from 0.1"),
                        (("--store", f"file://{folder}/s", "--listen", "x"), "no flag of this command")):
         r = run([FLOE, "selftest", *args], ok=False)

@@ -243,9 +243,12 @@ static void untrusted(void **state)
     assert_int_equal(r.err.code, FLOE_EDENIED);
     assert_int_equal(r.sent, 0);
     assert_non_null(strstr(r.err.msg, "--s3-ca"));
+    struct floe_store *none = NULL;
+    struct floe_error err = {0};
     c.ca_file = "/nothing/here.pem";
-    r = with(rig, &c, FLOE_STORE_PUT, "x");
-    assert_int_equal(r.err.code, FLOE_EDENIED);
+    assert_int_equal(floe_store_s3_create(&none, rig->loop, &c, &err), FLOE_EINVAL);
+    assert_null(none);
+    assert_non_null(strstr(err.msg, "--s3-ca \"/nothing/here.pem\" cannot be read"));
     c = config();
     c.sign_payload_tls = true;
     r = with(rig, &c, FLOE_STORE_PUT, "x");

@@ -123,7 +123,7 @@ static const char usage[] =
     "  --clean       only delete what earlier runs left behind (none may be running on the same URL)\n\n"
     "settings, as `floe broker` has them:\n"
     "  --store URL\n"
-    "      the store to test: file://DIR or s3://BUCKET/PREFIX; must be given; environment: FLOE_STORE\n";
+    "      the store to test: file:///DIR or s3://BUCKET/PREFIX; must be given; environment: FLOE_STORE\n";
 static const char usage_end[] = "\nCredentials for s3:// are taken from AWS's variables and files.\n"
                                 "Exit code 0: the store is good; 1: it breaks a promise, or the test could "
                                 "not be finished; 2: wrong usage.\n";
@@ -210,7 +210,7 @@ static int parse(struct st *st, int argc, char **argv, char **rest, int *rest_n)
             return wrong("\"%.64s\" is no flag of this command", a);
         }
     }
-    return named ? -1 : wrong("--store is missing: file://DIR or s3://BUCKET/PREFIX");
+    return named ? -1 : wrong("--store is missing: file:///DIR or s3://BUCKET/PREFIX");
 }
 
 static void on_signal(int number)
