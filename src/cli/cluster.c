@@ -165,9 +165,9 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
         if (b->Rack.n > 0)
             printf("  rack=%.*s", (int)b->Rack.n, b->Rack.p);
         if (status[i].known)
-            printf("  state=%s  utilisation=%.0f%% (%s)  view-lag=%lldms  idle=$%.2f/month", status[i].state,
-                   status[i].utilisation * 100, status[i].scarcest, (long long)status[i].view_lag_ms,
-                   status[i].idle_usd);
+            printf("  state=%s  utilisation=%.0f%% (%s)  view-lag=%lldms  idle=$%.2f/month-on-AWS",
+                   status[i].state, status[i].utilisation * 100, status[i].scarcest,
+                   (long long)status[i].view_lag_ms, status[i].idle_usd);
         else
             printf("  state=no-answer");
         if (status[i].draining)
