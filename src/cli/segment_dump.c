@@ -92,10 +92,11 @@ static int print(const struct options *o, struct floe_slice object)
     if (!description) {
         fprintf(stderr, "floe: segment dump: %s\n", err.msg);
         if (!o->setting_n && object.n >= TRAILER && memcmp(object.p + object.n - TRAILER, "FLOEOBJ", 7) == 0)
-            fprintf(stderr, "floe: this is a file of a file:// store, which adds 128 bytes to each object: "
-                            "name the store, "
-                            "as in `floe segment dump --store file:///DIR KEY`, with KEY as below DIR/objects "
-                            "without .obj\n");
+            fprintf(stderr,
+                    "floe: this is a file of a file:// store, which adds 128 bytes to each object: "
+                    "name the store, "
+                    "as in `floe segment dump --store file:///DIR KEY`, with KEY as below DIR/objects "
+                    "without .obj\n");
         return FLOE_CLI_FAILED;
     }
     if (o->json) {
