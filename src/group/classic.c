@@ -1,6 +1,7 @@
 /* Members and states of classic groups. */
 #include "classic_int.h"
 
+#include <floe/base/mutant.h>
 #include <stdlib.h>
 
 #define UNCERTAIN_US 1000000u /* how much later a group looks again whether this is its coordinator */
@@ -359,11 +360,11 @@ static bool certain(const struct classic *c)
 static void on_session(struct floe_timer *t)
 {
     struct classic_member *m = t->user;
-    if (!certain(m->c)) {
+    if (!certain(m->c) && !FLOE_MUTANT(GROUP_OUT_UNCERTAIN)) {
         classic_member_touch(m);
         return;
     }
-    uint64_t grace_us = journal_grace_us(m->c->g->shard);
+    uint64_t grace_us = FLOE_MUTANT(GROUP_OUT_UNCERTAIN) ? 0 : journal_grace_us(m->c->g->shard);
     if (grace_us > 0) {
         floe_timer_start(loop_of(m->c), t, grace_us);
         return;
@@ -588,7 +589,7 @@ bool classic_stable(struct classic *c)
 {
     enum classic_state before = c->state;
     c->state = CLASSIC_STABLE;
-    if (!classic_record(c, true)) {
+    if (!FLOE_MUTANT(GROUP_GENERATION_LOST) && !classic_record(c, true)) {
         c->state = before;
         return false;
     }

@@ -1,6 +1,7 @@
 /* SyncGroup 0–5, Heartbeat 0–4, LeaveGroup 0–5, and who may commit. */
 #include "classic_int.h"
 
+#include <floe/base/mutant.h>
 #include <stdlib.h>
 
 int16_t classic_member_check(const struct classic *c, struct floe_kstr id, struct floe_kstr instance,
@@ -71,7 +72,10 @@ static void sync_share(struct classic_member *m, struct floe_group_call *call)
     rs->Assignment = (struct floe_kbytes){copy, m->assignment_n};
     rs->ProtocolType = group_arena_str(call->arena, m->c->protocol_type);
     rs->ProtocolName = group_arena_str(call->arena, m->c->protocol);
-    group_answer_committed(m->c->g->shard, call, sync_failed);
+    if (FLOE_MUTANT(GROUP_SHARE_EARLY))
+        group_answer(call);
+    else
+        group_answer_committed(m->c->g->shard, call, sync_failed);
 }
 
 void classic_answer_sync(struct classic_member *m, int16_t error)
@@ -332,7 +336,7 @@ int16_t classic_validate_commit(struct group *g, struct floe_kstr member, struct
     int16_t error = classic_member_check(c, member, instance, &m);
     if (error)
         return error;
-    if (!classic_generation_ok(m, generation))
+    if (!classic_generation_ok(m, generation) && !FLOE_MUTANT(GROUP_STALE_COMMIT))
         return FLOE_KERR_ILLEGAL_GENERATION;
     if (c->state == CLASSIC_COMPLETING) /* its share of this generation is not known yet */
         return FLOE_KERR_REBALANCE_IN_PROGRESS;

@@ -1,5 +1,7 @@
 /* Roll-ups, the writer's side: footers of the own chain's last segments are kept, and ride along
  * (docs/formats/rollup.md). */
+#include <floe/base/mutant.h>
+
 #include "log_int.h"
 
 void floe_roll_init(struct floe_roll *r)
@@ -36,6 +38,9 @@ void floe_roll_note(struct floe_roll *r, uint64_t seq, struct floe_slice tail, s
         r->first = r->end = seq + 1;
     } else if (r->end == seq && r->w.n + 4 + tail.n <= FLOE_MIN(max, (size_t)FLOE_ROLLUP_MAX)) {
         size_t n = r->w.n;
+        static const uint8_t none[FLOE_SEGMENT_TRAILER_BYTES];
+        if (FLOE_MUTANT(ROLLUP_FOOTER_MISSED) && seq % 3 == 1)
+            tail = floe_slice(none, sizeof none);
         floe_write_le32(&r->w, (uint32_t)tail.n);
         floe_write(&r->w, tail.p, tail.n);
         if (r->w.bad) { /* out of memory: the rest is read one by one */

@@ -207,8 +207,8 @@ int main(int argc, char **argv)
            (unsigned long long)s->segments, (unsigned long long)s->removed, (unsigned long long)s->topics,
            (double)s->writable_us / 1e6);
     if (o.run.sim.groups)
-        printf("%llu commits of groups acknowledged, %llu heartbeats\n", (unsigned long long)s->commits,
-               (unsigned long long)s->beats);
+        printf("%llu commits of groups acknowledged, %llu heartbeats, %llu shares of classic groups\n",
+               (unsigned long long)s->commits, (unsigned long long)s->beats, (unsigned long long)s->shares);
     if (r.bad)
         printf("the first failing seed: %llu (%s)\n", (unsigned long long)r.first_bad, s->first);
     return r.bad != 0;

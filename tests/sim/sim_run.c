@@ -108,6 +108,7 @@ static void note(struct run *u, const struct report *p)
     s->calls += r->calls;
     s->commits += r->commits;
     s->beats += r->beats;
+    s->shares += r->shares;
     s->table_calls += r->table_calls;
     s->refused = s->refused || r->refused;
     s->removed += r->removed;

@@ -6,13 +6,13 @@
 #include "simcluster_int.h"
 
 /* One way between a client and a broker. */
-static uint64_t leg(struct simcluster *c)
+static uint64_t leg(const struct simcall *k)
 {
-    return 100 + floe_rng_below(&c->rng, 800);
+    return 100 + floe_rng_below(k->rng, 800);
 }
-static bool lost(struct simcluster *c)
+static bool lost(const struct simcall *k)
 {
-    return !c->healed && floe_rng_below(&c->rng, 1000000) < c->shape.client_loss_ppm;
+    return !k->c->healed && floe_rng_below(k->rng, 1000000) < k->c->shape.client_loss_ppm;
 }
 
 /* The end of a call at its client. The struct stays until the broker's modules have let go of it. */
@@ -37,6 +37,7 @@ static void call_free(struct simcall *k)
     free(k->batch);
     free(k->frame);
     free(k->data);
+    free(k->joined);
     free(k);
 }
 static void finish(struct simcall *k)
@@ -49,7 +50,7 @@ static void finish(struct simcall *k)
     floe_sim_unschedule(k->c->sim, &k->timeout);
     floe_sim_unschedule(k->c->sim, &k->answer);
     if (k->conn && !k->lane) { /* hangs up */
-        simconn_close(simconn_ref(k->conn), leg(k->c));
+        simconn_close(simconn_ref(k->conn), leg(k));
     }
     if (!held(k)) /* a request on its way arrives although nobody waits for its answer */
         call_free(k);
@@ -82,11 +83,11 @@ void simcall_answer(struct simcall *k, enum floe_err err)
         return;
     }
     struct simlane *l = k->lane;
-    if (l && lost(k->c))
+    if (l && lost(k))
         l->cut = true;
-    if (l ? l->cut : lost(k->c))
+    if (l ? l->cut : lost(k))
         return;
-    uint64_t at = floe_sim_now_us(k->c->sim) + leg(k->c);
+    uint64_t at = floe_sim_now_us(k->c->sim) + leg(k);
     if (l)
         at = l->answers_us = FLOE_MAX(at, l->answers_us + 1);
     floe_sim_at(k->c->sim, &k->answer, at);
@@ -215,11 +216,15 @@ static void judge(struct simcall *k)
         if (lapsed(k))
             simcluster_violation(c, 9, "node %s tells a committed offset while it is not alive",
                                  floe_sim_node_name(k->proc->node));
-        simcommitter_told(k);
+        if (!k->classic)
+            simcommitter_told(k);
         break;
     case CALL_BEAT:
+    case CALL_JOIN:
+    case CALL_SYNC:
+    case CALL_HEARTBEAT:
         if (lapsed(k))
-            simcluster_violation(c, 9, "node %s takes a heartbeat while it is not alive",
+            simcluster_violation(c, 9, "node %s answers a member while it is not alive",
                                  floe_sim_node_name(k->proc->node));
         break;
     case CALL_COORDINATOR:
@@ -228,6 +233,7 @@ static void judge(struct simcall *k)
         simtopics_answered(k);
         break;
     case CALL_INIT_ID:
+    case CALL_LEAVE:
         break;
     }
 }
@@ -271,6 +277,7 @@ struct simcall *simcall_new(struct simcluster *c, enum simcall_kind kind, uint32
     k->c = c;
     k->kind = kind;
     k->part = part;
+    k->rng = &c->rng;
     k->done = done;
     k->user = user;
     k->timeout.fn = on_timeout;
@@ -305,21 +312,21 @@ void simcall_send(struct simcall *k, struct simproc *to, uint64_t timeout_us)
     if (!to || to->state == PROC_DEAD) {
         k->answered = true; /* refused: certainly nothing was sent */
         k->err = FLOE_EREFUSED;
-        floe_sim_after(c->sim, &k->answer, leg(c));
+        floe_sim_after(c->sim, &k->answer, leg(k));
         return;
     }
     k->proc = to;
     floe_list_push_back(&to->calls, &k->at_proc);
     struct simlane *l = k->lane;
-    if (l && lost(c))
+    if (l && lost(k))
         l->cut = true;
-    if (l ? l->cut : lost(c))
+    if (l ? l->cut : lost(k))
         return;
     if (!k->direct) {
         k->conn = connect_to(l, to);
         simwire_encode(k);
     }
-    uint64_t at = k->started_us + leg(c);
+    uint64_t at = k->started_us + leg(k);
     if (l)
         at = l->arrives_us = FLOE_MAX(at, l->arrives_us + 1);
     k->deliver = (struct floe_sim_event){.fn = on_deliver, .node = to->node};
@@ -335,11 +342,11 @@ void simcalls_broken(struct simproc *p)
         floe_sim_unschedule(k->c->sim, &k->deliver);
         if (k->lane)
             k->lane->cut = true;
-        if (!k->done || floe_rng_below(&k->c->rng, 5) == 0)
+        if (!k->done || floe_rng_below(k->rng, 5) == 0)
             continue;
         k->err = FLOE_ECLOSED;
         k->maybe = true;
-        floe_sim_after(k->c->sim, &k->answer, leg(k->c));
+        floe_sim_after(k->c->sim, &k->answer, leg(k));
     }
 }
 void simcalls_reap(struct simproc *p)

@@ -28,13 +28,13 @@ static struct floe_kstr topic_name(const struct simcall *k)
 }
 static int16_t draw(struct simcall *k, int16_t from, int16_t to)
 {
-    return (int16_t)(from + (int16_t)floe_rng_below(&k->c->rng, (uint64_t)(to - from + 1)));
+    return (int16_t)(from + (int16_t)floe_rng_below(k->rng, (uint64_t)(to - from + 1)));
 }
 static bool stays(const struct simcall *k)
 {
     return k->c->part[k->part].topic == 0;
 }
-static void encode(struct simcall *k, int16_t key, int16_t version, const void *body)
+void simwire_frame(struct simcall *k, int16_t key, int16_t version, const void *body)
 {
     struct floe_writer w;
     struct floe_error err;
@@ -67,7 +67,7 @@ static void produce(struct simcall *k)
     p.Index = tp.index;
     p.Records = (struct floe_krecords){.p = k->batch, .n = (int32_t)k->batch_n};
     /* By name it would reach whichever topic has it now. */
-    encode(k, KEY_PRODUCE, stays(k) ? draw(k, 9, 13) : 13, &rq);
+    simwire_frame(k, KEY_PRODUCE, stays(k) ? draw(k, 9, 13) : 13, &rq);
 }
 static void fetch(struct simcall *k)
 {
@@ -94,7 +94,7 @@ static void fetch(struct simcall *k)
     p.PartitionMaxBytes = k->c->healed ? 8192 : bytes[floe_rng_below(&k->c->rng, FLOE_COUNTOF(bytes))];
     if (k->roams)
         rq.RackId = floe_kstr(simproc_rack(k->proc->machine));
-    encode(k, KEY_FETCH, draw(k, 11, 16), &rq);
+    simwire_frame(k, KEY_FETCH, draw(k, 11, 16), &rq);
 }
 static void latest(struct simcall *k)
 {
@@ -111,7 +111,7 @@ static void latest(struct simcall *k)
     t.Partitions_n = 1;
     p.PartitionIndex = simcluster_tp(k->c, k->part).index;
     p.Timestamp = LATEST;
-    encode(k, KEY_LIST_OFFSETS, draw(k, 5, 9), &rq);
+    simwire_frame(k, KEY_LIST_OFFSETS, draw(k, 5, 9), &rq);
 }
 static void metadata(struct simcall *k)
 {
@@ -123,7 +123,7 @@ static void metadata(struct simcall *k)
     rq.Topics = &t;
     rq.Topics_n = 1;
     t.Name = topic_name(k);
-    encode(k, KEY_METADATA, stays(k) ? draw(k, 9, 12) : 12, &rq);
+    simwire_frame(k, KEY_METADATA, stays(k) ? draw(k, 9, 12) : 12, &rq);
 }
 static void create(struct simcall *k)
 {
@@ -137,7 +137,7 @@ static void create(struct simcall *k)
     t.Name = topic_name(k);
     t.NumPartitions = k->partitions;
     t.ReplicationFactor = 1;
-    encode(k, KEY_CREATE, 7, &rq);
+    simwire_frame(k, KEY_CREATE, 7, &rq);
 }
 static void delete (struct simcall *k)
 {
@@ -149,7 +149,7 @@ static void delete (struct simcall *k)
     rq.Topics = &t;
     rq.Topics_n = 1;
     t.Name = topic_name(k);
-    encode(k, KEY_DELETE, 6, &rq);
+    simwire_frame(k, KEY_DELETE, 6, &rq);
 }
 static void init_id(struct simcall *k)
 {
@@ -157,9 +157,9 @@ static void init_id(struct simcall *k)
     floe_kafka_defaults(&floe_kafka_InitProducerIdRequest_desc, &rq);
     rq.TransactionalId = (struct floe_kstr){NULL, -1};
     rq.TransactionTimeoutMs = 60000;
-    encode(k, KEY_INIT_ID, draw(k, 3, 5), &rq);
+    simwire_frame(k, KEY_INIT_ID, draw(k, 3, 5), &rq);
 }
-/* Each group commits for a partition of its own. */
+/* Each group of a committer commits for a partition of its own. */
 static const char *group_name(const struct simcall *k)
 {
     static char name[16];
@@ -168,14 +168,14 @@ static const char *group_name(const struct simcall *k)
 }
 static int32_t group_partition(const struct simcall *k)
 {
-    return (int32_t)(k->group % k->c->shape.partitions);
+    return k->classic ? k->index : (int32_t)(k->group % k->c->shape.partitions);
 }
 static void coordinator(struct simcall *k)
 {
     struct floe_kafka_FindCoordinatorRequest rq;
     floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &rq);
     rq.Key = floe_kstr(group_name(k));
-    encode(k, KEY_COORDINATOR, draw(k, 0, 3), &rq);
+    simwire_frame(k, KEY_COORDINATOR, draw(k, 0, 3), &rq);
 }
 static void commit(struct simcall *k)
 {
@@ -193,7 +193,7 @@ static void commit(struct simcall *k)
     t.Partitions_n = 1;
     p.PartitionIndex = group_partition(k);
     p.CommittedOffset = k->offset;
-    encode(k, KEY_COMMIT, draw(k, 2, 9), &rq);
+    simwire_frame(k, KEY_COMMIT, k->classic ? simclassic_commit(k, &rq) : draw(k, 2, 9), &rq);
 }
 static void beat(struct simcall *k)
 {
@@ -219,7 +219,7 @@ static void beat(struct simcall *k)
         rq.SubscribedTopicNames = &topic;
         rq.SubscribedTopicNames_n = 1;
     }
-    encode(k, KEY_BEAT, 1, &rq);
+    simwire_frame(k, KEY_BEAT, 1, &rq);
 }
 static void committed(struct simcall *k)
 {
@@ -234,7 +234,7 @@ static void committed(struct simcall *k)
     t.Name = topic_name(k);
     t.PartitionIndexes = &partition;
     t.PartitionIndexes_n = 1;
-    encode(k, KEY_COMMITTED, draw(k, 1, 7), &rq);
+    simwire_frame(k, KEY_COMMITTED, draw(k, 1, 7), &rq);
 }
 void simwire_encode(struct simcall *k)
 {
@@ -271,6 +271,12 @@ void simwire_encode(struct simcall *k)
         break;
     case CALL_BEAT:
         beat(k);
+        break;
+    case CALL_JOIN:
+    case CALL_SYNC:
+    case CALL_HEARTBEAT:
+    case CALL_LEAVE:
+        simclassic_encode(k, floe_kstr(group_name(k)));
         break;
     }
 }
@@ -426,6 +432,12 @@ void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
         break;
     case CALL_BEAT:
         answer_beat(k, rs);
+        break;
+    case CALL_JOIN:
+    case CALL_SYNC:
+    case CALL_HEARTBEAT:
+    case CALL_LEAVE:
+        simclassic_decode(k, rs);
         break;
     }
     floe_arena_fini(&arena);

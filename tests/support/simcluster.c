@@ -259,6 +259,10 @@ static bool members_settled(void *user)
 {
     return simmembers_settled(user);
 }
+static bool classics_settled(void *user)
+{
+    return simclassics_settled(user);
+}
 static void settle(struct simcluster *c)
 {
     if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
@@ -267,6 +271,9 @@ static void settle(struct simcluster *c)
     simprocs_see_each_other(c);
     if (!floe_sim_run_until(c->sim, members_settled, c, 10 * SECOND))
         simcluster_violation(c, 9, "a group has partitions without an owner 10 s after the faults");
+    /* Who died last is out after its session, who has come back since after a rebalance. */
+    if (!floe_sim_run_until(c->sim, classics_settled, c, 40 * SECOND))
+        simcluster_violation(c, 9, "a classic group has partitions without an owner 40 s after the faults");
     /* What acks=1 left is sent again: calls that got lost time out first. */
     (void)floe_sim_run_until(c->sim, tiers_empty, c, 45 * SECOND);
     floe_sim_run_for(c->sim, 1 * SECOND);
@@ -317,6 +324,8 @@ static void play(struct simcluster *c)
         simcommitter_start(&c->committer[i], c, i);
     for (uint32_t i = 0; c->cfg.groups && i < SIM_MEMBERS; i++)
         simmember_start(&c->member[i], c, i);
+    if (c->cfg.groups && c->cfg.seed % 2 == 0) /* the others keep the story that they had before */
+        simclassics_start(c);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simextra_start(&c->extra, c, SIM_PRODUCERS_MAX - 1);
     simtopics_start(c);
@@ -356,6 +365,8 @@ static void clean_up(struct simcluster *c)
         simcommitter_fini(&c->committer[i]);
     for (uint32_t i = 0; c->cfg.groups && i < SIM_MEMBERS; i++)
         simmember_fini(&c->member[i]);
+    if (c->classics)
+        simclassics_fini(c);
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);

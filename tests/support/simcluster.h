@@ -60,7 +60,7 @@ struct simcluster_result {
     uint32_t violations;
     uint64_t hash; /* of the story */
     uint64_t acked, read, view_reads, records, kills, takeovers, segments, topics, calls, commits,
-        table_calls, beats;
+        table_calls, beats, shares;
     uint64_t removed;     /* objects, as garbage */
     uint64_t writable_us; /* the slowest partition after the faults ended */
     char first[256];      /* the first violation */

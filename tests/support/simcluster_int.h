@@ -19,6 +19,8 @@
 #define SIM_GROUP_SIZE 3
 #define SIM_MEMBERS (2 * SIM_GROUP_SIZE) /* with cfg.groups */
 #define SIM_COMMITTERS_MAX 16            /* with cfg.groups */
+#define SIM_CLASSIC_GROUPS 2             /* with cfg.groups, in every other seed */
+#define SIM_CLASSIC_SIZE 4               /* members at most */
 
 struct simcluster;
 struct simproc;
@@ -57,6 +59,10 @@ enum simcall_kind {
     CALL_COMMIT,
     CALL_COMMITTED,
     CALL_BEAT,
+    CALL_JOIN,
+    CALL_SYNC,
+    CALL_HEARTBEAT,
+    CALL_LEAVE,
     CALL_DELETE
 };
 struct simcall {
@@ -65,6 +71,7 @@ struct simcall {
     enum simcall_kind kind;
     struct simproc *proc; /* null once its broker is gone or has answered */
     uint32_t part;
+    struct floe_rng *rng; /* that its client draws from */
     uint64_t started_us;
     void (*done)(struct simcall *k);
     void *user;
@@ -85,6 +92,12 @@ struct simcall {
     int64_t offset;
     uint32_t group;
     bool roams;
+    /* of a member of a classic group, sim_classic.c: the partition of an offset; in: what it says; join: what
+     * it is told */
+    const struct simclassic *classic;
+    int32_t index, generation, synced;
+    uint32_t life, place;
+    struct simjoined *joined;
     /* create, delete */
     const char *name;
     int32_t partitions;
@@ -124,6 +137,12 @@ void simdirect_produce(struct simcall *k);
 /* Kafka's bytes: of the request into `frame`; what the answer says into the call. */
 void simwire_encode(struct simcall *k);
 void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n);
+void simwire_frame(struct simcall *k, int16_t key, int16_t version, const void *body);
+/* The same of members of classic groups: their own kinds of calls; what they add to a commit, and its
+ * version. */
+void simclassic_encode(struct simcall *k, struct floe_kstr group);
+void simclassic_decode(struct simcall *k, const void *response);
+int16_t simclassic_commit(struct simcall *k, struct floe_kafka_OffsetCommitRequest *rq);
 
 /* A client's connection to a broker, counted: a call that is on its way holds it too. */
 struct simconn;
@@ -244,6 +263,9 @@ struct simmember {
 void simmember_start(struct simmember *m, struct simcluster *c, uint32_t id);
 void simmember_fini(struct simmember *m);
 bool simmembers_settled(struct simcluster *c); /* every partition has its owner */
+void simclassics_start(struct simcluster *c);
+void simclassics_fini(struct simcluster *c);
+bool simclassics_settled(const struct simcluster *c); /* the same */
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
 void simcommitter_told(struct simcall *k);
 void simcommitter_fini(struct simcommitter *m);
@@ -300,6 +322,7 @@ struct simcluster {
     struct simconsumer consumer[SIM_CONSUMERS_MAX];
     struct simcommitter committer[SIM_COMMITTERS_MAX];
     struct simmember member[SIM_MEMBERS];
+    struct simclassics *classics; /* null: without */
     struct simledger ledger[SIM_PARTITIONS_MAX];
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
