@@ -251,6 +251,28 @@ static struct floe_lease_entry *copy_of(const struct floe_lease_entry *e)
     return c;
 }
 
+/* Whether `e` lists what `takes` does, with `more` spans behind that. */
+static bool lists(const struct floe_lease_entry *e, const struct floe_lease_entry *takes, uint32_t more)
+{
+    const struct floe_checkpoint_ref *x = &takes->checkpoint, *y = &e->checkpoint;
+    if (e->span_count != takes->span_count + more || x->present != y->present ||
+        (x->present && (!floe_session_name_eq(&x->session, &y->session) || x->seq != y->seq)))
+        return false;
+    for (uint32_t i = 0; i < takes->span_count; i++) {
+        const struct floe_span *s = &takes->spans[i], *t = &e->spans[i];
+        if (!floe_session_name_eq(&s->session, &t->session) || s->first != t->first || s->end != t->end ||
+            s->epoch != t->epoch)
+            return false;
+    }
+    return true;
+}
+
+/* The lease that the takeover has written: what was read is all that it lists. */
+static bool took(const struct floe_lease_entry *takes, const struct floe_lease_entry *e)
+{
+    return e->epoch == takes->epoch + 1 && lists(e, takes, 1);
+}
+
 void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uint64_t end)
 {
     const struct floe_chain *c = &log->chain;
@@ -264,6 +286,12 @@ void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uin
     struct floe_span *last = (struct floe_span *)(takes + 1) + takes->span_count - 1;
     last->end = end;
     takes->span_count -= last->first >= end; /* nothing was written in it */
+    /* Tried again: what was read, or is being read, is kept. */
+    if (a && a->takes && a->epoch == e->epoch && lists(takes, a->takes, 0)) {
+        a->told_us = floe_loop_now_us(log->cfg.loop);
+        free(takes);
+        return;
+    }
     if (a)
         destroy(a);
     a = make(log, &e->holder, &e->tp, e->epoch);
@@ -276,22 +304,6 @@ void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uin
     read_on(a);
     if (!floe_timer_armed(&log->ahead_end))
         floe_timer_start(log->cfg.loop, &log->ahead_end, AHEAD_US);
-}
-
-/* The lease that the takeover has written: what was read is all that it lists. */
-static bool took(const struct floe_lease_entry *takes, const struct floe_lease_entry *e)
-{
-    const struct floe_checkpoint_ref *x = &takes->checkpoint, *y = &e->checkpoint;
-    if (e->epoch != takes->epoch + 1 || e->span_count != takes->span_count + 1 || x->present != y->present ||
-        (x->present && (!floe_session_name_eq(&x->session, &y->session) || x->seq != y->seq)))
-        return false;
-    for (uint32_t i = 0; i < takes->span_count; i++) {
-        const struct floe_span *s = &takes->spans[i], *t = &e->spans[i];
-        if (!floe_session_name_eq(&s->session, &t->session) || s->first != t->first || s->end != t->end ||
-            s->epoch != t->epoch)
-            return false;
-    }
-    return true;
 }
 
 /* ---- taken by the lease ----------------------------------------------------------------------------- */
@@ -332,8 +344,8 @@ bool floe_ahead_adopt(struct floe_log *log, const struct floe_lease_entry *e)
             return true;
         }
     }
-    struct floe_partition *p = a->p;
-    fits = fits && !a->busy && p && p->carried <= end;
+    struct floe_partition *p = a->p; /* from here on also where no memory was left to wait */
+    fits = fits && !a->busy && p && !unread && p->carried <= end;
     uint64_t ready_us = a->ready_us;
     fits = fits && floe_partition_insert(p);
     if (fits) {

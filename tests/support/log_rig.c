@@ -90,6 +90,14 @@ static void stopped(void *user, const struct floe_tp *tp, int32_t epoch, uint64_
     r->stopped_end = end;
 }
 
+static void floor_of(void *user, const struct floe_session_name *s,
+                     void (*done)(void *, const struct floe_error *, uint64_t), void *user2)
+{
+    struct floe_error ok = {.code = FLOE_OK};
+    (void)s;
+    done(user2, &ok, ((struct rig *)user)->floor);
+}
+
 static void session_lost(void *user, const char *why)
 {
     struct rig *r = user;
@@ -255,6 +263,7 @@ struct rig *rig_create(struct rig_world *w, const struct rig_config *given)
                                            .alive = alive,
                                            .adopted = adopted,
                                            .recheck = recheck,
+                                           .floor = floor_of,
                                            .checkpointed = checkpointed,
                                            .session_lost = session_lost,
                                            .stopped = stopped,
@@ -572,22 +581,4 @@ int64_t rig_hw(struct rig *r, struct floe_tp tp)
 {
     struct floe_partition *p;
     return floe_log_find(r->log, &tp, &p) == FLOE_PARTITION_SERVING ? floe_partition_high_watermark(p) : -1;
-}
-
-struct wanted {
-    int64_t offset;
-    char *out;
-};
-static void take_value(void *user, int64_t offset, const char *value)
-{
-    struct wanted *w = user;
-    if (offset == w->offset)
-        memcpy(w->out, value, 24);
-}
-
-void rig_value(struct rig *r, struct floe_tp tp, int64_t offset, char out[24])
-{
-    struct wanted w = {offset, out};
-    out[0] = 0;
-    rig_read_all(r, tp, offset, 1u << 20, take_value, &w);
 }

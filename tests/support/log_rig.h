@@ -41,6 +41,7 @@ struct rig {
     bool view; /* rig_read_all and rig_value read views */
     uint32_t adopted, failed, published, lost, fatal, noted, aside;
     bool hold_recheck, recheck_says;
+    uint64_t floor;         /* of every chain, as the log is told */
     struct floe_error last; /* of adopted, lost, fatal */
     struct floe_error note;
     int64_t next_pid;

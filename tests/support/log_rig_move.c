@@ -1,7 +1,8 @@
-/* Planned moves and views in the rig. */
+/* Planned moves, views, and single values in the rig. */
 #include "log_rig.h"
 
 #include <floe/base/assert.h>
+#include <string.h>
 
 void rig_record(struct rig *r, uint64_t committed)
 {
@@ -38,4 +39,22 @@ void rig_move(struct rig *from, struct rig *to, struct floe_tp tp)
                                                    .epoch = l->epoch};
     floe_log_drop(from->log, &tp);
     rig_adopt(to);
+}
+
+struct wanted {
+    int64_t offset;
+    char *out;
+};
+static void take_value(void *user, int64_t offset, const char *value)
+{
+    struct wanted *w = user;
+    if (offset == w->offset)
+        memcpy(w->out, value, 24);
+}
+
+void rig_value(struct rig *r, struct floe_tp tp, int64_t offset, char out[24])
+{
+    struct wanted w = {offset, out};
+    out[0] = 0;
+    rig_read_all(r, tp, offset, 1u << 20, take_value, &w);
 }

@@ -171,6 +171,53 @@ static void all_sizes_hold_their_bytes(void **state)
     floe_buf_cache_limit(64 << 20);
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifdef WATCHED
+#include <sanitizer/asan_interface.h>
+
+static void expect_watched(const struct floe_buf *b)
+{
+    assert_false(__asan_address_is_poisoned(b->data));
+    assert_false(__asan_address_is_poisoned(b->data + b->cap - 1));
+    assert_true(__asan_address_is_poisoned(b->data + b->cap));
+}
+
+/* The byte behind each buffer, also where it fills its units, where another follows, and in memory that
+ * larger ones have had; and all of it after the last reference. */
+static void the_byte_behind_is_watched(void **state)
+{
+    (void)state;
+    static const size_t OFF[] = {0, 1, 7, 32767};
+    start_with(64 * MIB);
+    for (int round = 0; round < 2; round++) {
+        struct floe_buf *b[24];
+        for (size_t i = 0; i < 24; i++) {
+            size_t cap = ((i % 6) + 4 + (round ? 0 : 3)) * 32768 + OFF[i % 4];
+            assert_non_null(b[i] = floe_buf_create(cap, NULL));
+            expect_watched(b[i]);
+        }
+        for (size_t i = 0; i < 24; i++)
+            expect_watched(b[i]); /* those that came later changed nothing */
+        for (size_t i = 0; i < 24; i++) {
+            const uint8_t *was = b[i]->data;
+            size_t cap = b[i]->cap;
+            floe_buf_unref(b[i]);
+            assert_true(__asan_address_is_poisoned(was));
+            assert_true(__asan_address_is_poisoned(was + cap - 1));
+            if (i + 1 < 24)
+                expect_watched(b[i + 1]);
+        }
+    }
+    start_with(64 * MIB);
+}
+#endif
+
 /* Buffers of all sizes, in use side by side: none lies in another. */
 static void no_two_overlap(void **state)
 {
@@ -266,6 +313,9 @@ int main(void)
         cmocka_unit_test(touched_memory_serves_all_sizes),
         cmocka_unit_test(memory_in_use_stays),
         cmocka_unit_test(all_sizes_hold_their_bytes),
+#ifdef WATCHED
+        cmocka_unit_test(the_byte_behind_is_watched),
+#endif
         cmocka_unit_test(no_two_overlap),
         cmocka_unit_test(more_is_kept_while_little_is_in_use),
         cmocka_unit_test(threads_share),

@@ -103,7 +103,8 @@ static void finish(struct move *m, uint64_t ahead)
     assert_int_equal(rig_read_all(m->b, m->tp, 0, 100000, in_order, &c), m->sent);
     floe_log_get_stats(m->b->log, &s);
     assert_int_equal(s.read_ahead, ahead);
-    rig_free(&m->a);
+    if (m->a)
+        rig_free(&m->a);
     rig_free(&m->b);
     rig_world_destroy(&m->w);
 }
@@ -314,10 +315,78 @@ static void a_takeover_is_read_while_it_is_written(void **state)
     }
 }
 
+static struct floe_lease_entry listed(const struct rig_lease *l)
+{
+    return (struct floe_lease_entry){.tp = l->tp,
+                                     .holder = l->holder,
+                                     .epoch = l->epoch,
+                                     .checkpoint = l->ckpt,
+                                     .spans = l->spans,
+                                     .span_count = l->span_count};
+}
+
+/* The edit is refused, or its answer lost, and tried again: what was read is not read again, nor thrown away
+ * while it is wanted. */
+static void a_takeover_that_is_tried_again_reads_once(void **state)
+{
+    (void)state;
+    struct move m;
+    begin(&m, 60);
+    struct floe_session_name dead = m.a->session;
+    rig_free(&m.a);
+    uint64_t end = rig_seal(m.w, &dead);
+    struct floe_lease_entry e = listed(rig_lease(m.w, m.tp));
+    uint32_t gets = m.w->gets;
+    floe_log_taking(m.b->log, &e, end);
+    rig_run(m.w, 1000000);
+    uint32_t once = m.w->gets - gets;
+    assert_in_range(once, 1, 20);
+    for (int i = 0; i < 10; i++) { /* longer than what nobody asks for is kept */
+        floe_log_taking(m.b->log, &e, end);
+        rig_run(m.w, 2000000);
+    }
+    rig_take(m.b, &dead, end);
+    rig_await_serving(m.b, m.tp);
+    assert_int_equal(m.w->gets - gets, once);
+    finish(&m, 1);
+}
+
+/* Another broker is first, serves, writes on, and dies: what was read of the lease before is not the
+ * partition's state any more, whether this broker hears of the second death in time or not. */
+static void what_another_took_first_is_read_again(void **state)
+{
+    (void)state;
+    for (int told = 0; told < 2; told++) {
+        struct move m;
+        begin(&m, 70);
+        struct rig *c = rig_create(m.w, NULL);
+        rig_open(c);
+        struct floe_session_name dead = m.a->session;
+        rig_free(&m.a);
+        uint64_t end = rig_seal(m.w, &dead);
+        struct floe_lease_entry e = listed(rig_lease(m.w, m.tp));
+        floe_log_taking(m.b->log, &e, end);
+        rig_run(m.w, 300000);
+        rig_take(c, &dead, end);
+        rig_await_serving(c, m.tp);
+        produce(&m, c, 3);
+        dead = c->session;
+        rig_free(&c);
+        end = rig_seal(m.w, &dead);
+        e = listed(rig_lease(m.w, m.tp));
+        if (told)
+            floe_log_taking(m.b->log, &e, end);
+        rig_take(m.b, &dead, end);
+        finish(&m, (uint64_t)told);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_takeover_is_read_while_it_is_written),
+        cmocka_unit_test(a_takeover_that_is_tried_again_reads_once),
+        cmocka_unit_test(what_another_took_first_is_read_again),
         cmocka_unit_test(what_was_read_ahead_is_served_at_once),
         cmocka_unit_test(the_lease_may_come_first),
         cmocka_unit_test(a_newer_checkpoint_is_another_state),

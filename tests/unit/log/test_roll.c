@@ -180,7 +180,8 @@ static uint32_t take_over(struct rig_world *w, struct rig **r, struct floe_tp tp
     rig_open(*r);
     uint32_t gets = w->gets;
     rig_take(*r, &dead, end);
-    while (floe_log_find((*r)->log, &tp, NULL) != FLOE_PARTITION_SERVING) {
+    for (int s = 0; floe_log_find((*r)->log, &tp, NULL) != FLOE_PARTITION_SERVING; s++) {
+        assert_in_range(s, 0, 600);
         rig_run(w, 1000000);
         rig_adopt(*r); /* as the lease module repeats it */
     }
@@ -299,6 +300,139 @@ static void faults_while_rolled(void **state)
     }
 }
 
+/* Answers of PUTs that are lost, late or doubled: what lies at a key is what the roll-ups tell of. */
+static void segments_that_were_put_again(void **state)
+{
+    (void)state;
+    static const enum floe_sim_fault FAULTS[] = {
+        FLOE_SIM_LOST_REQUEST, FLOE_SIM_LOST_ANSWER,  FLOE_SIM_BROKEN,      FLOE_SIM_LATE,
+        FLOE_SIM_TWICE,        FLOE_SIM_E409_APPLIED, FLOE_SIM_E500_APPLIED};
+    struct floe_tp tp = rig_tp(1, 0);
+    for (size_t i = 0; i < FLOE_COUNTOF(FAULTS); i++) {
+        struct rig_world *w;
+        struct rig *r = rig_one(&w, NULL, tp);
+        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FAULTS[i],
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                                .prefix = "chain/",
+                                                                .times = 20,
+                                                                .ppm = 200000});
+        fill(r, tp, 0, 140);
+        floe_sim_bucket_heal(w->bucket);
+        take_over(w, &r, tp, 140);
+        rig_close(&w, &r);
+    }
+}
+
+/* The session ended in the middle of what a roll-up would tell of: the next chain's tell of its own keys. */
+static void a_new_session_begins_anew(void **state)
+{
+    (void)state;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig_world *w;
+    struct rig *r = rig_one(&w, NULL, tp);
+    fill(r, tp, 0, 45);
+    struct floe_session_name over = r->session;
+    floe_log_session_over(r->log);
+    uint64_t end = rig_seal(w, &over);
+    rig_open(r);
+    rig_take(r, &over, end);
+    rig_await_serving(r, tp);
+    fill(r, tp, 45, 200);
+    assert_in_range(take_over(w, &r, tp, 245), 1, 200 / 64 + 16);
+    rig_close(&w, &r);
+}
+
+static bool has_stopped(void *user)
+{
+    return ((struct rig *)user)->stopped > 0;
+}
+
+/* The span that begins for `to`. */
+static struct floe_span move_to(struct rig *from, struct rig *to, struct floe_tp tp)
+{
+    from->stopped = 0;
+    floe_log_stop(from->log, &tp);
+    assert_true(floe_sim_run_until(from->w->sim, has_stopped, from, 20000000));
+    rig_move(from, to, tp);
+    const struct rig_lease *l = rig_lease(to->w, tp);
+    struct floe_span next = l->spans[l->span_count - 1];
+    rig_await_serving(to, tp);
+    return next;
+}
+
+/* A partition that went and came back is in the same roll-ups twice, under two leader epochs; the span of its
+ * second stay may begin too low, at keys of the first, which a checkpoint of the stay between may cover or
+ * not. Each batch is taken once, from the span of its epoch. */
+static void stays_are_told_apart_by_their_epochs(void **state)
+{
+    (void)state;
+    enum { EXACT, LOW, LOW_BEHIND_A_CHECKPOINT, WAYS };
+    struct floe_tp tp = rig_tp(1, 0);
+    for (int how = 0; how < WAYS; how++) {
+        struct rig_world *w;
+        struct rig *a = rig_one(&w, NULL, tp), *b = rig_create(w, NULL);
+        rig_open(b);
+        struct floe_span stay[3] = {{.session = a->session}};
+        fill(a, tp, 0, 70);
+        stay[1] = move_to(a, b, tp);
+        stay[0].end = a->stopped_end;
+        fill(b, tp, 70, 20);
+        rig_run(w, 1000000);
+        struct rig_lease *l = rig_lease(w, tp);
+        struct floe_checkpoint_ref between = l->ckpt;
+        assert_true(between.present && floe_session_name_eq(&between.session, &b->session));
+        stay[2] = move_to(b, a, tp);
+        stay[1].end = FLOE_MAX(b->stopped_end, between.seq + 1);
+        fill(a, tp, 90, 150);
+        uint32_t from = how == LOW_BEHIND_A_CHECKPOINT ? 1 : 0; /* no later checkpoint was named */
+        l->ckpt = between;
+        l->ckpt.present = from == 1;
+        if (from == 1)
+            stay[1].first = between.seq;
+        if (how != EXACT)
+            stay[2].first = 0;
+        l->span_count = 3 - from;
+        memcpy(l->spans, &stay[from], l->span_count * sizeof stay[0]);
+        assert_in_range(take_over(w, &a, tp, 240), 1, 240 / 64 + 3 * 16);
+        rig_free(&b);
+        rig_close(&w, &a);
+    }
+}
+
+/* Garbage goes key by key: roll-ups that stay tell of segments that have gone, and those that went leave keys
+ * without one. What is still there of the partition is found, and nothing else. */
+static void what_lies_below_the_floor_is_not_missed(void **state)
+{
+    (void)state;
+    static const int GONE[] = {1, 30, 63, 64, 65, 100, 128};
+    struct floe_tp tp = rig_tp(1, 0), deleted = rig_tp(2, 1);
+    for (size_t i = 0; i < FLOE_COUNTOF(GONE); i++) {
+        struct rig_world *w;
+        struct rig *r = rig_one(&w, NULL, tp);
+        rig_new(r, deleted);
+        fill(r, deleted, 0, GONE[i]);
+        fill(r, tp, 0, 150); /* the lease names key 0 as the first one: it may be too low */
+        assert_int_equal(r->published, 0);
+        for (int seq = 0; seq < GONE[i]; seq++) {
+            char key[FLOE_CHAIN_KEY_MAX];
+            floe_chain_key(key, &r->session, (uint64_t)seq);
+            assert_true(floe_sim_bucket_delete(w->bucket, key));
+        }
+        struct floe_session_name dead = r->session;
+        rig_lease(w, deleted)->holder.epoch = 77; /* nobody's any more */
+        rig_free(&r);
+        r = rig_create(w, NULL);
+        r->floor = (uint64_t)GONE[i];
+        rig_open(r);
+        rig_take(r, &dead, (uint64_t)GONE[i] + 150);
+        rig_await_serving(r, tp);
+        assert_int_equal(rig_hw(r, tp), 150);
+        assert_int_equal(rig_read_all(r, tp, 0, 100000, check, NULL), 150);
+        assert_int_equal(floe_log_find(r->log, &deleted, NULL), FLOE_PARTITION_ABSENT);
+        rig_close(&w, &r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +444,10 @@ int main(void)
         cmocka_unit_test(a_rebuild_needs_no_rollup),
         cmocka_unit_test(a_bad_rollup_is_passed_by),
         cmocka_unit_test(faults_while_rolled),
+        cmocka_unit_test(segments_that_were_put_again),
+        cmocka_unit_test(a_new_session_begins_anew),
+        cmocka_unit_test(stays_are_told_apart_by_their_epochs),
+        cmocka_unit_test(what_lies_below_the_floor_is_not_missed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
