@@ -197,7 +197,7 @@ static bool told(struct floe_log *log, const struct floe_session_name *s, const 
         return false;
     bool same = a && !a->takes && floe_session_name_eq(&a->session, s) && a->epoch == m->epoch &&
                 a->ckpt == m->checkpoint;
-    if (a && !same && a->adopts)
+    if (a && !same && (a->adopts || (a->takes && FLOE_MUTANT(AHEAD_ANY_LEASE))))
         return false;
     if (a && !same) {
         destroy(a);
@@ -270,7 +270,7 @@ static bool lists(const struct floe_lease_entry *e, const struct floe_lease_entr
 /* The lease that the takeover has written: what was read is all that it lists. */
 static bool took(const struct floe_lease_entry *takes, const struct floe_lease_entry *e)
 {
-    return e->epoch == takes->epoch + 1 && lists(e, takes, 1);
+    return FLOE_MUTANT(AHEAD_ANY_LEASE) || (e->epoch == takes->epoch + 1 && lists(e, takes, 1));
 }
 
 void floe_log_taking(struct floe_log *log, const struct floe_lease_entry *e, uint64_t end)

@@ -67,6 +67,10 @@ static void without(struct simcluster *c, const char *prefix)
 void simtheme_taken(struct simcluster *c, const struct floe_sim_store_event *e)
 {
     uint64_t now = floe_sim_now_us(c->sim), lease = 1000ull * c->shape.lease_ms;
+    if (c->shape.theme == SIM_THEME_RACED && c->taker && e->node != c->taker) {
+        c->taker = NULL;
+        floe_sim_bucket_heal(c->bucket);
+    }
     if (c->shape.theme != SIM_THEME_TAKEN || c->healed || now < c->outage_until + lease)
         return;
     floe_sim_note(c->sim, e->node, "has taken over, and hears nothing of the store");
@@ -84,6 +88,27 @@ static void taken(struct simcluster *c)
     floe_sim_note(c->sim, c->taker, "has chains again, and no table");
     floe_sim_bucket_heal(c->bucket);
     without(c, "table/");
+}
+/* A broker dies, and another cannot write that it takes over: a third does, and moves what it has to the
+ * second one, which has read ahead for a takeover of its own. */
+static void raced(struct simcluster *c)
+{
+    struct simproc *p = simproc_any(c), *a = simproc_any(c);
+    uint64_t now = floe_sim_now_us(c->sim), lease = 1000ull * c->shape.lease_ms;
+    if (!p || !a || p == a || now < c->outage_until || c->healed || !(c->cfg.faults & SIM_F_KILL))
+        return;
+    floe_sim_note(c->sim, a->node, "cannot write leases, another dies");
+    floe_sim_bucket_heal(c->bucket);
+    floe_sim_bucket_rule(c->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_REFUSED,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                            .node = a->node,
+                                                            .prefix = "table/lease/"});
+    c->taker = a->node;
+    c->outage_until = now + 3 * lease + 5000000;
+    uint32_t dies = p->machine;
+    floe_sim_node_kill(p->node);
+    floe_sim_at(c->sim, &c->machine[dies].restart, c->outage_until);
+    floe_sim_at(c->sim, &c->heal_outage, c->outage_until);
 }
 /* Machine of the broker that is `session`, or as many as there are. */
 static uint32_t machine_of(const struct simcluster *c, const char *session)
@@ -203,6 +228,9 @@ static void on_theme(struct floe_sim_event *e)
     case SIM_THEME_TOLD:
         told(c);
         return;
+    case SIM_THEME_RACED:
+        raced(c);
+        break;
     case SIM_THEME_NONE:
     case SIM_THEME_COUNT:
         return;
@@ -225,7 +253,8 @@ void simtheme_draw(struct simcluster *c)
         else if (c->cfg.groups && floe_rng_below(&rng, 3) == 0)
             c->shape.theme = SIM_THEME_TOLD;
     }
-    if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_RETURN)
+    if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_RETURN ||
+        c->shape.theme == SIM_THEME_RACED)
         c->shape.fault_every_us += 5000000; /* who dies moves nothing */
     if (c->shape.theme == SIM_THEME_DEAF || c->shape.theme == SIM_THEME_TOLD)
         c->shape.committers = SIM_COMMITTERS_MAX;
@@ -234,6 +263,6 @@ void simtheme_draw(struct simcluster *c)
 }
 void simtheme_start(struct simcluster *c)
 {
-    if (c->shape.theme && c->shape.theme < SIM_THEME_RETURN)
+    if (c->shape.theme && (c->shape.theme < SIM_THEME_RETURN || c->shape.theme == SIM_THEME_RACED))
         floe_sim_after(c->sim, &c->theme, floe_rng_below(&c->rng, 3000000));
 }
