@@ -54,7 +54,8 @@ static inline void member_init(struct member *m, struct api_node *n, const char 
 /* ---- the consumer protocol
  * --------------------------------------------------------------------------------- */
 
-static inline int16_t beat(struct member *m, bool full)
+/* `client` null: the node's own. */
+static inline struct api_call *beat_begin(struct member *m, struct floe_client *client, bool full)
 {
     struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
     struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions tp;
@@ -76,10 +77,17 @@ static inline int16_t beat(struct member *m, bool full)
     tp.Partitions_n = m->count;
     rq.TopicPartitions = &tp;
     rq.TopicPartitions_n = m->count > 0;
-    struct floe_kafka_ConsumerGroupHeartbeatResponse *rs = api_do(m->n, 68, 1, &rq);
+    return api_send(m->n, client, 68, 1, &rq);
+}
+static inline int16_t beat_end(struct member *m, struct api_call *c, uint32_t ms)
+{
+    const struct floe_kafka_ConsumerGroupHeartbeatResponse *rs = api_wait(m->n, c, ms);
     assert_non_null(rs);
-    if (rs->ErrorCode)
-        return rs->ErrorCode;
+    int16_t error = rs->ErrorCode;
+    if (error) {
+        api_call_free(c);
+        return error;
+    }
     m->epoch = rs->MemberEpoch;
     m->heard = rs->Assignment != NULL;
     if (rs->Assignment) {
@@ -88,7 +96,12 @@ static inline int16_t beat(struct member *m, bool full)
             for (int32_t k = 0; k < rs->Assignment->TopicPartitions[i].Partitions_n; k++)
                 m->parts[m->count++] = rs->Assignment->TopicPartitions[i].Partitions[k];
     }
+    api_call_free(c);
     return 0;
+}
+static inline int16_t beat(struct member *m, bool full)
+{
+    return beat_end(m, beat_begin(m, NULL, full), 60000);
 }
 static inline int16_t new_join(struct member *m)
 {
@@ -188,6 +201,25 @@ static inline int16_t join_take(struct member *m, struct api_call *c)
         m->epoch = rs->GenerationId;
     api_call_free(c);
     return error;
+}
+/* A dynamic member of some protocol whose metadata only clients understand. */
+static inline struct api_call *join_send_other(struct member *m, const uint8_t *bytes, int32_t size)
+{
+    struct floe_kafka_JoinGroupRequest rq;
+    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p;
+    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p);
+    p.Name = floe_kstr(m->protocols[0]);
+    p.Metadata = (struct floe_kbytes){bytes, size};
+    rq.Protocols = &p;
+    rq.Protocols_n = 1;
+    rq.GroupId = floe_kstr(m->group);
+    rq.MemberId = floe_kstr(m->id ? m->id : "");
+    rq.SessionTimeoutMs = m->session_ms;
+    rq.RebalanceTimeoutMs = m->rebalance_ms;
+    rq.GroupInstanceId = floe_kstr(NULL);
+    rq.ProtocolType = floe_kstr("x");
+    return api_send(m->n, &m->client, 11, 3, &rq);
 }
 /* Both steps; the call that waits for the group is left open. */
 static inline void join_open(struct member *m)

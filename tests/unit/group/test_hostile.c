@@ -165,59 +165,42 @@ static void the_offsets_topic_keeps_its_partitions(void **state)
 #define LEFT 24 /* clients that join and go, */
 #define LEFT_BYTES (1 << 20)
 
-static struct api_call *large_join(struct api_node *n, struct floe_client *client, const char *group,
-                                   int16_t version, const uint8_t *bytes, int32_t size)
-{
-    struct floe_kafka_JoinGroupRequest rq;
-    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p;
-    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p);
-    p.Name = floe_kstr("range");
-    p.Metadata = (struct floe_kbytes){bytes, size};
-    rq.Protocols = &p;
-    rq.Protocols_n = 1;
-    rq.GroupId = floe_kstr(group);
-    rq.SessionTimeoutMs = 10000;
-    rq.RebalanceTimeoutMs = 300000;
-    rq.GroupInstanceId = floe_kstr(NULL);
-    rq.ProtocolType = floe_kstr("x");
-    return api_send(n, client, 11, version, &rq);
-}
-
 /* A member that waits for its group keeps nothing of its request, and whose client goes no request. */
 static void who_waits_keeps_no_memory(void **state)
 {
     struct api_rig r;
     struct api_node *n;
-    struct floe_client *clients = calloc(LEFT, sizeof *clients);
+    struct member *left = calloc(LEFT, sizeof *left);
     struct api_call *calls[LEFT];
     uint8_t *bytes = calloc(1, LEFT_BYTES);
     struct member a, *all[] = {&a};
-    char group[16];
+    char group[LEFT][16];
     (void)state;
-    assert_true(clients && bytes);
+    assert_true(left && bytes);
     start(&r, 906, &n);
     member_init(&a, n, NULL, NULL);
     a.group = "well";
     classic_group(all, 1);
     size_t rest = floe_budget_used(&n->pending);
     for (int i = 0; i < LEFT; i++) {
-        floe_client_init(&clients[i], "10.0.0.7:4712", 0);
-        snprintf(group, sizeof group, "g%d", i / 3); /* of each three one group */
-        calls[i] = large_join(n, &clients[i], group, 3, bytes, LEFT_BYTES);
+        snprintf(group[i], sizeof group[i], "g%d", i / 3); /* of each three one group */
+        member_init(&left[i], n, NULL, NULL);
+        left[i].group = group[i];
+        left[i].rebalance_ms = 300000;
+        calls[i] = join_send_other(&left[i], bytes, LEFT_BYTES);
         api_rig_run(&r, 20);
         assert_false(calls[i]->done);
         assert_in_range(floe_budget_used(&n->pending), 0, rest + 4096);
     }
     for (int i = 0; i < LEFT; i++) {
-        floe_client_gone(&clients[i]);
+        floe_client_gone(&left[i].client);
         assert_true(calls[i]->done && calls[i]->silent);
         api_call_free(calls[i]);
     }
     assert_int_equal(heartbeat(&a), 0);
     /* They are members all the same, and the next one hears of them. */
-    floe_client_init(&clients[0], "10.0.0.7:4713", 0);
-    struct api_call *c = large_join(n, &clients[0], "g0", 3, bytes, 10);
+    floe_client_init(&left[0].client, "10.0.0.7:4713", 0);
+    struct api_call *c = join_send_other(&left[0], bytes, 10);
     struct floe_kafka_JoinGroupResponse *rs = api_wait(n, c, 60000);
     assert_non_null(rs);
     assert_int_equal(rs->ErrorCode, 0);
@@ -231,7 +214,7 @@ static void who_waits_keeps_no_memory(void **state)
     api_call_free(c);
     free(bytes);
     api_rig_stop(&r);
-    free(clients);
+    free(left);
 }
 
 /* The same of a member that waits for its share, whose client comes back and asks again. */

@@ -37,24 +37,15 @@ static void start_bounded(struct api_rig *r, uint64_t seed, struct api_node **n)
 static int16_t join_alone(struct api_node *n, const char *group, const char *id, int32_t size, char out[80])
 {
     static uint8_t bytes[4 * META];
-    struct floe_kafka_JoinGroupRequest rq;
-    struct floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol p;
-    floe_kafka_defaults(&floe_kafka_JoinGroupRequest_desc, &rq);
-    floe_kafka_struct_defaults(&floe_kafka_JoinGroupRequest_JoinGroupRequestProtocol_desc, &p);
-    p.Name = floe_kstr("x");
-    p.Metadata = (struct floe_kbytes){bytes, size};
-    rq.Protocols = &p;
-    rq.Protocols_n = 1;
-    rq.GroupId = floe_kstr(group);
-    rq.MemberId = floe_kstr(id);
-    rq.SessionTimeoutMs = 1800000;
-    rq.RebalanceTimeoutMs = 60000;
-    rq.GroupInstanceId = floe_kstr(NULL);
-    rq.ProtocolType = floe_kstr("x");
-    struct floe_kafka_JoinGroupResponse *rs = api_do(n, 11, 3, &rq);
-    if (!rs->ErrorCode)
-        snprintf(out, 80, "%.*s", (int)rs->MemberId.n, rs->MemberId.p);
-    return rs->ErrorCode;
+    struct member m;
+    member_init(&m, n, id, NULL);
+    m.group = group;
+    m.session_ms = 1800000;
+    m.rebalance_ms = 60000;
+    int16_t error = join_take(&m, join_send_other(&m, bytes, size));
+    if (!error)
+        snprintf(out, 80, "%s", m.id);
+    return error;
 }
 
 static int16_t leave_alone(struct api_node *n, const char *group, const char *id)
@@ -198,14 +189,14 @@ static void who_lists_waits_for_the_commit(void **state)
         .fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .prefix = "chain/"};
     struct api_rig r;
     struct api_node *n;
-    struct floe_client lister, joiner;
+    struct floe_client lister;
+    struct member a;
     struct floe_kafka_ListGroupsRequest ask;
-    struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
-    struct floe_kstr topic = floe_kstr(TOPIC);
     (void)state;
     start(&r, 924, &n);
     floe_client_init(&lister, "10.0.0.9:1", 0);
-    floe_client_init(&joiner, "10.0.0.9:2", 0);
+    member_init(&a, n, "a", NULL);
+    a.epoch = 0;
     floe_kafka_defaults(&floe_kafka_ListGroupsRequest_desc, &ask);
     struct floe_kafka_ListGroupsResponse *rs = api_do(n, 16, 5, &ask);
     for (int i = 0; i < 50 && rs->ErrorCode == FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS; i++) {
@@ -215,17 +206,7 @@ static void who_lists_waits_for_the_commit(void **state)
     assert_int_equal(rs->ErrorCode, 0);
     assert_int_equal(rs->Groups_n, 0);
     floe_sim_bucket_rule(r.bucket, &away);
-    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
-    static struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions none;
-    rq.GroupId = floe_kstr("g");
-    rq.MemberId = floe_kstr("a");
-    rq.InstanceId = rq.RackId = floe_kstr(NULL);
-    rq.RebalanceTimeoutMs = 60000;
-    rq.SubscribedTopicNames = &topic;
-    rq.SubscribedTopicNames_n = 1;
-    rq.TopicPartitions = &none;
-    rq.TopicPartitions_n = 0;
-    struct api_call *join = api_send(n, &joiner, 68, 1, &rq);
+    struct api_call *join = beat_begin(&a, &a.client, true);
     api_rig_run(&r, 500);
     struct api_call *list = api_send(n, &lister, 16, 5, &ask);
     api_rig_run(&r, 500);
@@ -240,28 +221,6 @@ static void who_lists_waits_for_the_commit(void **state)
     api_call_free(list);
     api_call_free(join);
     api_rig_stop(&r);
-}
-
-static struct api_call *beat_send(struct member *m)
-{
-    struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
-    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
-    rq.GroupId = floe_kstr(m->group);
-    rq.MemberId = floe_kstr(m->id);
-    rq.MemberEpoch = m->epoch;
-    rq.InstanceId = rq.RackId = floe_kstr(NULL);
-    return api_send(m->n, &m->client, 68, 1, &rq);
-}
-
-static void take_beat(struct member *m, const struct floe_kafka_ConsumerGroupHeartbeatResponse *rs)
-{
-    assert_non_null(rs);
-    assert_int_equal(rs->ErrorCode, 0);
-    m->epoch = rs->MemberEpoch;
-    m->count = rs->Assignment ? 0 : m->count;
-    for (int32_t i = 0; rs->Assignment && i < rs->Assignment->TopicPartitions_n; i++)
-        for (int32_t k = 0; k < rs->Assignment->TopicPartitions[i].Partitions_n; k++)
-            m->parts[m->count++] = rs->Assignment->TopicPartitions[i].Partitions[k];
 }
 
 /* Members that cannot be answered because nothing can be committed are not out for that; those that are
@@ -287,30 +246,16 @@ static void nobody_is_out_for_a_store_that_is_away(void **state)
         api_rig_run(&r, 1000);
     }
     floe_sim_bucket_rule(r.bucket, &away);
-    c.call = NULL;
-    struct floe_kstr name = floe_kstr(TOPIC);
-    struct floe_kafka_ConsumerGroupHeartbeatRequest rq; /* something that cannot be committed */
-    static struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions none;
-    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
-    rq.GroupId = floe_kstr("g");
-    rq.MemberId = floe_kstr("c");
-    rq.InstanceId = rq.RackId = floe_kstr(NULL);
-    rq.RebalanceTimeoutMs = 60000;
-    rq.SubscribedTopicNames = &name;
-    rq.SubscribedTopicNames_n = 1;
-    rq.TopicPartitions = &none;
-    rq.TopicPartitions_n = 0;
-    struct api_call *join = api_send(n, &c.client, 68, 1, &rq);
+    c.epoch = 0;
+    struct api_call *join = beat_begin(&c, &c.client, true); /* something that cannot be committed */
     api_rig_run(&r, 1000);
-    struct api_call *waits = beat_send(&a);
+    struct api_call *waits = beat_begin(&a, &a.client, false);
     api_rig_run(&r, 120000); /* sessions are of 45 s */
     assert_false(waits->done);
     assert_false(join->done);
     floe_sim_bucket_heal(r.bucket);
-    take_beat(&a, api_wait(n, waits, 5000));
-    take_beat(&c, api_wait(n, join, 5000));
-    api_call_free(waits);
-    api_call_free(join);
+    assert_int_equal(beat_end(&a, waits, 5000), 0);
+    assert_int_equal(beat_end(&c, join, 5000), 0);
     assert_int_equal(beat(&a, false), 0);
     (void)group_epoch(n, &left);
     assert_int_equal(left, 3);
