@@ -193,6 +193,21 @@ struct floe_quotas {
 /* The quota of that entity (names are copied); null when memory is out. One without values is not kept. */
 struct floe_quota *floe_quotas_at(struct floe_quotas *q, const bool has[FLOE_QUOTA_TYPES],
                                   const struct floe_kstr name[FLOE_QUOTA_TYPES]);
+/* A whole record is read, changed, and written unless somebody else has written it meanwhile: then once more.
+ * The catalog's own part of its operations. */
+struct floe_record_edit {
+    struct floe_table *table;
+    const char *key;
+    /* What to write where `got` is (null: there is no such record), malloc'd. Null: nothing, because of err
+     * if that is set. May run again. */
+    char *(*change)(struct floe_record_edit *e, const struct floe_slice *got, struct floe_error *err);
+    void (*done)(struct floe_record_edit *e); /* once, later; may free it */
+    bool written;
+    struct floe_error err;
+    struct floe_table_req req;
+    char *text;
+    uint32_t tries;
+};
 struct floe_quotas_op {
     /* in */
     bool (*edit)(void *user, struct floe_quotas *q); /* null: only read; may run again; false: no memory */
@@ -202,11 +217,8 @@ struct floe_quotas_op {
     struct floe_error err;
     struct floe_quotas quotas;
     /* the catalog's own */
-    struct floe_catalog *c;
     struct floe_list link;
-    struct floe_table_req req;
-    char *text;
-    uint32_t tries;
+    struct floe_record_edit record;
 };
 void floe_catalog_quotas(struct floe_catalog *c, struct floe_quotas_op *op);
 
@@ -237,9 +249,7 @@ struct floe_dynamics_op {
     struct floe_dynamics dynamics;
     struct floe_catalog *c;
     struct floe_list link;
-    struct floe_table_req req;
-    char *text;
-    uint32_t tries;
+    struct floe_record_edit record;
 };
 /* One after another; what was written is in force here when `done` runs, and soon everywhere. */
 void floe_catalog_dynamics_change(struct floe_catalog *c, struct floe_dynamics_op *op);

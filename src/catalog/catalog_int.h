@@ -82,6 +82,10 @@ enum floe_err floe_topic_decode(struct floe_topic **out, const char *name, const
                                 struct floe_error *err) FLOE_MUST_USE;
 int64_t floe_producer_ids_decode(const char *json, size_t n); /* next free id, or -1 */
 
+/* edit.c */
+void floe_record_edit(struct floe_record_edit *e); /* table, key, change and done are set */
+void floe_record_edit_fini(struct floe_record_edit *e);
+
 /* quotas.c: record `quotas` as JSON; drops the open operations. */
 char *floe_quotas_encode(const struct floe_quotas *q);
 enum floe_err floe_quotas_decode(struct floe_quotas *out, const char *json, size_t n,

@@ -5,7 +5,6 @@
 #include <jansson.h>
 
 #define KEY "configs"
-#define TRIES 20 /* others write it as well */
 #define ENTRIES_MAX 20000u
 
 static const char *const kinds[FLOE_DYNAMIC_KINDS] = {"broker", "group"};
@@ -219,112 +218,66 @@ void floe_dynamics_refresh(struct floe_catalog *c)
     floe_table_submit(c->cfg.table, &c->dynamics_req);
 }
 
-/* ---- operations: read; edit; write, unless another one has written meanwhile; one at a time
- * ----------------- */
+/* ---- operations, one at a time ------------------------------------------------------------------------- */
 
-static void on_read(struct floe_table_req *req);
-
-static void read_record(struct floe_dynamics_op *op)
+static char *change(struct floe_record_edit *e, const struct floe_slice *got, struct floe_error *err)
 {
-    op->tries++;
-    op->req = (struct floe_table_req){.kind = FLOE_TABLE_GET, .key = KEY, .done = on_read, .user = op};
-    floe_table_submit(op->c->cfg.table, &op->req);
+    struct floe_dynamics_op *op = FLOE_CONTAINER(e, struct floe_dynamics_op, record);
+    char *text = NULL;
+    floe_dynamics_free(&op->dynamics);
+    if (got)
+        (void)!floe_dynamics_decode(&op->dynamics, (const char *)got->p, got->n, err);
+    if (!err->code && !op->edit(op->user, &op->dynamics, err) &&
+        !(text = floe_dynamics_encode(&op->dynamics)))
+        floe_error_set(err, FLOE_EINVAL, "a name is not UTF-8, or memory is out");
+    return text;
 }
 
 static void begin_next(struct floe_catalog *c)
 {
-    if (!floe_list_empty(&c->dynamics_ops))
-        read_record(FLOE_LIST_ENTRY(c->dynamics_ops.next, struct floe_dynamics_op, link));
+    if (floe_list_empty(&c->dynamics_ops))
+        return;
+    struct floe_dynamics_op *op = FLOE_LIST_ENTRY(c->dynamics_ops.next, struct floe_dynamics_op, link);
+    if (op->record.tries == 0) /* else the last one's `done` has begun it */
+        floe_record_edit(&op->record);
 }
 
-static void finish(struct floe_dynamics_op *op)
+static void finish(struct floe_record_edit *e)
 {
+    struct floe_dynamics_op *op = FLOE_CONTAINER(e, struct floe_dynamics_op, record);
     struct floe_catalog *c = op->c;
+    if (e->written) {
+        if (c->dynamics_reading)
+            c->dynamics_again = true; /* what is being read may be older */
+        take(c, &op->dynamics);
+        floe_lease_bump_catalog(c->cfg.lease);
+    }
     floe_list_remove(&op->link);
-    free(op->text);
-    op->text = NULL;
     floe_dynamics_free(&op->dynamics);
+    op->err = e->err;
     op->done(op); /* which may free it */
     begin_next(c);
-}
-
-static void on_written(struct floe_table_req *req)
-{
-    struct floe_dynamics_op *op = req->user;
-    enum floe_err e = req->err.code;
-    op->err = req->err;
-    floe_table_req_fini(req);
-    free(op->text);
-    op->text = NULL;
-    /* An edit may be applied again. */
-    if ((e == FLOE_EEXISTS || e == FLOE_ECONFLICT || e == FLOE_EINDETERMINATE) && op->tries < TRIES) {
-        floe_dynamics_free(&op->dynamics);
-        read_record(op);
-        return;
-    }
-    if (!e) {
-        if (op->c->dynamics_reading)
-            op->c->dynamics_again = true; /* what is being read may be older */
-        take(op->c, &op->dynamics);
-        floe_lease_bump_catalog(op->c->cfg.lease);
-    }
-    finish(op);
-}
-
-static void on_read(struct floe_table_req *req)
-{
-    struct floe_dynamics_op *op = req->user;
-    char version[FLOE_TABLE_VERSION_MAX] = "";
-    op->err = req->err;
-    if (op->err.code == FLOE_OK) {
-        memcpy(version, req->version, sizeof version);
-        (void)!floe_dynamics_decode(&op->dynamics, req->got, req->got_n, &op->err);
-    } else if (op->err.code == FLOE_ENOTFOUND) {
-        op->err = (struct floe_error){0};
-    }
-    floe_table_req_fini(req);
-    if (!op->err.code && !op->edit(op->user, &op->dynamics, &op->err) &&
-        !(op->text = floe_dynamics_encode(&op->dynamics)))
-        floe_error_set(&op->err, FLOE_EINVAL, "a name is not UTF-8, or memory is out");
-    if (op->err.code) {
-        finish(op);
-        return;
-    }
-    op->req = (struct floe_table_req){.kind = FLOE_TABLE_PUT,
-                                      .key = KEY,
-                                      .value = op->text,
-                                      .value_n = strlen(op->text),
-                                      .done = on_written,
-                                      .user = op};
-    memcpy(op->req.if_version, version, sizeof version);
-    floe_table_submit(op->c->cfg.table, &op->req);
 }
 
 void floe_catalog_dynamics_change(struct floe_catalog *c, struct floe_dynamics_op *op)
 {
     bool idle = floe_list_empty(&c->dynamics_ops);
     op->c = c;
-    op->tries = 0;
-    op->text = NULL;
     op->dynamics = (struct floe_dynamics){0};
+    op->record =
+        (struct floe_record_edit){.table = c->cfg.table, .key = KEY, .change = change, .done = finish};
     floe_list_push_back(&c->dynamics_ops, &op->link);
     if (idle)
-        read_record(op);
+        begin_next(c);
 }
 
 void floe_dynamics_fini(struct floe_catalog *c)
 {
     struct floe_list *l;
-    bool running = true; /* the first */
     while ((l = floe_list_pop_front(&c->dynamics_ops))) {
         struct floe_dynamics_op *op = FLOE_LIST_ENTRY(l, struct floe_dynamics_op, link);
-        if (running) {
-            floe_table_cancel(c->cfg.table, &op->req);
-            floe_table_req_fini(&op->req);
-        }
-        running = false;
+        floe_record_edit_fini(&op->record);
         floe_dynamics_free(&op->dynamics);
-        free(op->text);
         if (op->drop)
             op->drop(op);
     }

@@ -4,7 +4,6 @@
 #include <jansson.h>
 
 #define KEY "quotas"
-#define TRIES 20 /* others write it as well */
 
 const char *const floe_quota_types[FLOE_QUOTA_TYPES] = {"user", "client-id", "ip"};
 const char *const floe_quota_keys[FLOE_QUOTA_KEYS] = {"producer_byte_rate", "consumer_byte_rate",
@@ -142,83 +141,39 @@ enum floe_err floe_quotas_decode(struct floe_quotas *out, const char *json, size
     return floe_error_set(err, FLOE_ECORRUPT, "table record '" KEY "' is no list of quotas");
 }
 
-/* ---- operations: read; edit; write, unless another one has written meanwhile -----------------------------
- */
+/* ---- operations ---------------------------------------------------------------------------------------- */
 
-static void on_read(struct floe_table_req *req);
-
-static void finish(struct floe_quotas_op *op)
+static char *change(struct floe_record_edit *e, const struct floe_slice *got, struct floe_error *err)
 {
+    struct floe_quotas_op *op = FLOE_CONTAINER(e, struct floe_quotas_op, record);
+    char *text = NULL;
+    floe_quotas_free(&op->quotas);
+    if (got)
+        (void)!floe_quotas_decode(&op->quotas, (const char *)got->p, got->n, err);
+    if (!err->code && op->edit) {
+        if (!op->edit(op->user, &op->quotas) || !(text = floe_quotas_encode(&op->quotas)))
+            floe_error_set(err, FLOE_EINVAL, "a name is not UTF-8, or memory is out");
+    }
+    return text;
+}
+
+static void finish(struct floe_record_edit *e)
+{
+    struct floe_quotas_op *op = FLOE_CONTAINER(e, struct floe_quotas_op, record);
     floe_list_remove(&op->link);
-    free(op->text);
-    op->text = NULL;
+    op->err = e->err;
     struct floe_quotas quotas = op->quotas; /* the operation may be gone after this */
     op->done(op);
     floe_quotas_free(&quotas);
 }
 
-static void read_record(struct floe_quotas_op *op)
-{
-    op->tries++;
-    op->req = (struct floe_table_req){.kind = FLOE_TABLE_GET, .key = KEY, .done = on_read, .user = op};
-    floe_table_submit(op->c->cfg.table, &op->req);
-}
-
-static void on_written(struct floe_table_req *req)
-{
-    struct floe_quotas_op *op = req->user;
-    enum floe_err e = req->err.code;
-    op->err = req->err;
-    floe_table_req_fini(req);
-    free(op->text);
-    op->text = NULL;
-    /* An edit may be applied again. */
-    if ((e == FLOE_EEXISTS || e == FLOE_ECONFLICT || e == FLOE_EINDETERMINATE) && op->tries < TRIES) {
-        floe_quotas_free(&op->quotas);
-        read_record(op);
-    } else {
-        finish(op);
-    }
-}
-
-static void on_read(struct floe_table_req *req)
-{
-    struct floe_quotas_op *op = req->user;
-    char version[FLOE_TABLE_VERSION_MAX] = "";
-    op->err = req->err;
-    if (op->err.code == FLOE_OK) {
-        memcpy(version, req->version, sizeof version);
-        (void)!floe_quotas_decode(&op->quotas, req->got, req->got_n, &op->err);
-    } else if (op->err.code == FLOE_ENOTFOUND) {
-        op->err = (struct floe_error){0};
-    }
-    floe_table_req_fini(req);
-    if (!op->err.code && op->edit) {
-        if (!op->edit(op->user, &op->quotas) || !(op->text = floe_quotas_encode(&op->quotas)))
-            floe_error_set(&op->err, FLOE_EINVAL, "a name is not UTF-8, or memory is out");
-    }
-    if (op->err.code || !op->edit) {
-        finish(op);
-        return;
-    }
-    op->req = (struct floe_table_req){.kind = FLOE_TABLE_PUT,
-                                      .key = KEY,
-                                      .value = op->text,
-                                      .value_n = strlen(op->text),
-                                      .done = on_written,
-                                      .user = op};
-    memcpy(op->req.if_version, version, sizeof version);
-    floe_table_submit(op->c->cfg.table, &op->req);
-}
-
 void floe_catalog_quotas(struct floe_catalog *c, struct floe_quotas_op *op)
 {
-    op->c = c;
-    op->tries = 0;
-    op->text = NULL;
     op->quotas = (struct floe_quotas){0};
+    op->record =
+        (struct floe_record_edit){.table = c->cfg.table, .key = KEY, .change = change, .done = finish};
     floe_list_push_back(&c->quota_ops, &op->link);
-    read_record(op);
+    floe_record_edit(&op->record);
 }
 
 void floe_quotas_fini(struct floe_catalog *c)
@@ -226,9 +181,7 @@ void floe_quotas_fini(struct floe_catalog *c)
     struct floe_list *l;
     while ((l = floe_list_pop_front(&c->quota_ops))) {
         struct floe_quotas_op *op = FLOE_LIST_ENTRY(l, struct floe_quotas_op, link);
-        floe_table_cancel(c->cfg.table, &op->req);
-        floe_table_req_fini(&op->req);
+        floe_record_edit_fini(&op->record);
         floe_quotas_free(&op->quotas);
-        free(op->text);
     }
 }
