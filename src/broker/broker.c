@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <floe/base/assert.h>
 #include <floe/base/log.h>
+#include <floe/os/usage.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #define START_NOTE_US 1500000ull
 #define END_LIMIT_US 24000000ull /* SIGTERM ends within 25 s */
 #define END_LIMIT_S 25
+#define OWN_FILES 192              /* of the tier, the store's control plane, other brokers and HTTP */
 #define SIGNAL_TWICE_US 1000000ull /* supervisors signal the process and its group: that is one signal */
 
 static void stop(struct broker *b, int exit_code)
@@ -89,23 +91,30 @@ static void end_limit(struct floe_timer *t)
     _exit(1);
 }
 
+static const char *signal_name(int signum)
+{
+    return signum == SIGTERM ? "SIGTERM" : signum == SIGINT ? "SIGINT" : "SIGHUP";
+}
+
 static void on_signal(uv_signal_t *s, int signum)
 {
     struct broker *b = s->data;
     if (b->ending && floe_loop_now_us(b->loop) - b->ending_us < SIGNAL_TWICE_US)
         return;
     if (b->ending) {
-        floe_log_error("broker", "second %s: stopping at once", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+        floe_log_error("broker", "second %s: stopping at once", signal_name(signum));
         _exit(1);
     }
     b->ending = true;
     b->ending_us = floe_loop_now_us(b->loop);
     floe_broker_metrics_now(b);
-    floe_log_info("broker", "%s: ending", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     if (!b->ready) {
-        floe_log_error("broker", "stopped before it was ready");
+        floe_log_error("broker", "%s: stopped before it was ready", signal_name(signum));
         _exit(1);
     }
+    floe_log_info("broker", "%s: ending, within %d s; leads %.0f partitions, other brokers: %.0f",
+                  signal_name(signum), END_LIMIT_S, b->metrics.sample.partitions,
+                  FLOE_MAX(b->metrics.sample.brokers - 1, 0.0));
     alarm(END_LIMIT_S);
     floe_timer_start(b->loop, &b->end_limit, END_LIMIT_US);
     floe_core_end(b->core, core_ended, b);
@@ -305,7 +314,7 @@ static enum floe_err bind_listeners(struct broker *b, struct floe_error *err)
                                         .threads = cfg->net_threads,
                                         .budget = &b->pending,
                                         .frame_max = cfg->request_bytes_max,
-                                        .connections_max = cfg->connections_max,
+                                        .connections_max = b->connections_max,
                                         .idle_ms = cfg->idle_ms,
                                         .listens = b->listens,
                                         .listen_count = cfg->listener_count,
@@ -345,6 +354,20 @@ static enum floe_err make_data_dir(const char *path, struct floe_error *err)
     return FLOE_OK;
 }
 
+/* Clients leave the files that the store's and the disk's work needs: without those no lease is renewed. */
+static uint32_t connections_for(const struct floe_config *cfg)
+{
+    uint64_t files = floe_os_open_files(), own = FLOE_MIN(OWN_FILES + 2ull * cfg->s3_connections, files / 2);
+    if (files == 0 || cfg->connections_max <= files - own)
+        return cfg->connections_max;
+    floe_log_warn(
+        "broker",
+        "this process may open %llu files, so %llu connections are accepted at once and not %u: raise "
+        "its limit (ulimit -Hn, LimitNOFILE=) or lower max.connections",
+        (unsigned long long)files, (unsigned long long)(files - own), cfg->connections_max);
+    return (uint32_t)(files - own);
+}
+
 static enum floe_err begin(struct broker *b, struct floe_error *err)
 {
     const struct floe_config *cfg = b->cfg;
@@ -353,6 +376,7 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
         return floe_error_set(err, FLOE_EINVAL, "--rack takes at most %d bytes", FLOE_RACK_MAX - 1);
     floe_budget_init(&b->pending, mem.pending);
     floe_budget_init(&b->cache, mem.cache);
+    b->connections_max = connections_for(cfg);
     floe_buf_cache_limit(mem.recycle);
     floe_buf_cache_together(mem.pending + mem.recycle); /* the room of recent batches, while there are few */
     enum floe_err rc = make_data_dir(cfg->data_dir, err);
@@ -366,9 +390,14 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
     floe_timer_init(&b->end_limit, end_limit, b);
     uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_term);
     uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_int);
-    b->on_term.data = b->on_int.data = b;
+    uv_signal_init(floe_loop_uv_raw(b->uv), &b->on_hup);
+    b->on_term.data = b->on_int.data = b->on_hup.data = b;
     uv_signal_start(&b->on_term, on_signal, SIGTERM);
     uv_signal_start(&b->on_int, on_signal, SIGINT);
+    if (signal(SIGHUP, SIG_DFL) == SIG_IGN) /* by nohup: the terminal may go */
+        signal(SIGHUP, SIG_IGN);
+    else
+        uv_signal_start(&b->on_hup, on_signal, SIGHUP);
     rc = bind_listeners(b, err);
     if (!rc)
         rc = floe_broker_metrics_open(b, err);

@@ -14,7 +14,8 @@ struct broker_metrics {
     struct floe_timer tick;
     uint64_t started_us, alive_us; /* the process; when the session was last seen alive */
     struct floe_utilisation util;
-    struct floe_sample sample; /* the newest */
+    struct floe_sample sample;                 /* the newest */
+    double told_new, told_taken, told_dropped; /* of partitions, in the log */
 };
 struct broker {
     const struct floe_config *cfg;
@@ -34,8 +35,9 @@ struct broker {
     struct floe_listener_addr addrs[FLOE_LISTENER_MAX];
     char listeners[FLOE_LISTENER_MAX * 320], advertised[FLOE_LISTENER_MAX * 320]; /* as Kafka writes them */
     struct floe_timer start_note, start_limit, end_limit;
-    uv_signal_t on_term, on_int;
-    const char *stage; /* of the start, for the error of its time limit */
+    uv_signal_t on_term, on_int, on_hup;
+    uint32_t connections_max; /* the setting, or what open files leave room for */
+    const char *stage;        /* of the start, for the error of its time limit */
     bool ready, ending;
     uint64_t ending_us;
     int exit_code;

@@ -234,6 +234,8 @@ static enum floe_err read_line(struct floe_config_values *vs, char *line, unsign
         return FLOE_OK;
     *v = (struct floe_config_value){.from = FLOE_CONFIG_FROM_FILE, .line = number};
     enum floe_err e = add(v, s, eq + 1, err);
+    if (e == FLOE_OK && v->n > 0 && (v->v[0][0] == '"' || v->v[0][0] == '\''))
+        e = floe_error_set(err, FLOE_EINVAL, "%.64s stands in quotes: values are written without", v->v[0]);
     if (e != FLOE_OK)
         floe_config_blame(vs, s, err);
     return e;
@@ -276,6 +278,8 @@ static enum floe_err read_file(struct floe_config_values *vs, char *text, struct
 {
     unsigned seen[FLOE_CONFIG_SETTINGS_MAX] = {0}, number = 1;
     enum floe_err e = FLOE_OK;
+    if (strncmp(text, "\xef\xbb\xbf", 3) == 0) /* the mark that some editors put before UTF-8 */
+        text += 3;
     for (char *line = text; line != NULL && e == FLOE_OK; number++) {
         char *end = strchr(line, '\n');
         if (end != NULL)
@@ -314,7 +318,11 @@ enum floe_err floe_config_load(struct floe_config *out, int argc, char *const *a
     if ((e = read_env(vs, envp, &pool, err)) != FLOE_OK)
         goto out;
     const struct floe_config_value *file = floe_config_value_of(vs, "config", NULL);
-    if (file->n > 0 && file->v[0][0] != '\0') {
+    if (file->n > 0 && file->v[0][0] == '\0') {
+        e = floe_error_set(err, FLOE_EINVAL, "--config: an empty name is no file");
+        goto out;
+    }
+    if (file->n > 0) {
         vs->file = file->v[0];
         if ((e = slurp(vs->file, &text, err)) != FLOE_OK)
             goto out;

@@ -226,6 +226,22 @@ static enum floe_err check_wildcards(const struct floe_config *c, struct floe_er
     return FLOE_OK;
 }
 
+/* Two of our own sockets cannot share an address; the system would blame another process. */
+static enum floe_err check_shared(const struct floe_config *c, const struct floe_str_addr *a, uint32_t before,
+                                  struct floe_error *err)
+{
+    char addr[FLOE_STR_ADDR];
+    for (uint32_t i = 0; i < before; i++) {
+        const struct floe_config_listener *l = &c->listeners[i];
+        if (a->port != 0 && a->port == l->listen.port && strcmp(a->host, l->listen.host) == 0)
+            return floe_error_set(err, FLOE_EINVAL,
+                                  "%s is the address of %s%s already: give each a port of its own",
+                                  floe_str_addr(addr, a->host, a->port),
+                                  l->name[0] != '\0' ? "listener " : "the listener", l->name);
+    }
+    return FLOE_OK;
+}
+
 static enum floe_err choose_peer(struct floe_config *c, const struct floe_config_value *v,
                                  struct floe_error *err)
 {
@@ -245,6 +261,8 @@ enum floe_err floe_config_set_listeners(struct floe_config *c, const struct floe
     enum floe_err e = v->n == 0 ? add_listener(c, "127.0.0.1:9092", err) : FLOE_OK;
     for (unsigned i = 0; i < v->n && e == FLOE_OK; i++)
         e = add_listener(c, v->v[i], err);
+    for (uint32_t i = 0; i < c->listener_count && e == FLOE_OK; i++)
+        e = check_shared(c, &c->listeners[i].listen, i, err);
     if (e != FLOE_OK)
         goto out;
     v = floe_config_value_of(vs, "advertise", &s);
@@ -260,6 +278,8 @@ enum floe_err floe_config_set_listeners(struct floe_config *c, const struct floe
     v = floe_config_value_of(vs, "http", &s);
     c->has_http = v->n > 0 && v->v[0][0] != '\0';
     e = c->has_http ? floe_str_parse_listen(v->v[0], &c->http, err) : FLOE_OK;
+    if (e == FLOE_OK && c->has_http)
+        e = check_shared(c, &c->http, c->listener_count, err);
 out:
     if (e != FLOE_OK)
         floe_config_blame(vs, s, err);

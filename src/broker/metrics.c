@@ -2,6 +2,7 @@
  * anyway. */
 #include "broker/broker_int.h"
 
+#include <floe/base/log.h>
 #include <floe/os/usage.h>
 
 #include <stdio.h>
@@ -221,11 +222,29 @@ void floe_broker_metrics_now(struct broker *b)
         floe_admin_put(b->metrics.http, s);
 }
 
+/* What has come and gone since the last line. */
+static void tell_partitions(struct broker *b)
+{
+    struct broker_metrics *m = &b->metrics;
+    const struct floe_sample *s = &m->sample;
+    double made = s->adopted_new - m->told_new, taken = s->adopted_taken - m->told_taken,
+           gone = s->dropped - m->told_dropped;
+    if (made + taken + gone == 0)
+        return;
+    m->told_new = s->adopted_new;
+    m->told_taken = s->adopted_taken;
+    m->told_dropped = s->dropped;
+    floe_log_info("broker", "leads %.0f partitions: %.0f new, %.0f taken over or moved here, %.0f gone",
+                  s->partitions, made, taken, gone);
+}
+
 static void on_tick(struct floe_timer *t)
 {
     struct broker *b = t->user;
     floe_timer_start(b->loop, t, TICK_US);
     floe_broker_metrics_now(b);
+    if (b->ready && !b->ending)
+        tell_partitions(b);
 }
 
 enum floe_err floe_broker_metrics_open(struct broker *b, struct floe_error *err)

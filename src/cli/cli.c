@@ -103,7 +103,7 @@ static void help_of(const struct floe_cli_command *c)
 /* All commands, or those of one group. */
 static void help_list(const char *group)
 {
-    printf("usage: floe COMMAND [flags]\n\n");
+    printf("usage: floe %s%sCOMMAND [flags]\n\n", group != NULL ? group : "", group != NULL ? " " : "");
     if (group == NULL)
         printf("  %-44s %s\n", "broker", "run a broker");
     for (size_t i = 0; i < FLOE_COUNTOF(commands); i++) {
@@ -116,9 +116,11 @@ static void help_list(const char *group)
         printf("  %-44s %s\n", left, c->help);
     }
     if (group == NULL)
-        printf("  %-44s %s\n", "help [COMMAND]", "this text, or a command's");
-    printf(
-        "\n`floe COMMAND --help` tells all about a command. Exit codes: 0 done, 1 failed, 2 wrong usage.\n");
+        printf("  %-44s %s\n  %-44s %s\n", "version", "print the version", "help [COMMAND]",
+               "this text, or a command's");
+    printf("\n`floe %s%sCOMMAND --help` tells all about a command. Exit codes: 0 done, 1 failed, 2 wrong "
+           "usage.\n",
+           group != NULL ? group : "", group != NULL ? " " : "");
 }
 
 static bool is_group(const char *word)
@@ -254,6 +256,22 @@ static void needs_verb(const char *group)
     (void)fprintf(stderr, "; `floe help %s` tells about them\n", group);
 }
 
+static void no_verb(const char *group, const char *verb)
+{
+    const char *verbs[FLOE_COUNTOF(commands)];
+    size_t n = 0;
+    for (size_t i = 0; i < FLOE_COUNTOF(commands); i++)
+        if (strcmp(commands[i]->group, group) == 0)
+            verbs[n++] = commands[i]->verb;
+    const char *near = floe_str_nearest(verb, verbs, n);
+    if (near != NULL)
+        (void)fprintf(stderr, "floe: there is no command \"%s %.64s\"; did you mean \"%s %s\"?\n", group,
+                      verb, group, near);
+    else
+        (void)fprintf(stderr, "floe: there is no command \"%s %.64s\"; `floe help %s` lists them\n", group,
+                      verb, group);
+}
+
 static int dispatch(int argc, char **argv)
 {
     if (argc == 0) {
@@ -267,8 +285,8 @@ static int dispatch(int argc, char **argv)
     if (is_help(argv[0]))
         return help(argc - 1, argv + 1);
     if (!is_group(argv[0])) {
-        static const char *const words[] = {"broker",  "topic",   "group",    "config",
-                                            "cluster", "segment", "selftest", "help"};
+        static const char *const words[] = {"broker",  "topic",   "group",    "config",  "cluster",
+                                            "metrics", "segment", "selftest", "version", "help"};
         const char *near = floe_str_nearest(argv[0], words, FLOE_COUNTOF(words));
         (void)fprintf(stderr, "floe: there is no command \"%.64s\"; %s%s%s\n", argv[0],
                       near != NULL ? "did you mean \"" : "`floe help` lists them all",
@@ -286,8 +304,7 @@ static int dispatch(int argc, char **argv)
         return FLOE_CLI_OK;
     }
     if (argc >= 2)
-        (void)fprintf(stderr, "floe: there is no command \"%s %.64s\"; `floe help %s` lists them\n", argv[0],
-                      argv[1], argv[0]);
+        no_verb(argv[0], argv[1]);
     else
         needs_verb(argv[0]);
     return FLOE_CLI_USAGE;

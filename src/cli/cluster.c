@@ -29,12 +29,12 @@ static enum floe_err call_metadata(struct floe_client *c, const struct floe_kafk
 }
 
 struct counts {
-    long partitions, leaderless;
+    long partitions, leaderless, silent; /* the last: their leader does not answer */
 };
 
 static struct counts count_all(const struct floe_kafka_MetadataResponse *m)
 {
-    struct counts n = {0, 0};
+    struct counts n = {0, 0, 0};
     for (int32_t i = 0; i < m->Topics_n; i++) {
         n.partitions += FLOE_MAX(m->Topics[i].Partitions_n, 0);
         for (int32_t k = 0; k < m->Topics[i].Partitions_n; k++)
@@ -56,6 +56,7 @@ static long leads(const struct floe_kafka_MetadataResponse *m, int32_t node)
 /* What a broker tells of itself. */
 struct status {
     bool known;
+    char why[512]; /* it is not */
     char state[32], scarcest[32], version[32];
     double utilisation, idle_usd;
     int64_t view_lag_ms;
@@ -77,15 +78,15 @@ static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponse
     char host[FLOE_STR_HOST], addr[FLOE_STR_ADDR];
     struct floe_kafka_BrokerStatusRequest request;
     struct floe_client *c = NULL;
-    struct floe_error ignored;
+    struct floe_error err = {0};
     void *response;
     *out = (struct status){.known = false};
     (void)snprintf(host, sizeof host, "%.*s", (int)FLOE_MAX(b->Host.n, 0),
                    b->Host.p != NULL ? b->Host.p : "");
     (void)floe_str_addr(addr, host, (uint16_t)b->Port);
     floe_kafka_defaults(&floe_kafka_BrokerStatusRequest_desc, &request);
-    if (floe_client_connect(&c, addr, STATUS_TIMEOUT_MS, &ignored) == FLOE_OK &&
-        floe_client_call(c, BROKER_STATUS, INT16_MAX, &request, &response, NULL, &ignored) == FLOE_OK) {
+    if (floe_client_connect(&c, addr, STATUS_TIMEOUT_MS, &err) == FLOE_OK &&
+        floe_client_call(c, BROKER_STATUS, INT16_MAX, &request, &response, NULL, &err) == FLOE_OK) {
         const struct floe_kafka_BrokerStatusResponse *r = response;
         out->known = r->ErrorCode == 0 && r->NodeId == b->NodeId;
         copy(out->state, r->State);
@@ -100,6 +101,12 @@ static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponse
         (void)snprintf(out->store_trouble, sizeof out->store_trouble, "%.*s",
                        (int)FLOE_MAX(r->StoreTrouble.n, 0),
                        r->StoreTrouble.p != NULL ? r->StoreTrouble.p : "");
+        if (!out->known)
+            (void)snprintf(out->why, sizeof out->why, "%s answers as another broker", addr);
+    } else if (err.code == FLOE_EREFUSED) {
+        (void)snprintf(out->why, sizeof out->why, "nothing listens on %s", addr);
+    } else {
+        (void)snprintf(out->why, sizeof out->why, "%s", err.msg);
     }
     floe_client_close(&c);
 }
@@ -137,15 +144,16 @@ static void print_json(const struct floe_kafka_MetadataResponse *m, const struct
                                s->version, "format", s->format, "draining", s->draining, "store_trouble_ms",
                                (json_int_t)s->store_trouble_ms, "store_trouble", s->store_trouble));
         else
-            (void)json_object_set_new(row, "state", json_null());
+            (void)json_object_update_new(row, json_pack("{sn ss}", "state", "no_answer", status[i].why));
         (void)json_array_append_new(brokers, row);
     }
     json_t *id = m->ClusterId.n < 0 ? json_null() : json_stringn(m->ClusterId.p, (size_t)m->ClusterId.n);
     int32_t format = cluster_format(m, status);
-    floe_cli_print_json(json_pack("{so so so si sI sI}", "cluster", id, "format",
+    floe_cli_print_json(json_pack("{so so so si sI sI sI}", "cluster", id, "format",
                                   format > 0 ? json_integer(format) : json_null(), "brokers", brokers,
                                   "topics", m->Topics_n, "partitions", (json_int_t)n->partitions,
-                                  "partitions_without_leader", (json_int_t)n->leaderless));
+                                  "partitions_without_leader", (json_int_t)n->leaderless,
+                                  "partitions_without_answer", (json_int_t)n->silent));
 }
 
 static void print_text(const struct floe_kafka_MetadataResponse *m, const struct counts *n,
@@ -165,9 +173,10 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
         if (b->Rack.n > 0)
             printf("  rack=%.*s", (int)b->Rack.n, b->Rack.p);
         if (status[i].known)
-            printf("  state=%s  utilisation=%.0f%% (%s)  view-lag=%lldms  idle=$%.2f/month-on-AWS",
-                   status[i].state, status[i].utilisation * 100, status[i].scarcest,
-                   (long long)status[i].view_lag_ms, status[i].idle_usd);
+            printf(
+                "  state=%s  utilisation=%.0f%% (%s)  view-lag=%lldms  idle=$%.2f/month-on-AWS  version=%s",
+                status[i].state, status[i].utilisation * 100, status[i].scarcest,
+                (long long)status[i].view_lag_ms, status[i].idle_usd, status[i].version);
         else
             printf("  state=no-answer");
         if (status[i].draining)
@@ -178,7 +187,10 @@ static void print_text(const struct floe_kafka_MetadataResponse *m, const struct
         printf("\n");
     }
     printf("topics %d\n", m->Topics_n);
-    printf("partitions %ld, %ld without a leader\n", n->partitions, n->leaderless);
+    printf("partitions %ld, %ld without a leader", n->partitions, n->leaderless);
+    if (n->silent > 0)
+        printf(", %ld led by brokers that do not answer", n->silent);
+    printf("\n");
 }
 
 static int run_status(const struct floe_cli_args *a)
@@ -196,12 +208,18 @@ static int run_status(const struct floe_cli_args *a)
             qsort(m->Brokers, (size_t)m->Brokers_n, sizeof *m->Brokers, by_id);
         struct status *status = calloc((size_t)FLOE_MAX(m->Brokers_n, 0) + 1, sizeof *status);
         FLOE_ASSERT(status != NULL);
-        for (int32_t i = 0; i < m->Brokers_n; i++)
+        for (int32_t i = 0; i < m->Brokers_n; i++) {
             ask_status(&m->Brokers[i], &status[i]);
+            n.silent += status[i].known ? 0 : leads(m, m->Brokers[i].NodeId);
+        }
         if (floe_cli_is_set(a, "json"))
             print_json(m, &n, status);
         else
             print_text(m, &n, status);
+        for (int32_t i = 0; i < m->Brokers_n; i++)
+            if (!status[i].known)
+                (void)fprintf(stderr, "note: broker %d does not answer: %s\n", m->Brokers[i].NodeId,
+                              status[i].why);
         free(status);
     }
     floe_client_close(&c);

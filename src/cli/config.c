@@ -184,9 +184,8 @@ enum floe_err floe_cli_alter_configs(const struct floe_cli_resource *r, floe_cli
     return e;
 }
 
-/* Says what the broker keeps, but does not act on. */
-static enum floe_err note_unobeyed(const struct floe_cli_resource *r, const floe_cli_config *set, int32_t n,
-                                   struct floe_error *err)
+enum floe_err floe_cli_note_unobeyed(const struct floe_cli_resource *r, const floe_cli_config *configs,
+                                     int32_t n, struct floe_error *err)
 {
     json_t *all = json_array(), *x;
     size_t i;
@@ -194,7 +193,9 @@ static enum floe_err note_unobeyed(const struct floe_cli_resource *r, const floe
     json_array_foreach(all, i, x)
     {
         for (int32_t k = 0; k < n; k++)
-            if (floe_kstr_is(set[k].Name, text_of(x, "name")) && strcmp(text_of(x, "note"), "Obeyed.") != 0)
+            if (configs[k].ConfigOperation == FLOE_CLI_CONFIG_SET &&
+                floe_kstr_is(configs[k].Name, text_of(x, "name")) &&
+                strcmp(text_of(x, "note"), "Obeyed.") != 0)
                 (void)fprintf(stderr, "note: %s: %s\n", text_of(x, "name"), text_of(x, "note"));
     }
     json_decref(all);
@@ -219,7 +220,7 @@ static int run_alter(const struct floe_cli_args *a, bool set)
                              set ? eq + 1 : NULL);
     }
     if (open_for(a, &r, &c, &err) != FLOE_OK || floe_cli_alter_configs(&r, configs, n, &err) != FLOE_OK ||
-        (set && note_unobeyed(&r, configs, n, &err) != FLOE_OK))
+        (set && floe_cli_note_unobeyed(&r, configs, n, &err) != FLOE_OK))
         rc = floe_cli_fail(a, &err);
     else if (floe_cli_is_set(a, "json"))
         floe_cli_print_json(

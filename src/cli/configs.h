@@ -19,5 +19,8 @@ void floe_cli_config_fill(floe_cli_config *out, const char *key, size_t key_n, c
 /* All or none. What is to be put back must be set (else FLOE_ENOTFOUND): nothing would change. */
 enum floe_err floe_cli_alter_configs(const struct floe_cli_resource *r, floe_cli_config *configs, int32_t n,
                                      struct floe_error *err) FLOE_MUST_USE;
+/* Says on stderr which of those that were set a broker keeps, but does not act on. */
+enum floe_err floe_cli_note_unobeyed(const struct floe_cli_resource *r, const floe_cli_config *configs,
+                                     int32_t n, struct floe_error *err) FLOE_MUST_USE;
 
 #endif

@@ -236,12 +236,13 @@ static enum floe_err see_that_it_rests(struct floe_conns *c, const char *group, 
     if (e != FLOE_OK)
         return e;
     const char *state = json_string_value(json_object_get(g, "state"));
+    size_t members = json_array_size(json_object_get(g, "members"));
     if (state == NULL || strcmp(state, "Empty") != 0)
         e = floe_error_set(err, FLOE_EINVAL,
                            "offsets can only be reset while the group \"%.249s\" has no members; it is %s: "
-                           "stop its %zu members first",
-                           group, state != NULL ? state : "in an unknown state",
-                           json_array_size(json_object_get(g, "members")));
+                           "stop its %zu member%s first",
+                           group, state != NULL ? state : "in an unknown state", members,
+                           members == 1 ? "" : "s");
     json_decref(g);
     return e;
 }

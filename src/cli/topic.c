@@ -1,6 +1,7 @@
 /* floe topic create | list | describe | delete */
 #include "cli/cli_int.h"
 #include "cli/client.h"
+#include "cli/configs.h"
 
 #include <floe/base/assert.h>
 
@@ -85,8 +86,11 @@ static enum floe_err call_create(struct floe_client *c,
     if (r->Topics_n != 1)
         return floe_error_set(err, FLOE_EINVAL, "the broker answered for %d topics instead of one",
                               r->Topics_n);
-    if (r->Topics[0].ErrorCode != 0)
-        return floe_client_error(r->Topics[0].ErrorCode, r->Topics[0].ErrorMessage, err);
+    if (r->Topics[0].ErrorCode != 0) {
+        e = floe_client_error(r->Topics[0].ErrorCode, r->Topics[0].ErrorMessage, err);
+        floe_error_prefix(err, "%.*s", (int)FLOE_MIN(topic->Name.n, 249), topic->Name.p);
+        return e;
+    }
     *out = &r->Topics[0];
     return FLOE_OK;
 }
@@ -113,6 +117,19 @@ static void print_created(const struct floe_cli_args *a,
                                   t->NumPartitions, "configs", configs));
 }
 
+/* Which of --config are stored, but not acted on. */
+static enum floe_err note_configs(struct floe_client *c,
+                                  const struct floe_kafka_CreateTopicsRequest_CreatableTopic *t,
+                                  const char *name, struct floe_error *err)
+{
+    floe_cli_config set[FLOE_CLI_FLAGS_MAX];
+    struct floe_cli_resource r = {FLOE_CLI_RESOURCE_TOPIC, name, c};
+    for (int32_t i = 0; i < t->Configs_n; i++)
+        floe_cli_config_fill(&set[i], t->Configs[i].Name.p, (size_t)t->Configs[i].Name.n,
+                             t->Configs[i].Value.p);
+    return t->Configs_n > 0 ? floe_cli_note_unobeyed(&r, set, t->Configs_n, err) : FLOE_OK;
+}
+
 static int run_create(const struct floe_cli_args *a)
 {
     struct floe_kafka_CreateTopicsRequest_CreatableTopicConfig configs[FLOE_CLI_FLAGS_MAX];
@@ -120,6 +137,12 @@ static int run_create(const struct floe_cli_args *a)
     floe_kafka_struct_defaults(&floe_kafka_CreateTopicsRequest_CreatableTopic_desc, &topic);
     topic.Name = floe_kstr(a->positional[0]);
     topic.Configs = configs;
+    if (strcmp(a->positional[0], FLOE_OFFSETS_TOPIC) == 0 && !floe_cli_is_set(a, "force"))
+        return floe_cli_usage(
+            a,
+            "%s is made by brokers when it is needed, with offsets.topic.num.partitions partitions: "
+            "add --force to make it with others",
+            a->positional[0]);
     int64_t partitions, replicas;
     int rc = take_number(a, "partitions", INT32_MAX, -1, &partitions);
     if (rc == FLOE_CLI_OK)
@@ -137,6 +160,8 @@ static int run_create(const struct floe_cli_args *a)
         rc = floe_cli_fail(a, &err);
     else
         print_created(a, result);
+    if (rc == FLOE_CLI_OK && note_configs(c, &topic, a->positional[0], &err) != FLOE_OK)
+        rc = floe_cli_fail(a, &err);
     floe_client_close(&c);
     return rc;
 }
@@ -423,6 +448,7 @@ static const struct floe_cli_flag create_flags[] = {
     {.name = "partitions", .arg = "N", .help = "how many (default: the broker's num.partitions)"},
     {.name = "config", .arg = "KEY=VALUE", .help = "a topic configuration of Kafka's", .repeat = true},
     {.name = "replication-factor", .arg = "N", .help = "accepted; the store keeps the copies"},
+    {.name = "force", .help = "even the topic of groups and offsets"},
     FLOE_CLI_CLIENT_FLAGS,
 };
 static const struct floe_cli_flag delete_flags[] = {

@@ -31,8 +31,10 @@ static enum floe_err call_partitions(struct floe_client *c, const char *topic, i
     if (r->Results_n != 1)
         return floe_error_set(err, FLOE_EINVAL, "the broker did not answer for this topic");
     if (r->Results[0].ErrorCode != 0)
-        return floe_client_error(r->Results[0].ErrorCode, r->Results[0].ErrorMessage, err);
-    return FLOE_OK;
+        e = floe_client_error(r->Results[0].ErrorCode, r->Results[0].ErrorMessage, err);
+    if (e != FLOE_OK)
+        floe_error_prefix(err, "%.249s", topic);
+    return e;
 }
 
 /* --config and --delete-config, as often as given. */
@@ -92,10 +94,13 @@ static int run_alter(const struct floe_cli_args *a)
         if (e != FLOE_OK && n > 0)
             floe_error_prefix(&err, "the configurations were changed, the partitions were not");
     }
+    if (e == FLOE_OK) {
+        struct floe_cli_resource r = {FLOE_CLI_RESOURCE_TOPIC, topic, floe_conns_first(c)};
+        print_altered(a, partitions, n);
+        e = n > 0 ? floe_cli_note_unobeyed(&r, configs, n, &err) : FLOE_OK;
+    }
     if (e != FLOE_OK)
         rc = floe_cli_fail(a, &err);
-    else
-        print_altered(a, partitions, n);
     floe_conns_close(&c);
     return rc;
 }

@@ -461,6 +461,7 @@ struct floe_log {
     struct floe_list room_waiters; /* floe_log_waiter, oldest first */
     bool tier_refuses; /* the last put failed: no spill until one succeeds or a segment is committed */
     bool tier_noted;   /* and that was told */
+    uint64_t tier_failed_us;
     struct floe_list rebuilds, rechecks, floor_asks;
     struct floe_map aheads;     /* floe_ahead.node */
     struct floe_list ahead_due; /* floe_ahead.due */

@@ -68,15 +68,30 @@ static void free_op(struct floe_stage_op *op)
     free(op);
 }
 
-/* Named once, until a put succeeds again; no spill until then, or until a commit may have made room. */
+#define TIER_FINE_US 5000000u
+
+/* Named once, until puts have succeeded for a while: a disk that is nearly full takes one and not the next.
+ * No spill until one does, or until a commit may have made room. */
 static void tier_failed(struct floe_log *log, const struct floe_error *err)
 {
     log->tier_refuses = true;
+    log->tier_failed_us = floe_loop_now_us(log->cfg.loop);
     if (log->tier_noted)
         return;
     log->tier_noted = true;
     struct floe_error note = *err;
     floe_error_prefix(&note, "the tier takes no batches (acks=1 waits for the store meanwhile)");
+    floe_log_note(log, &note);
+}
+
+static void tier_took(struct floe_log *log)
+{
+    struct floe_error note = {0};
+    log->tier_refuses = false;
+    if (!log->tier_noted || floe_loop_now_us(log->cfg.loop) - log->tier_failed_us < TIER_FINE_US)
+        return;
+    log->tier_noted = false;
+    floe_error_set(&note, FLOE_OK, "the tier takes batches again");
     floe_log_note(log, &note);
 }
 
@@ -90,7 +105,7 @@ static void on_put(struct floe_tier_op *top)
     if (op->spill)
         log->spilling -= op->n;
     if (ok)
-        log->tier_refuses = log->tier_noted = false;
+        tier_took(log);
     else
         tier_failed(log, &top->err);
     if (e) {

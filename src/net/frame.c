@@ -171,6 +171,16 @@ static bool frame_done(struct floe_conn *c)
     return true;
 }
 
+/* What a length that is out of bounds is the beginning of. */
+static const char *looks_like(uint32_t head)
+{
+    static const char *const methods[] = {"GET ", "HEAD", "POST", "PUT ", "OPTI"};
+    for (size_t i = 0; i < FLOE_COUNTOF(methods); i++)
+        if (head == floe_be32((const uint8_t *)methods[i]))
+            return ": it looks like HTTP, whose pages are at the address of --http";
+    return head >> 16 == 0x1603 ? ": it looks like TLS, which is not spoken here" : "";
+}
+
 /* The length is known: a buffer for the frame. 1: there; 0: no room now; -1: not acceptable. */
 static int frame_begin(struct floe_conn *c)
 {
@@ -179,7 +189,7 @@ static int frame_begin(struct floe_conn *c)
     if (n == 0 || n > s->cfg.frame_max) {
         char reason[128];
         snprintf(reason, sizeof reason, "a frame of %u bytes is outside 1 to %u%s", n, s->cfg.frame_max,
-                 n >> 16 == 0x1603 ? ": it looks like TLS, which is not spoken here" : "");
+                 looks_like(n));
         floe_conn_complain(c, "", reason);
         return -1;
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <floe/base/assert.h>
 #include <floe/base/log.h>
+#include <floe/base/str.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -56,7 +57,8 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
             if (errno == EMFILE || errno == ENFILE) {
                 if (t->log_left > 0) {
                     t->log_left--;
-                    floe_log_warn("net", "cannot accept a connection: %s", strerror(errno));
+                    floe_log_warn("net", "cannot accept a connection: %s (ulimit -n, LimitNOFILE=)",
+                                  strerror(errno));
                 }
                 uv_poll_stop(p); /* taken up again by the sweep */
             }
@@ -188,12 +190,12 @@ enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_erro
     const char *flag = l->flag ? l->flag : "--listen";
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE},
                     *list;
-    char port[8];
+    char port[8], addr[FLOE_STR_ADDR];
     snprintf(port, sizeof port, "%u", l->port);
     int rc = getaddrinfo(l->host, port, &hints, &list);
     if (rc != 0)
-        return floe_error_set(err, FLOE_EINVAL, "cannot listen on %s:%u: %s", l->host, l->port,
-                              gai_strerror(rc));
+        return floe_error_set(err, FLOE_EINVAL, "cannot listen on %s: %s (correct the host in %s)",
+                              floe_str_addr(addr, l->host, l->port), gai_strerror(rc), flag);
     int fd = -1, problem = 0;
     for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
         fd = listen_at(a, &problem);
@@ -207,7 +209,8 @@ enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_erro
     }
     if (fd < 0)
         return floe_error_set(
-            err, FLOE_EIO, "cannot listen on %s:%u: %s%s%s%s", l->host, l->port, strerror(problem),
+            err, FLOE_EIO, "cannot listen on %s: %s%s%s%s", floe_str_addr(addr, l->host, l->port),
+            strerror(problem),
             problem == EADDRINUSE ? " (another process has this port: stop it or choose another "
                                     "one with "
             : problem == EADDRNOTAVAIL
@@ -216,7 +219,7 @@ enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_erro
                                 : "",
             problem == EADDRINUSE || problem == EADDRNOTAVAIL || problem == EACCES ? flag : "",
             problem == EADDRINUSE      ? "; port 0 takes any free one)"
-            : problem == EADDRNOTAVAIL ? ", or 0.0.0.0)"
+            : problem == EADDRNOTAVAIL ? (l->flag ? ", or 0.0.0.0)" : ", or 0.0.0.0 with --advertise)")
             : problem == EACCES        ? ")"
                                        : "");
     l->port = ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,19 @@ uint64_t floe_os_cpu_us(void)
 uint64_t floe_os_thread_cpu_us(void)
 {
     return clock_us(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t floe_os_open_files(void)
+{
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0)
+        return 0;
+    if (l.rlim_cur != l.rlim_max) {
+        struct rlimit most = {.rlim_cur = l.rlim_max, .rlim_max = l.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &most) == 0)
+            l = most;
+    }
+    return l.rlim_cur == RLIM_INFINITY ? 0 : l.rlim_cur;
 }
 
 /* The file's first bytes as text; empty when it cannot be read. */

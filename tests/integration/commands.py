@@ -93,6 +93,14 @@ def topics_are_altered(folder):
         c.fails(2, "is not KEY=VALUE", "topic", "alter", "t", "--config", "x")
         c.fails(2, "not a number from 1", "topic", "alter", "t", "--partitions", "many")
         c.fails(2, "add --force", "topic", "delete", "__consumer_offsets")
+        c.fails(2, "add --force", "topic", "create", "__consumer_offsets")
+        c.fails(1, "none: UNKNOWN_TOPIC_OR_PARTITION", "topic", "alter", "none", "--partitions", "9")
+        c.fails(1, "t: TOPIC_ALREADY_EXISTS", "topic", "create", "t")
+        c.fails(2, 'did you mean "topic alter"?', "topic", "alte")
+        for args in [["create", "kept", "--config", "retention.ms=1000", "--config", "max.message.bytes=2000"],
+                     ["alter", "kept", "--config", "retention.ms=2000"]]: # what is not obeyed is not taken in silence
+            code, out, err = c.run("topic", *args)
+            check(code == 0 and "note: retention.ms: Stored; not yet obeyed." in err and "max.message" not in err, f"{args}: {err}")
         c.ok("group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--execute")
         check("deleted topic __consumer_offsets" in c.ok("topic", "delete", "__consumer_offsets", "--force"), "--force")
         c.ok("topic", "create", "u")
@@ -121,6 +129,9 @@ def a_broker_is_away(folder):
             code, out, err = c.run("group", "list", "--json") # the others' groups, and what is missing
             check(code == 1 and json.loads(out)["brokers_missing"] == [2], f"exit {code}: {out} {err}")
             check("groups of broker 2 are missing" in err and "groups" in json.loads(out), err)
+            code, out, err = c.run("cluster", "status")
+            check(code == 0 and "state=no-answer" in out and "  version=" in out, out)
+            check("note: broker 2 does not answer: nothing listens on 127.0.0.1:1\n" == err, err)
         finally:
             other.kill()
 

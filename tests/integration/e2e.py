@@ -3,10 +3,10 @@
 
 For s3 the environment names the server, as tests/support/s3server sets it.
 """
-import glob, hashlib, os, signal, subprocess, sys, time
+import glob, hashlib, os, re, signal, socket, subprocess, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
-from floe_broker import FLOE, Broker, Failure, check, floe, main, need, run
+from floe_broker import FLOE, Broker, Failure, Limit, check, floe, main, need, run
 
 STORE = sys.argv[1]
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -126,6 +126,47 @@ def text_through_every_codec(folder):
     finally:
         b.kill()
     return f"{note}{len(CODECS)} x {BYTES_PER_CODEC >> 20} MiB, {n} lines each"
+
+
+def a_hangup_ends_it_cleanly(folder):
+    """A terminal that closes, or a supervisor's reload: not a kill. Under nohup it is nothing."""
+    b = broker(folder).start()
+    try:
+        b.proc.send_signal(signal.SIGHUP)
+        check(b.proc.wait(25 * Limit.patience()) == 0 and "SIGHUP: ending" in b.output(), f"SIGHUP:\n{b.output()[-2000:]}")
+        b.prefix = ["nohup"]
+        b.start()
+        b.proc.send_signal(signal.SIGHUP)
+        floe("topic", "create", "t", "--bootstrap", b.addr)
+        check(b.stop() == 0 and "SIGHUP" not in b.output(), f"nohup, then SIGTERM:\n{b.output()[-2000:]}")
+    finally:
+        b.kill()
+
+
+def open_files_are_kept_for_the_store(folder):
+    b = broker(folder)
+    try:
+        b.prefix = ["prlimit", "--nofile=256:4096"]
+        b.start()
+        with open(f"/proc/{b.proc.pid}/limits") as f:
+            limits = f.read()
+        check(re.search(r"Max open files +4096 +4096 ", limits), f"not raised to the hard limit:\n{limits}")
+        check("so 3872 connections are accepted at once and not 10000" in b.output(), b.output())
+        check(b.stop() == 0, "SIGTERM")
+        b.prefix = ["prlimit", "--nofile=100:100"]
+        b.start()
+        port = int(b.addr.rsplit(":", 1)[1])
+        crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(90)]
+        gone = 0
+        for s in crowd[50:]: # those that are too many are closed, before files run out
+            s.settimeout(30)
+            gone += s.recv(1) == b""
+        check(gone == 40 and "Too many open files" not in b.output(), f"{gone} of 40 were refused:\n{b.output()}")
+        for s in crowd:
+            s.close()
+        check(b.stop() == 0, "SIGTERM")
+    finally:
+        b.kill()
 
 
 def keys_headers_timestamps(folder):
@@ -331,6 +372,6 @@ def starts_that_are_refused(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([keys_headers_timestamps, clean_restart, killed_and_back_on_its_disk, another_takes_over, topics_are_known_everywhere,
+    main([keys_headers_timestamps, clean_restart, a_hangup_ends_it_cleanly, open_files_are_kept_for_the_store, killed_and_back_on_its_disk, another_takes_over, topics_are_known_everywhere,
           command_line, deleted_topics_leave_the_bucket,
           starts_that_are_refused, text_through_every_codec], sys.argv[2:])

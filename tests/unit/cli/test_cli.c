@@ -415,7 +415,9 @@ static void shows_the_cluster(void **state)
     assert_string_equal(out_text, "cluster the-cluster\nbrokers 2\n"
                                   "  id=1  address=127.0.0.1:9093  leads=2  rack=az-1  state=no-answer\n"
                                   "  id=2  address=[::1]:9092  leads=2  state=no-answer\n"
-                                  "topics 2\npartitions 6, 2 without a leader\n");
+                                  "topics 2\npartitions 6, 2 without a leader, 4 led by brokers that do not "
+                                  "answer\n");
+    assert_int_equal(strncmp(err_text, "note: broker 1 does not answer: ", 32), 0);
     assert_int_equal(RUN("cluster", "status", "--json", "--bootstrap", "@"), FLOE_CLI_OK);
     json_t *j = json_loads(out_text, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(j, "partitions_without_leader")), 2);
