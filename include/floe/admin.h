@@ -80,7 +80,7 @@ struct floe_sample {
     double util[FLOE_RESOURCES], util_max;
     double resident, memory_limit, cpu_s, core_cpu_s, cores;
     double pending_used, pending_limit, cache_used, cache_limit, members_used, members_limit;
-    double tier_used, tier_limit;
+    double tier_used, tier_limit, tier_refuses, build, files_max;
     double connections, accepted, refused, paused, net_in, net_out;
     double produced_batches, produced_records, produced_bytes, fetched_bytes, throttled, throttle_s;
     double fetch_sessions, fetch_session_partitions, fetch_session_evictions;

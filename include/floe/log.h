@@ -385,6 +385,7 @@ struct floe_log_stats {
     uint64_t shared_got, shared_bytes, lent, lent_bytes;
     uint64_t pending_bytes, cache_bytes, partitions, views;
     uint64_t puts_in_flight; /* segments whose PUT is under way */
+    bool tier_refuses;       /* the disk takes no batches, or not for long enough again */
     struct floe_hist put_latency;
 };
 /* What was noted of the own PUTs, as long as it lasts; all zero: they succeed. */

@@ -355,9 +355,9 @@ static enum floe_err make_data_dir(const char *path, struct floe_error *err)
 }
 
 /* Clients leave the files that the store's and the disk's work needs: without those no lease is renewed. */
-static uint32_t connections_for(const struct floe_config *cfg)
+static uint32_t connections_for(const struct floe_config *cfg, uint64_t files)
 {
-    uint64_t files = floe_os_open_files(), own = FLOE_MIN(OWN_FILES + 2ull * cfg->s3_connections, files / 2);
+    uint64_t own = FLOE_MIN(OWN_FILES + 2ull * cfg->s3_connections, files / 2);
     if (files == 0 || cfg->connections_max <= files - own)
         return cfg->connections_max;
     floe_log_warn(
@@ -376,7 +376,8 @@ static enum floe_err begin(struct broker *b, struct floe_error *err)
         return floe_error_set(err, FLOE_EINVAL, "--rack takes at most %d bytes", FLOE_RACK_MAX - 1);
     floe_budget_init(&b->pending, mem.pending);
     floe_budget_init(&b->cache, mem.cache);
-    b->connections_max = connections_for(cfg);
+    b->files_max = floe_os_open_files();
+    b->connections_max = connections_for(cfg, b->files_max);
     floe_buf_cache_limit(mem.recycle);
     floe_buf_cache_together(mem.pending + mem.recycle); /* the room of recent batches, while there are few */
     enum floe_err rc = make_data_dir(cfg->data_dir, err);

@@ -36,6 +36,7 @@ struct broker {
     char listeners[FLOE_LISTENER_MAX * 320], advertised[FLOE_LISTENER_MAX * 320]; /* as Kafka writes them */
     struct floe_timer start_note, start_limit, end_limit;
     uv_signal_t on_term, on_int, on_hup;
+    uint64_t files_max;       /* open files, 0: no limit */
     uint32_t connections_max; /* the setting, or what open files leave room for */
     const char *stage;        /* of the start, for the error of its time limit */
     bool ready, ending;

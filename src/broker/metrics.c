@@ -103,6 +103,7 @@ static void from_log(struct floe_log *log, struct floe_sample *s)
     s->pending_bytes = (double)l.pending_bytes;
     s->spilled_bytes = (double)l.spilled_bytes;
     s->partitions = (double)l.partitions;
+    s->tier_refuses = l.tier_refuses;
     s->views = (double)l.views;
     s->put_latency = l.put_latency;
     uint32_t n = FLOE_MIN(floe_log_followed(log, followed, FOLLOWED_MAX), (uint32_t)FOLLOWED_MAX);
@@ -199,7 +200,7 @@ static void take_usage(struct broker *b, const struct floe_sample *s)
 void floe_broker_metrics_now(struct broker *b)
 {
     struct floe_sample *s = &b->metrics.sample;
-    *s = (struct floe_sample){.at_us = floe_os_clock_us()};
+    *s = (struct floe_sample){.at_us = floe_os_clock_us(), .build = 1, .files_max = (double)b->files_max};
     from_network(b, s);
     from_store(b->store, s);
     from_store(b->table_store, s);
@@ -234,8 +235,8 @@ static void tell_partitions(struct broker *b)
     m->told_new = s->adopted_new;
     m->told_taken = s->adopted_taken;
     m->told_dropped = s->dropped;
-    floe_log_info("broker", "leads %.0f partitions: %.0f new, %.0f taken over or moved here, %.0f gone",
-                  s->partitions, made, taken, gone);
+    floe_log_info("broker", "leads %.0f partition%s: %.0f new, %.0f taken over or moved here, %.0f gone",
+                  s->partitions, s->partitions == 1 ? "" : "s", made, taken, gone);
 }
 
 static void on_tick(struct floe_timer *t)

@@ -79,7 +79,7 @@ int floe_cli_usage(const struct floe_cli_args *a, const char *fmt, ...)
 void floe_cli_print_json(json_t *o)
 {
     FLOE_ASSERT(o != NULL);
-    (void)json_dumpf(o, stdout, JSON_INDENT(2));
+    (void)json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     (void)fputc('\n', stdout);
     json_decref(o);
 }

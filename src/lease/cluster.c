@@ -60,6 +60,8 @@ static void fail(struct open *o, const struct floe_error *err, const char *what)
     if (o->err.code != FLOE_OK)
         return;
     o->err = *err;
+    if (strstr(err->msg, o->store->url) != NULL && strcmp(what, "store") == 0)
+        return; /* "the store URL let …" */
     if (strstr(err->msg, o->store->url) != NULL)
         floe_error_prefix(&o->err, "%s", what); /* it names the store itself */
     else

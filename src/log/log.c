@@ -290,6 +290,7 @@ void floe_log_get_stats(const struct floe_log *log, struct floe_log_stats *out)
     out->pending_bytes = log->pending_mem;
     out->cache_bytes = log->recent_bytes;
     out->partitions = log->partition_count;
+    out->tier_refuses = log->tier_noted;
     out->views = floe_follow_count(log);
     out->puts_in_flight = log->chain.puts_n;
 }

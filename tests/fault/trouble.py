@@ -320,6 +320,13 @@ def disk_outage(r, harm, heal, said):
             break
         check(limit.lasts(), "the tier takes nothing after the disk was mended")
         time.sleep(0.5)
+    limit = Limit(20)
+    while "the tier takes batches again" not in r.broker.output(): # told when it has gone well for five seconds
+        check(limit.lasts(), f"the end of the disk's trouble is not told:\n{r.broker.output()[-3000:]}")
+        r.proxy.tell("rule r hold class=chain")
+        time.sleep(0.5)
+        r.proxy.tell("clear")
+        time.sleep(0.5)
     return r.healed() + "; " + r.verify()
 
 

@@ -65,11 +65,11 @@ static void print_advice(const struct st *st, bool free_puts)
     char size[FLOE_STR_NUM];
     st_advise(&a, &st->figures, free_puts);
     printf("\nsettings for this store\n");
-    printf("  --linger-ms %-6u       %s\n", a.linger_ms, a.why_linger);
+    printf("  --linger-ms %-6u      %s\n", a.linger_ms, a.why_linger);
     printf("  --segment-bytes %-6s  %s\n", floe_str_size(size, a.segment_bytes), a.why_segment);
     printf("  --puts-in-flight %-5u  %s\n", a.puts_in_flight, a.why_puts);
-    printf("  --lease-ms %-6u        %s\n", a.lease_ms, a.why_lease);
-    printf("  --put-rate %-6.0f        %s\n", a.put_rate, a.why_rate);
+    printf("  --lease-ms %-6u       %s\n", a.lease_ms, a.why_lease);
+    printf("  --put-rate %-6.0f       %s\n", a.put_rate, a.why_rate);
     printf("\nPUTs of one broker, were it on AWS ($0.005 a thousand): $%.2f a month when idle, $%.2f when it "
            "flushes all the "
            "time (--put-rate auto)\n",
@@ -95,8 +95,9 @@ static void print_text(const struct st *st, bool finished, bool cleaned, bool fr
     if (good(st, finished))
         print_advice(st, free_puts);
     if (f->trouble > 0)
-        printf("\nnote: %llu requests had no clear answer (time-outs, 5xx); they prove nothing either way\n",
-               (unsigned long long)f->trouble);
+        printf(
+            "\nnote: requests without a clear answer (time-outs, 5xx): %llu; they prove nothing either way\n",
+            (unsigned long long)f->trouble);
     if (f->wall_jump_s > 1 || f->wall_jump_s < -1)
         printf("\nnote: this machine's wall clock jumped by %.1f s during the test\n", f->wall_jump_s);
     if (st->wrote)
