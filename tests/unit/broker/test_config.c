@@ -128,12 +128,13 @@ static void file_errors_name_the_line(void **state)
          "example 10s"},
         {"rack = a\nrack = b\n", ":2: rack stands in line 1 already; repeats are separated by commas"},
         {"config = x\n", ":1: a configuration file names no other one"},
-        {"\xef\xbb\xbflease-ms = soon\n", ":1: lease-ms: \"soon\" is not a duration"},
+        {"\xef\xbb\xbflease-ms = soon\n",
+         ":1: lease-ms: \"soon\" is not a duration: write digits and ms, s, m, h or d, for example 10s"},
         {"rack = \"a\"\n", ":1: rack: \"a\" stands in quotes: values are written without"},
         {"listen = a=127.0.0.1:1,b=127.0.0.1:1\n",
          ":1: listen: 127.0.0.1:1 is the address of listener a already: give each a port of its own"},
         {"listen = 127.0.0.1:1\nhttp = 127.0.0.1:1\n",
-         ":2: http: 127.0.0.1:1 is the address of the listener already"},
+         ":2: http: 127.0.0.1:1 is the address of the listener already: give each a port of its own"},
         {"qqqqqqqq = x\n", ":1: unknown setting \"qqqqqqqq\"; `floe broker --help` lists them all"},
     };
     for (size_t i = 0; i < FLOE_COUNTOF(cases); i++) {
