@@ -31,8 +31,8 @@ struct key {
     struct landed *h;
     uint32_t n, cap;
 };
-/* A write that was told as not applied. */
-struct refused {
+/* A write that a node has asked for. */
+struct asked {
     struct floe_list link;
     const struct floe_sim_node *node;
     uint64_t value;
@@ -41,7 +41,8 @@ struct refused {
 struct simtables {
     struct simcluster *c;
     struct floe_map keys;
-    struct floe_list refused;
+    struct floe_list refused; /* struct asked: told as not applied */
+    struct floe_list unclear; /* struct asked: told nothing, or that it may have been applied */
     uint64_t order;
 };
 struct simtable {
@@ -58,6 +59,7 @@ struct call {
     void (*done)(struct floe_table_req *r);
     void *user;
     uint64_t from;
+    struct asked *put; /* of a PUT */
 };
 
 /* ---- what lies there ---- */
@@ -107,7 +109,7 @@ static void check_not_refused(struct simtables *s, const struct key *k)
     const struct landed *w = &k->h[k->n - 1];
     FLOE_LIST_EACH(it, &s->refused)
     {
-        const struct refused *r = FLOE_LIST_ENTRY(it, struct refused, link);
+        const struct asked *r = FLOE_LIST_ENTRY(it, struct asked, link);
         if (strcmp(r->key, k->name) == 0 && writes_same(w, r->node, r->value, w[-1].version, r->if_version))
             simcluster_violation(s->c, 6,
                                  "table record %s: a write of node %s lands that was told as refused",
@@ -162,9 +164,40 @@ static uint64_t value_of(const struct floe_table_req *r)
 {
     return floe_hash64(r->value, r->value_n, 0);
 }
-/* The node writes the same in another call as well: what lands may be that one's. */
+static bool is_same(const struct asked *e, const struct floe_sim_node *node, const struct floe_table_req *r)
+{
+    return e->node == node && e->value == value_of(r) && strcmp(e->key, r->key) == 0 &&
+           strcmp(e->if_version, r->if_version) == 0;
+}
+static struct asked *asked_of(const struct simtable *t, const struct floe_table_req *r)
+{
+    struct asked *a = calloc(1, sizeof *a);
+    FLOE_ASSERT(a);
+    *a = (struct asked){.node = t->node, .value = value_of(r)};
+    memcpy(a->key, r->key, sizeof a->key);
+    memcpy(a->if_version, r->if_version, sizeof a->if_version);
+    return a;
+}
+static void remember(struct floe_list *list, struct call *k)
+{
+    floe_list_push_back(list, &k->put->link);
+    k->put = NULL;
+}
+static void call_free(struct call *k)
+{
+    floe_list_remove(&k->link);
+    free(k->put);
+    free(k);
+}
+/* The node writes the same in another call as well, or has, and does not know what became of it: what lands
+ * may be that one's. */
 static bool has_twin(const struct call *k)
 {
+    FLOE_LIST_EACH(it, &k->t->c->tables->unclear)
+    {
+        if (is_same(FLOE_LIST_ENTRY(it, struct asked, link), k->t->node, k->r))
+            return true;
+    }
     FLOE_LIST_EACH(it, &k->t->calls)
     {
         const struct call *o = FLOE_LIST_ENTRY(it, struct call, link);
@@ -193,7 +226,10 @@ static void check_put(struct call *k, struct key *key)
         simcluster_violation(k->t->c, 6,
                              "table record %s: node %s is told that its write was applied: it was not",
                              r->key, name);
-    if (e == FLOE_OK || e == FLOE_EINDETERMINATE || has_twin(k))
+    bool twin = has_twin(k);
+    if (e == FLOE_EINDETERMINATE)
+        remember(&s->unclear, k);
+    if (e == FLOE_OK || e == FLOE_EINDETERMINATE || twin)
         return;
     if (applied)
         simcluster_violation(
@@ -202,12 +238,7 @@ static void check_put(struct call *k, struct key *key)
     if ((e == FLOE_ECONFLICT || e == FLOE_EEXISTS) && !was_other(key, r->if_version, k->from))
         simcluster_violation(k->t->c, 6, "table record %s: node %s is told of a conflict: there was none",
                              r->key, name);
-    struct refused *f = calloc(1, sizeof *f);
-    FLOE_ASSERT(f);
-    *f = (struct refused){.node = k->t->node, .value = value_of(r)};
-    memcpy(f->key, r->key, sizeof f->key);
-    memcpy(f->if_version, r->if_version, sizeof f->if_version);
-    floe_list_push_back(&s->refused, &f->link);
+    remember(&s->refused, k);
 }
 static void check_read(struct call *k, const char *key, const char *version)
 {
@@ -243,8 +274,7 @@ static void on_done(struct floe_table_req *r)
     r->done = k->done;
     r->user = k->user;
     check(k);
-    floe_list_remove(&k->link);
-    free(k);
+    call_free(k);
     r->done(r);
 }
 /* The same is written again: what lands may be this. */
@@ -252,9 +282,8 @@ static void try_again(struct simtable *t, const struct floe_table_req *r)
 {
     FLOE_LIST_EACH_SAFE(it, &t->c->tables->refused)
     {
-        struct refused *f = FLOE_LIST_ENTRY(it, struct refused, link);
-        if (f->node != t->node || f->value != value_of(r) || strcmp(f->key, r->key) != 0 ||
-            strcmp(f->if_version, r->if_version) != 0)
+        struct asked *f = FLOE_LIST_ENTRY(it, struct asked, link);
+        if (!is_same(f, t->node, r))
             continue;
         floe_list_remove(it);
         free(f);
@@ -269,8 +298,10 @@ static void table_submit(struct floe_table *base, struct floe_table_req *r)
     floe_list_push_back(&t->calls, &k->link);
     if (r->kind != FLOE_TABLE_SCAN)
         key_of(t->c->tables, r->key);
-    if (r->kind == FLOE_TABLE_PUT)
+    if (r->kind == FLOE_TABLE_PUT) {
+        k->put = asked_of(t, r);
         try_again(t, r);
+    }
     r->done = on_done;
     r->user = k;
     floe_table_submit(t->real, r);
@@ -283,11 +314,12 @@ static void table_cancel(struct floe_table *base, struct floe_table_req *r)
         struct call *k = FLOE_LIST_ENTRY(it, struct call, link);
         if (k->r != r)
             continue;
+        if (k->put)
+            remember(&t->c->tables->unclear, k);
         floe_table_cancel(t->real, r);
         r->done = k->done;
         r->user = k->user;
-        floe_list_remove(&k->link);
-        free(k);
+        call_free(k);
         return;
     }
 }
@@ -311,8 +343,12 @@ void simtable_destroy(struct floe_table **table)
     struct simtable *t = FLOE_CONTAINER(*table, struct simtable, base);
     *table = NULL;
     floe_table_store_destroy(&t->real);
-    for (struct floe_list *l; (l = floe_list_pop_front(&t->calls));)
-        free(FLOE_LIST_ENTRY(l, struct call, link));
+    while (!floe_list_empty(&t->calls)) {
+        struct call *k = FLOE_LIST_ENTRY(t->calls.next, struct call, link);
+        if (k->put)
+            remember(&t->c->tables->unclear, k);
+        call_free(k);
+    }
     free(t);
 }
 void simtables_start(struct simcluster *c)
@@ -322,6 +358,7 @@ void simtables_start(struct simcluster *c)
     c->tables->c = c;
     floe_map_init(&c->tables->keys);
     floe_list_init(&c->tables->refused);
+    floe_list_init(&c->tables->unclear);
 }
 void simtables_fini(struct simcluster *c)
 {
@@ -334,7 +371,7 @@ void simtables_fini(struct simcluster *c)
     }
     floe_map_fini(&s->keys);
     for (struct floe_list *l; (l = floe_list_pop_front(&s->refused));)
-        free(FLOE_LIST_ENTRY(l, struct refused, link));
+        free(FLOE_LIST_ENTRY(l, struct asked, link));
     free(s);
     c->tables = NULL;
 }
