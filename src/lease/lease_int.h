@@ -50,8 +50,6 @@ struct lease_op {
     void *ctx;
     uint64_t tag, started_us;
     uint64_t patience_us; /* how long one copy of it is waited for */
-    uint64_t timeout_us;  /* table: the shortest time for all copies */
-    bool hurried;         /* sent anew once others were answered */
     char *text;           /* what is put; owned */
     struct floe_bufslice body;
     union {

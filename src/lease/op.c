@@ -64,34 +64,12 @@ static bool is_own(const struct floe_lease *l, const char *key)
 
 static void submit_table(struct lease_op *op, uint64_t timeout_us)
 {
-    op->timeout_us = timeout_us;
     struct floe_table_req *r = &op->u.table;
     uint64_t least_us = FLOE_MIN(FLOE_MAX(timeout_us / 4, (uint64_t)LEASE_COPY_US_MIN), timeout_us);
     op->patience_us = r->copy_us = FLOE_MAX(least_us, *pace(op));
     r->timeout_us = FLOE_MAX(timeout_us, *pace(op) > least_us ? 2 * *pace(op) : 0);
     r->urgent = is_own(op->l, r->key);
     floe_table_submit(op->l->cfg.table, r);
-}
-
-/* A table answers that was silent: reads that were lost in its silence, and are waited for as long as that
- * taught, are sent anew, once each. */
-static void hurry(const struct lease_op *answered)
-{
-    struct floe_lease *l = answered->l;
-    uint64_t now = lease_now(l);
-    uint64_t usual = 4 * FLOE_MAX(now - answered->started_us, (uint64_t)LEASE_COPY_US_MIN);
-    FLOE_LIST_EACH(it, &l->ops)
-    {
-        struct lease_op *op = FLOE_LIST_ENTRY(it, struct lease_op, link);
-        bool reads = op->kind == LEASE_OP_TABLE &&
-                     (op->u.table.kind == FLOE_TABLE_GET || op->u.table.kind == FLOE_TABLE_SCAN);
-        if (!reads || op->hurried || op->patience_us <= usual || now - op->started_us < usual / 4)
-            continue;
-        op->hurried = true;
-        floe_table_cancel(l->cfg.table, &op->u.table);
-        op->started_us = now;
-        submit_table(op, op->timeout_us);
-    }
 }
 
 static void submit_store(struct lease_op *op)
@@ -107,8 +85,6 @@ static void finish(struct lease_op *op)
     floe_list_remove(&op->link);
     if (op->kind != LEASE_OP_PEER)
         learn(op);
-    if (op->kind == LEASE_OP_TABLE && op->u.table.kind == FLOE_TABLE_GET && op->u.table.err.code == FLOE_OK)
-        hurry(op);
     op->fn(op);
     free_op(op);
 }

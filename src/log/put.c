@@ -13,7 +13,7 @@
 
 #include <floe/base/mutant.h>
 
-#define REREADS_MAX 2u /* of an object that cannot be read */
+#define REREADS_MAX 9u /* of an object that cannot be read, with growing pauses */
 
 static void read_back(struct floe_put *put);
 
@@ -281,10 +281,16 @@ static void found(struct floe_put *put, const struct floe_store_req *r)
         floe_chain_lost(log, false, &why);
         return;
     }
-    floe_error_set(&why, FLOE_ECORRUPT,
-                   "%s holds an object that this session did not write: another process uses its chain "
-                   "(copied data directory, or a bucket restored from a copy?); this broker must not go on",
-                   put->probe.key);
+    if (rc != FLOE_OK) {
+        why = err;
+        floe_error_prefix(&why, "an object in this session's chain that it did not write cannot be read");
+    } else {
+        floe_error_set(
+            &why, FLOE_ECORRUPT,
+            "%s holds an object that this session did not write: another process uses its chain "
+            "(copied data directory, or a bucket restored from a copy?); this broker must not go on",
+            put->probe.key);
+    }
     floe_chain_lost(log, true, &why);
 }
 

@@ -14,6 +14,10 @@
  *
  * When the time is over: INDETERMINATE if a copy may have been applied or still be on its way, else the
  * error that prevented sending. `done` is always the last thing a function does with the work.
+ *
+ * A store request may wait long, the longer the more of them were in vain. When a store that had left one
+ * unanswered answers again, those that were sent before may have been lost as well: each work's is given up
+ * once, as if its time were over.
  */
 #include "envelope.h"
 
@@ -37,6 +41,8 @@ struct store_table {
     struct floe_table base; /* first */
     struct floe_store *store;
     struct floe_list works;
+    bool silent;      /* a store request was given up, and none was answered since */
+    uint64_t back_us; /* it answers again what was sent from then on; what was sent before may be lost */
     bool closing;
     struct floe_task closed_task;
     void (*closed)(void *user);
@@ -54,6 +60,8 @@ struct work {
     uint64_t read_max;          /* bytes asked for by the reads of this work */
     uint32_t sends;             /* copies of a write, or tries of a read, that went out */
     bool doubt;                 /* a copy may have been applied, or may still be */
+    bool asking;                /* a store request is under way */
+    bool hurried;               /* its request was given up because others are answered */
     bool refused412;            /* the last answer was EEXISTS or ECONFLICT */
     char nonce[FLOE_TABLE_NONCE_HEX];
     struct floe_buf *record;
@@ -185,6 +193,7 @@ static void begin(struct work *w)
         if (!r->first_sent_us)
             r->first_sent_us = floe_loop_now_us(w->t->base.loop);
     }
+    w->asking = true;
     floe_store_submit(w->t->store, sr);
 }
 /* A copy that never went out does not count. */
@@ -409,11 +418,60 @@ static void on_deleted(struct work *w)
         finish(w, &err);
     }
 }
+
+/* Nobody is told here: a request that is sent anew is answered later. */
+static void hurry_one(struct work *w)
+{
+    w->hurried = true;
+    w->r->unanswered++;
+    floe_store_cancel(w->t->store, &w->sr);
+    if (w->step == STEP_SEND || w->step == STEP_DELETE) {
+        w->doubt = true;
+        w->step = STEP_READBACK;
+    } else if (!writes(w)) {
+        w->sends--; /* a try of the caller's that was cut short */
+    }
+    begin(w);
+}
+static void hurry(struct store_table *t)
+{
+    uint64_t now = floe_loop_now_us(t->base.loop);
+    bool older = false;
+    FLOE_LIST_EACH(it, &t->works)
+    {
+        struct work *w = FLOE_LIST_ENTRY(it, struct work, link);
+        if (!w->asking || w->hurried || w->begun_us >= t->back_us || !left_us(w))
+            continue;
+        if (now - w->begun_us >= COPY_US_MIN)
+            hurry_one(w);
+        else
+            older = true;
+    }
+    if (!older)
+        t->back_us = 0;
+}
+/* What the answer says of the store. */
+static void notice(struct work *w)
+{
+    struct store_table *t = w->t;
+    enum floe_err e = w->sr.err.code;
+    bool answered = e == FLOE_OK || e == FLOE_ENOTFOUND || e == FLOE_EEXISTS || e == FLOE_ECONFLICT;
+    if (e && floe_loop_now_us(t->base.loop) - w->begun_us >= w->copy_us) {
+        w->r->unanswered++;
+        t->silent = true;
+    }
+    if (answered && t->silent) {
+        t->silent = false;
+        t->back_us = w->begun_us;
+    }
+    if (answered && t->back_us)
+        hurry(t);
+}
 static void on_store(struct floe_store_req *sr)
 {
     struct work *w = sr->user;
-    if (sr->err.code && floe_loop_now_us(w->t->base.loop) - w->begun_us >= w->copy_us)
-        w->r->unanswered++;
+    w->asking = false;
+    notice(w);
     switch (w->step) {
     case STEP_READ:
         if (w->r->kind == FLOE_TABLE_DELETE)

@@ -165,9 +165,9 @@ static void a_seal_that_is_read_wrongly_is_read_again(void **state)
         assert_int_equal(rig_seal(w, &r->session), 0);
         floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_FLIPPED,
                                                                 .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
-                                                                .times = 1});
+                                                                .times = i % 7 + 1});
         struct rig_op *a = rig_append(r, rig_tp(1, 0), -1, "a");
-        rig_run(w, 2000000);
+        rig_run(w, 10000000);
         assert_true(r->fatal == 0 && r->lost == 1);
         floe_log_session_over(r->log);
         rig_run(w, 1000);
@@ -186,7 +186,7 @@ static void a_foreign_object_in_the_chain_is_fatal(void **state)
     floe_chain_key(key, &r->session, 0);
     floe_sim_bucket_put(w->bucket, key, "who wrote this?", 15, "other");
     struct rig_op *a = rig_append(r, tp, -1, "a");
-    rig_run(w, 1000000);
+    rig_run(w, 30000000);
     assert_int_equal(r->fatal, 1);
     assert_int_equal(r->last.code, FLOE_ECORRUPT);
     assert_non_null(strstr(r->last.msg, key));

@@ -260,6 +260,38 @@ static void attempts_bound_the_copies(void **state)
     close_world(&w);
 }
 
+/* A write, a scan and a read were lost in a silence of the store that another request has waited out. */
+static void what_a_silence_swallowed_is_sent_anew_once_it_is_over(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 7);
+    assert_int_equal(put(&w, 0, "old", "", "1", NULL), FLOE_OK);
+    floe_sim_bucket_rule(w.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST, .times = 4});
+    uint64_t begun = floe_sim_now_us(w.sim);
+    bool done[4] = {false};
+    struct floe_table_req r[4] = {
+        {.kind = FLOE_TABLE_PUT, .key = "k", .value = "2", .value_n = 1},
+        {.kind = FLOE_TABLE_SCAN, .max_keys = 10},
+        {.kind = FLOE_TABLE_DELETE, .key = "old"},
+        {.kind = FLOE_TABLE_GET, .key = "old", .copy_us = 300000},
+    };
+    for (int i = 0; i < 4; i++) {
+        r[i].done = on_done;
+        r[i].user = &done[i];
+        floe_table_submit(w.table[0], &r[i]);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_true(floe_sim_run_until(w.sim, is_set, &done[i], 60000000));
+    uint64_t took = floe_sim_now_us(w.sim) - begun;
+    assert_in_range(took, 300000, 700000); /* each would have waited for two seconds */
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(r[i].err.code, FLOE_OK);
+        floe_table_req_fini(&r[i]);
+    }
+    close_world(&w);
+}
+
 static void a_corrupt_record_is_named(void **state)
 {
     (void)state;
@@ -524,6 +556,7 @@ int main(void)
         cmocka_unit_test(a_doubt_is_told_when_another_value_is_there),
         cmocka_unit_test(a_refusal_is_told_and_an_outage_ends_in_time),
         cmocka_unit_test(attempts_bound_the_copies),
+        cmocka_unit_test(what_a_silence_swallowed_is_sent_anew_once_it_is_over),
         cmocka_unit_test(a_corrupt_record_is_named),
         cmocka_unit_test(scan_pages_in_order),
         cmocka_unit_test(delete_compares_first),
