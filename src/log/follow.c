@@ -252,6 +252,7 @@ static struct floe_feed *feed_new(struct floe_view *v, const struct floe_lease_e
     f->view = v;
     f->epoch = e->epoch;
     f->session = e->holder;
+    f->ckpt = e->checkpoint;
     floe_list_init(&f->deltas);
     floe_list_init(&f->link);
     f->p = floe_partition_create_aside(log, &v->tp, e->epoch);
@@ -334,6 +335,17 @@ static bool fits(const struct floe_feed *f, const struct floe_lease_entry *e)
     return last_is_open(e) ? f->chain && f->epoch == e->spans[e->span_count - 1].epoch : true;
 }
 
+/* Its index only grows: the holder alone puts it into blocks. So a long one is built anew, from a checkpoint
+ * that has come since. */
+static bool grown(const struct floe_feed *f, const struct floe_lease_entry *e)
+{
+    const struct floe_checkpoint_ref *c = &e->checkpoint;
+    return floe_index_memory(f->p->index) > FOLLOW_INDEX_BYTES &&
+           c->present &&
+           (!f->ckpt.present || !floe_session_name_eq(&c->session, &f->ckpt.session) ||
+            c->seq >= f->ckpt.seq + FLOE_LOG_SPAN_KEYS_MAX);
+}
+
 /* A view's log start follows the lease's checkpoint: what DeleteRecords took is not served again. */
 static void raise_start(struct floe_feed *f, int64_t log_start)
 {
@@ -357,7 +369,7 @@ static bool look(struct floe_view *v)
     raise_start(v->cur, e.checkpoint.log_start);
     if (v->next && !fits(v->next, &e))
         feed_free(&v->next);
-    if (!fits(v->cur, &e))
+    if (!fits(v->cur, &e) || grown(v->cur, &e))
         want_build(v);
     return true;
 }

@@ -13,6 +13,7 @@
 
 #define FOLLOW_VIEWS_MAX 4096u
 #define FOLLOW_BYTES_MIN (2u << 20) /* of all views, whatever the cache has */
+#define FOLLOW_INDEX_BYTES (256u << 10) /* of a view's index, past which it is built anew */
 #define FOLLOW_IDLE_US 30000000u    /* a view that nobody asked for goes */
 #define FOLLOW_USED_US 5000000u     /* chains are followed for views that were asked for so lately */
 #define FOLLOW_TICK_US 500000u
@@ -61,6 +62,7 @@ struct floe_feed {
     struct follow_chain *chain; /* null: it gets nothing more */
     struct floe_session_name session;
     int32_t epoch;
+    struct floe_checkpoint_ref ckpt; /* that its rebuild read */
     uint64_t first;          /* of the open span: blocks at lower keys are not its */
     uint64_t from;           /* what lies at lower keys comes by the rebuild */
     bool ready;              /* rebuilt */

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "log/log_int.h"
+#include "log/follow_int.h"
 
 static void put(struct rig *r, struct floe_tp tp, const char *prefix, int i)
 {
@@ -283,6 +283,26 @@ static void test_disuse(void **state)
     end(&x);
 }
 
+/* A view that is read for as long as its chain grows does not grow with it. */
+static void test_long_use(void **state)
+{
+    (void)state;
+    struct world x = start(21);
+    struct floe_tp tp = rig_tp(1, 0);
+    size_t most = 0;
+    rig_new(x.a, tp);
+    for (int i = 0; i < 12000; i += 100) {
+        fill(x.a, tp, "v", i, i + 100);
+        assert_true(rig_view_reaches(x.b, tp, i + 100, 5000000));
+        most = FLOE_MAX(most, floe_index_memory(floe_follow_get(x.b->log, &tp)->index));
+    }
+    assert_true(most <= 2 * FOLLOW_INDEX_BYTES);
+    expect(x.b, tp, 0, "v0");
+    expect(x.b, tp, 5000, "v5000");
+    expect(x.b, tp, 11999, "v11999");
+    end(&x);
+}
+
 static int64_t view_start(struct world *x, struct floe_tp tp)
 {
     struct floe_partition *p;
@@ -397,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_seal_ends),     cmocka_unit_test(test_takeover),
         cmocka_unit_test(test_led_between),   cmocka_unit_test(test_disuse),
         cmocka_unit_test(test_log_start),     cmocka_unit_test(test_no_lease),
+        cmocka_unit_test(test_long_use),
         cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_gone_below_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
