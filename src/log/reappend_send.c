@@ -155,8 +155,13 @@ static void on_get(struct floe_tier_op *op)
         it->bytes = (struct floe_bufslice){b, b->data + op->head_n, it->n};
         it->state = FLOE_ITEM_READY;
     }
-    if (floe_reappend_came(r))
-        floe_reappend_pump(r);
+    bool again = it->state == FLOE_ITEM_WANTED; /* not at once: what cannot be read now mostly stays so */
+    if (floe_reappend_came(r)) {
+        if (again)
+            floe_reappend_pause(r);
+        else
+            floe_reappend_pump(r);
+    }
 }
 
 static void load(struct floe_reappend_item *it)

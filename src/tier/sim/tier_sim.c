@@ -38,7 +38,8 @@ struct floe_sim_disk {
     uint32_t meta_n;
     uint64_t dropped; /* sequence numbers below are used up */
     struct floe_uuid cluster;
-    enum floe_err fail;
+    enum floe_err fail, fail_gets;
+    uint64_t gets;
     uint64_t min_us, mean_us;
     struct front *open;
 };
@@ -261,6 +262,14 @@ void floe_sim_disk_fail(struct floe_sim_disk *d, enum floe_err with)
 {
     d->fail = with;
 }
+void floe_sim_disk_fail_gets(struct floe_sim_disk *d, enum floe_err with)
+{
+    d->fail_gets = with;
+}
+uint64_t floe_sim_disk_gets(const struct floe_sim_disk *d)
+{
+    return d->gets;
+}
 void floe_sim_disk_speed(struct floe_sim_disk *d, uint64_t min_us, uint64_t mean_us)
 {
     d->min_us = min_us || mean_us ? min_us : 100;
@@ -320,6 +329,12 @@ static void run_get(struct front *f, struct floe_tier_op *op)
 {
     size_t at = search(f->disk, op->seq);
     op->err = (struct floe_error){0};
+    f->disk->gets++;
+    if (f->disk->fail_gets) {
+        floe_error_set(&op->err, f->disk->fail_gets, "get of entry %llu: the simulated disk fails",
+                       (unsigned long long)op->seq);
+        return;
+    }
     if (at == f->disk->n || f->disk->e[at].seq != op->seq) {
         floe_error_set(&op->err, FLOE_ENOTFOUND, "entry %llu is not in the tier",
                        (unsigned long long)op->seq);
