@@ -218,6 +218,9 @@ void floe_lease_create_topic(struct floe_lease *l, const struct floe_uuid *topic
 void floe_lease_delete_topic(struct floe_lease *l, const struct floe_uuid *topic, int32_t partitions,
                              const int32_t *epochs, void (*done)(void *user, const struct floe_error *err),
                              void *user);
+/* How many partitions of the topic leases are known of: one more than the highest index. They may be more
+ * than its record says, where somebody had begun to give it more. */
+int32_t floe_lease_partitions(struct floe_lease *l, const struct floe_uuid *topic);
 /* The topic is being deleted: this session drops its partitions (hooks.drop runs for each, later) and never
  * adopts one of them again. */
 void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic);

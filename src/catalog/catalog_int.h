@@ -142,7 +142,7 @@ struct floe_catalog_op {
     int32_t partitions;          /* alter: of the record that was read */
     struct floe_error failed;    /* create: why the half-made topic is taken back */
     struct floe_table_req req;
-    bool in_table, begun; /* create: the record is known to have been written */
+    bool in_table, begun; /* create: the record is known to have been written; alter: leases */
     bool unsure;          /* an earlier write may have been applied */
     char *value;
     enum floe_topic_state writing; /* the state of the record that the running PUT writes */
@@ -150,6 +150,7 @@ struct floe_catalog_op {
     void (*again)(struct floe_catalog_op *op); /* what the timer does */
     /* stop.c */
     uint32_t refreshing;
+    int32_t stop_n; /* partitions that are to be stopped */
     int32_t *epochs;
     struct topic_holder *holders;
     uint32_t holder_count;

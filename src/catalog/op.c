@@ -174,11 +174,20 @@ static void create_found(struct floe_catalog_op *op, struct floe_topic *found)
 {
     struct floe_error err;
     if (!floe_uuid_eq(&found->id, &op->topic->id)) {
+        /* What was begun has been deleted by another, and the name given anew: leases that were written after
+         * that go, and nothing comes back. */
+        if (op->begun) {
+            op->kind = OP_DELETE;
+            floe_catalog_stop_holders(op);
+            return;
+        }
         if (found->state != FLOE_TOPIC_DELETED) {
             floe_error_set(&err, FLOE_EEXISTS, "Topic '%s' already exists.", op->name);
             op_finish(op, &err);
             return;
         }
+        /* An earlier write of it may have counted, and been deleted since. */
+        floe_rng_uuid(&op->c->cfg.loop->rng, &op->topic->id);
         memcpy(op->topic->version, found->version, sizeof op->topic->version);
         op->topic->rev = found->rev;
         op_write(op, FLOE_TOPIC_CREATING);
@@ -226,15 +235,23 @@ static void delete_found(struct floe_catalog_op *op, struct floe_topic *found)
 static void alter_found(struct floe_catalog_op *op, const struct floe_topic *found)
 {
     struct floe_error err = {0};
+    bool gone =
+        op->topic && (found->state >= FLOE_TOPIC_DELETING || !floe_uuid_eq(&op->topic->id, &found->id));
     enum floe_err rc = floe_catalog_edit(op, found, &err);
-    if (rc == FLOE_ECANCELLED)
+    if (rc == FLOE_ECANCELLED) {
         op_advance(op); /* others may not have been told */
-    else if (rc != FLOE_OK)
+    } else if (gone && op->begun) { /* leases that were written after the deletion go as well */
+        op->failed = err;
+        op->kind = OP_DELETE;
+        floe_catalog_stop_holders(op);
+    } else if (rc != FLOE_OK) {
         op_finish(op, &err);
-    else if (op->topic->partitions > op->partitions)
+    } else if (op->topic->partitions > op->partitions) {
+        op->begun = true;
         op_leases(op);
-    else
+    } else {
         op_write(op, FLOE_TOPIC_LIVE);
+    }
 }
 
 static void record_read(struct floe_table_req *q)

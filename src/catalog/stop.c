@@ -90,7 +90,7 @@ static void look_at(struct floe_catalog_op *op, struct topic_holder *h)
     if (h->stopped || h->calling)
         return;
     if (own && floe_session_name_eq(own, &h->session)) {
-        h->stopped = !c->cfg.topic_served(c->cfg.user, &op->topic->id, op->topic->partitions);
+        h->stopped = !c->cfg.topic_served(c->cfg.user, &op->topic->id, op->stop_n);
         return;
     }
     if (!floe_lease_node(c->cfg.lease, h->session.node, &node))
@@ -116,8 +116,7 @@ static void ask_holders(struct floe_catalog_op *op)
         return;
     }
     floe_timer_stop(&op->timer);
-    floe_lease_delete_topic(op->c->cfg.lease, &op->topic->id, op->topic->partitions, op->epochs, leases_gone,
-                            op);
+    floe_lease_delete_topic(op->c->cfg.lease, &op->topic->id, op->stop_n, op->epochs, leases_gone, op);
 }
 
 static bool add_holder(struct floe_catalog_op *op, const struct floe_session_name *s)
@@ -134,6 +133,12 @@ static bool add_holder(struct floe_catalog_op *op, const struct floe_session_nam
     return true;
 }
 
+/* Those of its record, and those that somebody had begun to give it. */
+static int32_t leased(const struct floe_catalog_op *op)
+{
+    return FLOE_MAX(op->topic->partitions, floe_lease_partitions(op->c->cfg.lease, &op->topic->id));
+}
+
 static void shard_read(void *user, const struct floe_error *err)
 {
     struct floe_catalog_op *op = user;
@@ -143,9 +148,10 @@ static void shard_read(void *user, const struct floe_error *err)
         return;
     bool ok = op->req.err.code == FLOE_OK;
     op->req.err = (struct floe_error){0};
-    op->epochs = ok ? calloc((size_t)op->topic->partitions, sizeof *op->epochs) : NULL;
+    op->stop_n = leased(op);
+    op->epochs = ok ? calloc((size_t)op->stop_n, sizeof *op->epochs) : NULL;
     ok = op->epochs != NULL;
-    for (int32_t i = 0; ok && i < op->topic->partitions; i++) {
+    for (int32_t i = 0; ok && i < op->stop_n; i++) {
         struct floe_tp tp = {op->topic->id, i};
         struct floe_lease_entry e;
         op->epochs[i] = -1;
@@ -167,7 +173,7 @@ void floe_catalog_stop_holders(struct floe_catalog_op *op)
     floe_lease_forget_topic(op->c->cfg.lease, &op->topic->id);
     op->req.err = (struct floe_error){0};
     op->refreshing = 1; /* not done before all are asked */
-    for (int32_t i = 0; i < op->topic->partitions; i += 64) {
+    for (int32_t i = 0, n = leased(op); i < n; i += 64) {
         struct floe_tp tp = {op->topic->id, i};
         op->refreshing++;
         floe_lease_refresh(op->c->cfg.lease, &tp, shard_read, op);

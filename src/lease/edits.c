@@ -280,6 +280,18 @@ void floe_lease_delete_topic(struct floe_lease *l, const struct floe_uuid *topic
     }
 }
 
+int32_t floe_lease_partitions(struct floe_lease *l, const struct floe_uuid *topic)
+{
+    int32_t n = 0;
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        for (uint32_t k = 0; k < l->shards[i].doc.n; k++) {
+            const struct floe_tp *tp = &l->shards[i].doc.entries[k].e.tp;
+            if (floe_uuid_eq(&tp->topic, topic))
+                n = FLOE_MAX(n, tp->index + 1);
+        }
+    return n;
+}
+
 void floe_lease_checkpointed(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch,
                              const struct floe_checkpoint_ref *ref)
 {

@@ -340,8 +340,7 @@ static bool fits(const struct floe_feed *f, const struct floe_lease_entry *e)
 static bool grown(const struct floe_feed *f, const struct floe_lease_entry *e)
 {
     const struct floe_checkpoint_ref *c = &e->checkpoint;
-    return floe_index_memory(f->p->index) > FOLLOW_INDEX_BYTES &&
-           c->present &&
+    return floe_index_memory(f->p->index) > FOLLOW_INDEX_BYTES && c->present &&
            (!f->ckpt.present || !floe_session_name_eq(&c->session, &f->ckpt.session) ||
             c->seq >= f->ckpt.seq + FLOE_LOG_SPAN_KEYS_MAX);
 }

@@ -231,6 +231,100 @@ static void test_half_made(void **state)
         half(false, k, false);
     }
 }
+/* The broker that makes a topic stands still between two of its writes. Another finishes the topic, which is
+ * deleted then, and made and deleted again: the first one brings nothing back. */
+static uint32_t stalled(uint64_t seed, uint64_t until_us, bool made_again)
+{
+    struct api_rig r;
+    struct result mine, res;
+    api_rig_start(&r, seed, 2);
+    struct api_node *other = &r.nodes[1];
+    begin_create(&r.nodes[0], "t", 2, &mine);
+    for (uint64_t us = 0; us < until_us && record_state(&r, "t") != FLOE_TOPIC_LIVE; us += 100)
+        floe_sim_run_for(r.sim, 100);
+    bool half = record_state(&r, "t") == FLOE_TOPIC_CREATING;
+    if (half) {
+        floe_sim_node_stall(r.nodes[0].node, 60000000, false);
+        api_rig_run(&r, 30000);
+        assert_int_equal(record_state(&r, "t"), FLOE_TOPIC_LIVE);
+        for (int i = 0; i < 2; i++) {
+            begin_delete(other, "t", &res);
+            assert_int_equal(finish(other, &res), FLOE_OK);
+            begin_create(other, "t", 2, &res);
+            assert_int_equal(finish(other, &res), FLOE_OK);
+        }
+        if (!made_again) {
+            begin_delete(other, "t", &res);
+            assert_int_equal(finish(other, &res), FLOE_OK);
+        }
+        api_rig_run(&r, 120000);
+        assert_true(mine.done);
+        assert_int_equal(record_state(&r, "t"), made_again ? FLOE_TOPIC_LIVE : FLOE_TOPIC_DELETED);
+        assert_false(leased(&r, &mine.id));
+        if (made_again)
+            assert_usable(other, "t");
+    }
+    api_rig_stop(&r);
+    return half;
+}
+static void test_stalled_maker(void **state)
+{
+    (void)state;
+    uint32_t half = 0;
+    for (uint64_t us = 4000; us < 16000; us += 1000)
+        half += stalled(us, us, false) + stalled(us, us, true);
+    assert_true(half >= 6);
+}
+
+static enum floe_err to_four(void *data, struct floe_topic *t, bool again, struct floe_error *err)
+{
+    (void)data, (void)again, (void)err;
+    t->partitions = 4;
+    return FLOE_OK;
+}
+static void no_data(void *data)
+{
+    (void)data;
+}
+/* The broker that gives a topic more partitions stands still, or dies, between two of its writes, and the
+ * topic is deleted: no lease of it stays. */
+static uint32_t stalled_alter(uint64_t seed, uint64_t until_us, bool dies)
+{
+    struct api_rig r;
+    struct result mine = {0}, res;
+    struct floe_topic_edit edit = {.edit = to_four, .free = no_data};
+    struct api_node *other;
+    api_rig_start(&r, seed, 2);
+    other = &r.nodes[1];
+    begin_create(other, "t", 2, &res);
+    assert_int_equal(finish(other, &res), FLOE_OK);
+    struct floe_uuid id = res.id;
+    floe_catalog_alter_topic(r.nodes[0].core->catalog, "t", &edit, taken, &mine);
+    floe_sim_run_for(r.sim, until_us);
+    bool between = !mine.done;
+    if (dies)
+        api_rig_kill(&r.nodes[0]);
+    else
+        floe_sim_node_stall(r.nodes[0].node, 60000000, false);
+    api_rig_run(&r, 20000);
+    begin_delete(other, "t", &res);
+    assert_int_equal(finish(other, &res), FLOE_OK);
+    api_rig_run(&r, 120000);
+    assert_true(dies || mine.done);
+    assert_int_equal(record_state(&r, "t"), FLOE_TOPIC_DELETED);
+    assert_false(leased(&r, &id));
+    api_rig_stop(&r);
+    return between;
+}
+static void test_stalled_alter(void **state)
+{
+    (void)state;
+    uint32_t between = 0;
+    for (uint64_t us = 2000; us < 24000; us += 2000)
+        between += stalled_alter(us, us, false) + stalled_alter(us, us, true);
+    assert_true(between >= 6);
+}
+
 static void test_half_deleted(void **state)
 {
     (void)state;
@@ -401,6 +495,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lost_answers),     cmocka_unit_test(test_race),
+        cmocka_unit_test(test_stalled_maker),    cmocka_unit_test(test_stalled_alter),
         cmocka_unit_test(test_half_made),        cmocka_unit_test(test_half_deleted),
         cmocka_unit_test(test_no_stale_unknown), cmocka_unit_test(test_corrupt_record),
         cmocka_unit_test(test_producer_ids),     cmocka_unit_test(test_many_names),

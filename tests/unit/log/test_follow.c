@@ -412,13 +412,19 @@ static void test_store_trouble(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_follows),       cmocka_unit_test(test_starts_from_record),
-        cmocka_unit_test(test_waits),         cmocka_unit_test(test_hole_below_span),
-        cmocka_unit_test(test_seal_ends),     cmocka_unit_test(test_takeover),
-        cmocka_unit_test(test_led_between),   cmocka_unit_test(test_disuse),
-        cmocka_unit_test(test_log_start),     cmocka_unit_test(test_no_lease),
+        cmocka_unit_test(test_follows),
+        cmocka_unit_test(test_starts_from_record),
+        cmocka_unit_test(test_waits),
+        cmocka_unit_test(test_hole_below_span),
+        cmocka_unit_test(test_seal_ends),
+        cmocka_unit_test(test_takeover),
+        cmocka_unit_test(test_led_between),
+        cmocka_unit_test(test_disuse),
+        cmocka_unit_test(test_log_start),
+        cmocka_unit_test(test_no_lease),
         cmocka_unit_test(test_long_use),
-        cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_gone_below_checkpoint),
+        cmocka_unit_test(test_store_trouble),
+        cmocka_unit_test(test_gone_below_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
