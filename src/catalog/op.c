@@ -239,7 +239,7 @@ static void alter_found(struct floe_catalog_op *op, const struct floe_topic *fou
         op->topic && (found->state >= FLOE_TOPIC_DELETING || !floe_uuid_eq(&op->topic->id, &found->id));
     enum floe_err rc = floe_catalog_edit(op, found, &err);
     if (rc == FLOE_ECANCELLED) {
-        op_advance(op); /* others may not have been told */
+        op_advance(op);             /* others may not have been told */
     } else if (gone && op->begun) { /* leases that were written after the deletion go as well */
         op->failed = err;
         op->kind = OP_DELETE;

@@ -12,10 +12,10 @@
 #include "log_int.h"
 
 #define FOLLOW_VIEWS_MAX 4096u
-#define FOLLOW_BYTES_MIN (2u << 20) /* of all views, whatever the cache has */
+#define FOLLOW_BYTES_MIN (2u << 20)     /* of all views, whatever the cache has */
 #define FOLLOW_INDEX_BYTES (256u << 10) /* of a view's index, past which it is built anew */
-#define FOLLOW_IDLE_US 30000000u    /* a view that nobody asked for goes */
-#define FOLLOW_USED_US 5000000u     /* chains are followed for views that were asked for so lately */
+#define FOLLOW_IDLE_US 30000000u        /* a view that nobody asked for goes */
+#define FOLLOW_USED_US 5000000u         /* chains are followed for views that were asked for so lately */
 #define FOLLOW_TICK_US 500000u
 #define FOLLOW_CATCH_US                                                                                      \
     2000000u                   /* a view is not served before its chain was caught up with, or for so long */
@@ -63,10 +63,10 @@ struct floe_feed {
     struct floe_session_name session;
     int32_t epoch;
     struct floe_checkpoint_ref ckpt; /* that its rebuild read */
-    uint64_t first;          /* of the open span: blocks at lower keys are not its */
-    uint64_t from;           /* what lies at lower keys comes by the rebuild */
-    bool ready;              /* rebuilt */
-    struct floe_list deltas; /* blocks that came before it was */
+    uint64_t first;                  /* of the open span: blocks at lower keys are not its */
+    uint64_t from;                   /* what lies at lower keys comes by the rebuild */
+    bool ready;                      /* rebuilt */
+    struct floe_list deltas;         /* blocks that came before it was */
     uint32_t delta_n;
 };
 struct follow_get {
