@@ -260,6 +260,17 @@ static void on_removed(struct group_wait *w, bool committed)
     removal_finish(p->r);
 }
 
+static bool put_end(struct group_shard *s, struct group *g)
+{
+    journal_begin(s);
+    offsets_put_tombstones(g);
+    if (g->kind == GROUP_CLASSIC)
+        classic_put_tombstones(g);
+    else if (g->kind == GROUP_CONSUMER)
+        consumer_put_tombstones(g);
+    return journal_end(s, true);
+}
+
 static int16_t remove_group(struct group_shard *s, struct floe_kstr name)
 {
     struct group *g = group_find(s, name);
@@ -268,13 +279,7 @@ static int16_t remove_group(struct group_shard *s, struct floe_kstr name)
     if (g->kind == GROUP_CLASSIC ? strcmp(classic_state(g), "Empty") != 0 /* ids handed out do not count */
                                  : g->kind == GROUP_CONSUMER && consumer_has_members(g))
         return FLOE_KERR_NON_EMPTY_GROUP;
-    journal_begin(s);
-    offsets_put_tombstones(g);
-    if (g->kind == GROUP_CLASSIC)
-        classic_put_tombstones(g);
-    else if (g->kind == GROUP_CONSUMER)
-        consumer_put_tombstones(g);
-    if (!journal_end(s, true))
+    if (!put_end(s, g) && (!offsets_take_out(g) || !put_end(s, g)))
         return FLOE_KERR_UNKNOWN_SERVER_ERROR;
     group_free(g);
     return 0;

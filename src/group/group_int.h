@@ -272,6 +272,8 @@ void offsets_snapshot(struct group *g);
 void offsets_free(struct group *g);
 /* Inside an operation: tombstones for all of them. */
 void offsets_put_tombstones(struct group *g);
+/* Takes out all offsets of a group that has more than fit into one operation. False: some have stayed. */
+bool offsets_take_out(struct group *g) FLOE_MUST_USE;
 /* Expired and deleted topics' offsets of one shard; groups that are left with nothing go. */
 void offsets_sweep(struct group_shard *s);
 

@@ -478,7 +478,7 @@ static bool has_members(const struct group *g)
 struct sweep {
     struct group *g;
     int64_t now;
-    bool asked;
+    bool all, asked;       /* all: whether they are expired or not */
     struct subscribed sub; /* once it was asked for */
 };
 
@@ -527,6 +527,59 @@ static void sweep_group(struct sweep *w, bool apply_now)
     }
 }
 
+/* Offsets whose end is in the open operation. */
+struct part {
+    struct group_topic *t;
+    struct group_offset *o;
+};
+#define PART_MAX 512u
+
+static bool part_end(struct group *g, struct part *part, uint32_t *n)
+{
+    bool ok = journal_end(g->shard, false);
+    for (uint32_t i = 0; ok && i < *n; i++) {
+        remove_offset(g, part[i].t, part[i].o);
+        if (part[i].t->count == 0)
+            remove_topic(g, part[i].t);
+    }
+    *n = 0;
+    return ok;
+}
+
+/* The same as sweep_group, for more than one operation takes. */
+static bool sweep_in_parts(struct sweep *w)
+{
+    struct group *g = w->g;
+    struct part part[PART_MAX];
+    uint32_t n = 0;
+    journal_begin(g->shard);
+    EACH_TOPIC(m, g)
+    {
+        struct group_topic *t = FLOE_MAP_ENTRY(m, struct group_topic, node);
+        bool gone = w->all || floe_catalog_is_deleted(g->shard->g->cfg.catalog, &t->id, g->shard->loaded_us);
+        EACH_OFFSET(k, t)
+        {
+            struct group_offset *o = FLOE_MAP_ENTRY(k, struct group_offset, node);
+            if (!gone && !expired(w, t, o))
+                continue;
+            put(g->shard, floe_kstr(g->name), floe_kstr(t->name), o->partition, NULL);
+            part[n++] = (struct part){t, o};
+            if (n < PART_MAX && !journal_op_large(g->shard))
+                continue;
+            if (!part_end(g, part, &n)) /* the topic may have gone with its last offset */
+                return false;
+            journal_begin(g->shard);
+        }
+    }
+    return part_end(g, part, &n);
+}
+
+bool offsets_take_out(struct group *g)
+{
+    struct sweep w = {.g = g, .all = true};
+    return sweep_in_parts(&w);
+}
+
 void offsets_sweep(struct group_shard *s)
 {
     int64_t now = group_wall_ms(s->g);
@@ -539,6 +592,8 @@ void offsets_sweep(struct group_shard *s)
         bool ok = journal_end(s, false);
         if (ok)
             sweep_group(&w, true);
+        else
+            ok = sweep_in_parts(&w);
         if (w.asked)
             subscribed_fini(&w.sub);
         if (!ok)

@@ -2,6 +2,9 @@
  */
 #include "offset_calls.h"
 
+#include <floe/kafka/codec.h>
+#include <stdlib.h>
+
 static void test_versions(void **state)
 {
     struct api_rig r;
@@ -304,6 +307,54 @@ static void test_snapshot_of_many(void **state)
     api_rig_stop(&r);
 }
 
+static int16_t delete_group(struct api_node *n, const char *group)
+{
+    struct floe_kafka_DeleteGroupsRequest rq;
+    struct floe_kstr name = floe_kstr(group);
+    floe_kafka_defaults(&floe_kafka_DeleteGroupsRequest_desc, &rq);
+    rq.GroupsNames = &name;
+    rq.GroupsNames_n = 1;
+    struct floe_kafka_DeleteGroupsResponse *rs = api_do(n, 42, 2, &rq);
+    assert_int_equal(rs->Results_n, 1);
+    return rs->Results[0].ErrorCode;
+}
+
+/* Offsets that are more than one operation takes out (eight megabytes of keys) can be deleted, and expire. */
+static void test_many_go(void **state)
+{
+    enum { PARTITIONS = 300, NAME = 32000 };
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 22, 1);
+    struct api_node *n = &r.nodes[0];
+    char *group[2] = {calloc(1, NAME), calloc(1, NAME)};
+    assert_int_equal(api_make_topic(n, "t", PARTITIONS, NULL, NULL), 0);
+    for (int g = 0; g < 2; g++) {
+        memset(group[g], 'a' + g, NAME - 1);
+        assert_ptr_equal(coordinator(&r, n, group[g]), n);
+        assert_int_equal(commit(n, 8, group[g], "t", 0, 1, ""), 0);
+        for (int32_t i = 0; i < PARTITIONS; i += 100)
+            commit_range(n, group[g], i, i + 100);
+    }
+    assert_int_equal(fetch(n, 8, group[0], "t", PARTITIONS - 1), 1000 + PARTITIONS - 1);
+    assert_int_equal(delete_group(n, group[0]), 0);
+    assert_int_equal(delete_group(n, group[0]), FLOE_KERR_GROUP_ID_NOT_FOUND);
+    floe_group_settings_default(&r.group);
+    r.group.retention_ms = STEP_MS;
+    r.group.retention_check_ms = 60000;
+    struct api_node *next = api_rig_add(&r);
+    api_rig_kill(n);
+    api_rig_run(&r, 20000);
+    assert_int_equal(delete_group(next, group[0]), FLOE_KERR_GROUP_ID_NOT_FOUND);
+    assert_int_equal(fetch(next, 8, group[1], "t", PARTITIONS - 1), 1000 + PARTITIONS - 1);
+    api_rig_run(&r, STEP_MS + 120000);
+    assert_int_equal(fetch(next, 8, group[1], "t", PARTITIONS - 1), -1);
+    assert_int_equal(fetch(next, 8, group[1], "t", 0), -1);
+    for (int g = 0; g < 2; g++)
+        free(group[g]);
+    api_rig_stop(&r);
+}
+
 #define PRODUCERS 40
 
 /* Producers of which some always wait for room. */
@@ -457,7 +508,7 @@ int main(void)
         cmocka_unit_test(test_partition_of),      cmocka_unit_test(test_retention_of_its_own),
         cmocka_unit_test(test_commit_under_load), cmocka_unit_test(test_commits_without_store),
         cmocka_unit_test(test_gathered),          cmocka_unit_test(test_gathered_by_groups),
-        cmocka_unit_test(test_snapshot_of_many),
+        cmocka_unit_test(test_snapshot_of_many),  cmocka_unit_test(test_many_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
