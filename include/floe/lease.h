@@ -238,7 +238,8 @@ void floe_lease_durable(struct floe_lease *l, uint64_t *committed, uint64_t *flo
 void floe_lease_read_floor(struct floe_lease *l, const struct floe_session_name *s,
                            void (*done)(void *user, const struct floe_error *err, uint64_t floor),
                            void *user);
-/* Does any cached lease name that session: as holder, in a span, as where a checkpoint lies? */
+/* Does any cached lease name that session: as holder, in a span, as where a checkpoint lies? True while there
+ * are leases that could not be read: they may. */
 bool floe_lease_names_session(struct floe_lease *l, const struct floe_session_name *s);
 
 /* Raises the catalog version (conditional, repeated until it is higher) and tells live peers. `shards` as a
@@ -267,15 +268,15 @@ int32_t floe_placement_owner(const struct floe_tp *tp, const int32_t *nodes, uin
  * agree (an empty table adopts the bucket's cluster only while there is no chain), probes store and table or
  * reads the kept verdict (then probes in the background). `own` is the cluster that this broker's data
  * directory belongs to (null or zero: to none yet): a store without it is refused before anything is written.
+ * `newest` is the newest format that this broker reads: a cluster of a newer one is refused.
  */
 struct floe_cluster_info {
     struct floe_uuid id;
     uint32_t shards;
     bool made; /* there was none before */
 };
-void floe_cluster_open(struct floe_store *store, struct floe_table *table, const struct floe_uuid *own,
-                       void (*done)(void *user, const struct floe_error *err,
-                                    const struct floe_cluster_info *info),
-                       void *user);
+void floe_cluster_open(
+    struct floe_store *store, struct floe_table *table, const struct floe_uuid *own, int32_t newest,
+    void (*done)(void *user, const struct floe_error *err, const struct floe_cluster_info *info), void *user);
 
 #endif

@@ -426,7 +426,7 @@ int floe_broker_main(const struct floe_config *cfg)
     floe_timer_start(b.loop, &b.start_limit, START_LIMIT_US);
     floe_timer_start(b.loop, &b.start_note, START_NOTE_US);
     struct floe_uuid own = floe_broker_tier_cluster(&b);
-    floe_cluster_open(b.store, b.table, &own, cluster_open, &b);
+    floe_cluster_open(b.store, b.table, &own, floe_format_newest, cluster_open, &b);
     floe_loop_uv_run(b.uv);
     if (b.exit_code == 0)
         floe_log_info("broker", "ended");

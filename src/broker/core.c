@@ -366,6 +366,7 @@ static enum floe_err create_lease(struct floe_core *c, struct floe_error *err)
         .addr_count = c->cfg.addr_count,
         .peer_addr = c->cfg.peer_addr,
         .rack = c->cfg.rack,
+        .newest_format = c->cfg.newest_format,
         .hooks = {.user = c,
                   .session_open = session_open,
                   .session_alive = session_alive,

@@ -33,6 +33,7 @@ struct floe_core_config {
     struct floe_api_config api; /* the fields that are settings; the rest is filled in */
     bool log_append_time;
     uint64_t garbage_age_us; /* 0: the default */
+    int32_t newest_format;   /* of table and bucket that is read; 0: floe_format_newest */
     /* The process must not go on. */
     void (*fatal)(void *user, const struct floe_error *err);
     /* A partition is served from now on. May be null. */

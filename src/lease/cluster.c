@@ -22,6 +22,7 @@ struct open {
     struct floe_table *table;
     void (*done)(void *user, const struct floe_error *err, const struct floe_cluster_info *info);
     void *user;
+    int32_t newest; /* format that this broker reads */
     uint64_t deadline_us;
     uint32_t waiting; /* answers of the first reads that are still to come */
     struct floe_error err;
@@ -159,8 +160,8 @@ static void on_object(struct floe_store_req *r)
     }
     if (r->err.code == FLOE_OK) {
         struct floe_error err = {0};
-        o->has_object = lease_cluster_decode(OBJECT_KEY, (const char *)r->data->data, r->data->n,
-                                             floe_format_newest, &o->object, &err) == FLOE_OK;
+        o->has_object = lease_cluster_decode(OBJECT_KEY, (const char *)r->data->data, r->data->n, o->newest,
+                                             &o->object, &err) == FLOE_OK;
         if (!o->has_object)
             fail(o, &err, "store");
     } else if (r->err.code != FLOE_ENOTFOUND) {
@@ -190,8 +191,8 @@ static void on_record(struct floe_table_req *r)
     struct open *o = r->user;
     if (r->err.code == FLOE_OK) {
         struct floe_error err = {0};
-        o->has_record = lease_cluster_decode(OBJECT_KEY, r->got, r->got_n, floe_format_newest, &o->record,
-                                             &err) == FLOE_OK;
+        o->has_record =
+            lease_cluster_decode(OBJECT_KEY, r->got, r->got_n, o->newest, &o->record, &err) == FLOE_OK;
         if (o->has_record && o->record.shards == 0) {
             o->has_record = false;
             floe_error_set(&err, FLOE_ECORRUPT, "table record \"cluster\": \"shards\" is missing");
@@ -289,7 +290,7 @@ static void on_object_put(struct floe_store_req *r)
 
 static void put_object(struct open *o)
 {
-    struct lease_cluster_record c = {.format = floe_format_newest};
+    struct lease_cluster_record c = {.format = o->newest};
     floe_rng_uuid(&o->store->loop->rng, &c.id);
     o->text = lease_cluster_encode(&c);
     if (o->text == NULL) {
@@ -331,7 +332,7 @@ static void on_record_put(struct floe_table_req *r)
 static void put_record(struct open *o)
 {
     struct lease_cluster_record c = {
-        .id = o->object.id, .shards = FLOE_LEASE_SHARDS_DEFAULT, .format = floe_format_newest};
+        .id = o->object.id, .shards = FLOE_LEASE_SHARDS_DEFAULT, .format = o->newest};
     o->text = lease_cluster_encode(&c);
     if (o->text == NULL) {
         floe_error_set(&o->err, FLOE_ENOMEM, "out of memory");
@@ -423,14 +424,13 @@ static void advance(struct open *o)
     }
 }
 
-void floe_cluster_open(struct floe_store *store, struct floe_table *table, const struct floe_uuid *own,
-                       void (*done)(void *user, const struct floe_error *err,
-                                    const struct floe_cluster_info *info),
-                       void *user)
+void floe_cluster_open(
+    struct floe_store *store, struct floe_table *table, const struct floe_uuid *own, int32_t newest,
+    void (*done)(void *user, const struct floe_error *err, const struct floe_cluster_info *info), void *user)
 {
     struct open *o = calloc(1, sizeof *o);
     FLOE_ASSERT(o != NULL); /* the first allocation of a start */
-    *o = (struct open){.store = store, .table = table, .done = done, .user = user};
+    *o = (struct open){.store = store, .table = table, .newest = newest, .done = done, .user = user};
     floe_arena_init(&o->scratch, PROBE_SCRATCH_MAX);
     if (own != NULL)
         o->own = *own;

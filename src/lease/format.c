@@ -7,13 +7,15 @@
  * and withdraws. Until a broker knows better it writes the first format, which everybody reads. */
 #include "lease_int.h"
 
+#include <floe/base/mutant.h>
+
 #include <stdlib.h>
 
 #define KEY "cluster"
 
 int32_t floe_lease_format(const struct floe_lease *l)
 {
-    return l->format.known;
+    return FLOE_MUTANT(FORMAT_UNREAD) ? l->format.newest : l->format.known;
 }
 
 void lease_format_init(struct floe_lease *l)
@@ -52,6 +54,8 @@ static int32_t lowest(const struct floe_lease *l)
     for (uint32_t i = 0; i < l->node_count; i++) {
         const struct lease_node *n = l->nodes[i];
         if (lease_own_open(l) && n->id == l->own.name.node)
+            continue;
+        if (FLOE_MUTANT(FORMAT_OLD_UNSEEN))
             continue;
         if (n->bad)
             return LEASE_FORMAT_FIRST;
@@ -131,6 +135,8 @@ static bool looked_at_all(struct floe_lease *l)
     struct lease_format *f = &l->format;
     uint64_t now = lease_now(l);
     bool all = true, ask = now > f->ask_us;
+    if (FLOE_MUTANT(FORMAT_NOT_LOOKED_AGAIN))
+        return true;
     for (uint32_t i = 0; i < l->node_count; i++) {
         struct lease_node *n = l->nodes[i];
         if ((lease_own_open(l) && n->id == l->own.name.node) || n->asked_us > f->check_us)
@@ -186,7 +192,7 @@ static void on_read(struct lease_op *op)
             f->retry_us = lease_now(l) + lease_backoff_us(l, 2);
         return;
     }
-    if (join && too_new(l, &rec))
+    if (join && !FLOE_MUTANT(FORMAT_JOIN_UNCHECKED) && too_new(l, &rec))
         return;
     f->joined = true;
     f->rec = f->put = rec;
@@ -201,7 +207,9 @@ static void on_read(struct lease_op *op)
         f->check_us = f->ask_us = lease_now(l);
         lease_kick(l);
     } else {
-        put(l, FORMAT_ANNOUNCE, rec.format, f->wanted);
+        bool silent = FLOE_MUTANT(FORMAT_UNANNOUNCED);
+        put(l, silent ? FORMAT_RAISE : FORMAT_ANNOUNCE, silent ? f->wanted : rec.format,
+            silent ? 0 : f->wanted);
     }
 }
 

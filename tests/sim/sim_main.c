@@ -18,7 +18,7 @@ static const char usage[] =
     "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
     "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
-    "  --theme NAME      deaf, lapse, flip, table, return, taken, told, raced (default: by seed)\n"
+    "  --theme NAME      deaf, lapse, flip, table, return, taken, told, raced, mixed (default: by seed)\n"
     "  --break PROMISE   a store that breaks one: create-overwrites, replace-ignored, get-stale, "
     "list-misses-fresh,\n"
     "                    put-vanishes, body-corrupted, delete-resurrects; exit code 0 when that was noticed\n"

@@ -255,8 +255,8 @@ bool simrun_faults(const char *list, uint32_t *out)
 }
 bool simrun_theme(const char *name, uint32_t *out)
 {
-    static const char *const names[] = {"none",   "deaf",  "lapse", "flip", "table",
-                                        "return", "taken", "told",  "raced"};
+    static const char *const names[] = {"none",   "deaf",  "lapse", "flip",  "table",
+                                        "return", "taken", "told",  "raced", "mixed"};
     for (uint32_t i = 1; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) {
             *out = i;

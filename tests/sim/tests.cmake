@@ -29,6 +29,7 @@ set_target_properties(floe-sim-mutants PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMA
 
 add_test(NAME sim.seeds COMMAND floe-sim --seeds 1..40 --seconds 40 --jobs 2)
 add_test(NAME sim.groups COMMAND floe-sim --seeds 1..20 --groups --seconds 30 --jobs 2)
+add_test(NAME sim.mixed COMMAND floe-sim --seeds 1..12 --theme mixed --seconds 30 --jobs 2)
 add_test(NAME sim.failed COMMAND floe-sim --file ${CMAKE_CURRENT_LIST_DIR}/failed-seeds.txt --jobs 2)
 add_test(NAME sim.replay COMMAND floe-sim --seeds 1..5 --twice)
 add_test(NAME sim.mutants COMMAND floe-sim-mutants --check ${CMAKE_CURRENT_LIST_DIR}/mutants.txt --jobs 2 --seconds 120)
@@ -43,5 +44,5 @@ foreach(promise list-misses-fresh delete-resurrects)
   add_test(NAME sim.break.${promise} COMMAND floe-sim --break ${promise} --seeds 1..15 --jobs 2)
   set_tests_properties(sim.break.${promise} PROPERTIES LABELS sim TIMEOUT 300 WILL_FAIL TRUE)
 endforeach()
-set_tests_properties(sim.seeds sim.failed sim.groups sim.replay sim.mutants PROPERTIES LABELS sim TIMEOUT 300)
+set_tests_properties(sim.seeds sim.mixed sim.failed sim.groups sim.replay sim.mutants PROPERTIES LABELS sim TIMEOUT 300)
 set_tests_properties(sim.mutants.rare PROPERTIES LABELS sim-mutants TIMEOUT 3600) # by hand: ctest -L sim-mutants

@@ -248,6 +248,7 @@ void simcluster_heal(struct simcluster *c)
     floe_sim_note(c->sim, NULL, "faults end");
     floe_sim_unschedule(c->sim, &c->nemesis);
     floe_sim_unschedule(c->sim, &c->theme);
+    simmixed_heal(c);
     floe_sim_unschedule(c->sim, &c->heal_faults);
     floe_sim_unschedule(c->sim, &c->heal_outage);
     floe_sim_bucket_heal(c->bucket);

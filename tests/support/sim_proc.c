@@ -8,7 +8,8 @@
 static void on_fatal(void *user, const struct floe_error *err)
 {
     struct simproc *p = user;
-    simcluster_violation(p->c, 7, "node %s must exit: %s", floe_sim_node_name(p->node), err->msg);
+    if (!simmixed_refuses(p, err))
+        simcluster_violation(p->c, 7, "node %s must exit: %s", floe_sim_node_name(p->node), err->msg);
     floe_sim_node_kill(p->node);
 }
 /* It looks at the lease between its rebuild and serving: what it found was true when it asked, a third of the
@@ -116,6 +117,7 @@ static void on_started(void *user, const struct floe_error *err)
         return;
     }
     p->state = PROC_UP;
+    simmixed_started(p);
     floe_sim_note(p->c->sim, p->node, "serves as node %d after %llu us", floe_lease_node_id(p->lease),
                   (unsigned long long)(floe_sim_now_us(p->c->sim) - p->started_us));
 }
@@ -151,6 +153,7 @@ static void create_core(struct simproc *p)
         .put_burst = 50,
         .spill_all = c->shape.spill_all,
         .garbage_age_us = c->shape.garbage_age_us,
+        .newest_format = p->newest,
         .api = {.message_max = 1 << 20,
                 .num_partitions = 1,
                 .replication_factor = 3,
@@ -192,6 +195,7 @@ void simproc_start(struct simcluster *c, uint32_t machine)
                 FLOE_OK);
     p->table = simtable_create(c, p->store, p->node);
     floe_sim_node_register(p->node, &p->driver);
+    simmixed_starts(p);
     create_core(p);
     m->proc = p;
     floe_sim_net_listen_later(c->net, p->node, m->addr, simdoor_peer, p);

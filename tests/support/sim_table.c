@@ -274,6 +274,8 @@ static void on_done(struct floe_table_req *r)
     r->done = k->done;
     r->user = k->user;
     check(k);
+    if (r->got_n && strncmp(r->key, "lease/", 6) == 0)
+        simmixed_read(k->t->c, k->t->node, r->key, r->got, r->got_n);
     call_free(k);
     r->done(r);
 }

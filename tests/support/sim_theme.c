@@ -232,6 +232,7 @@ static void on_theme(struct floe_sim_event *e)
         raced(c);
         break;
     case SIM_THEME_NONE:
+    case SIM_THEME_MIXED: /* sim_mixed.c */
     case SIM_THEME_COUNT:
         return;
     }

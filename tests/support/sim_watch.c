@@ -93,8 +93,10 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
     json_t *entry, *topic, *sessions = json_object_get(value, "sessions");
     const char *hex;
     struct floe_uuid id;
-    if (w->c->shape.theme >= SIM_THEME_RETURN || w->c->shape.theme == SIM_THEME_DEAF)
+    if ((w->c->shape.theme >= SIM_THEME_RETURN && w->c->shape.theme <= SIM_THEME_RACED) ||
+        w->c->shape.theme == SIM_THEME_DEAF)
         check_moved(w, e, value);
+    simmixed_lease(w->c, e, value);
     json_object_foreach(json_object_get(value, "topics"), hex, topic)
     {
         if (strlen(hex) != 32 || !floe_hex_decode(id.b, hex, sizeof id.b))
@@ -122,6 +124,7 @@ static void check_node(struct simwatch *w, const struct floe_sim_store_event *e,
     int id = atoi(key + strlen("table/node/"));
     if (id < 0 || id >= 64)
         return;
+    simmixed_node(w->c, id, e->node, value);
     int64_t epoch = json_integer_value(json_object_get(value, "epoch"));
     const char *session = json_string_value(json_object_get(value, "id"));
     const char *state = json_string_value(json_object_get(value, "state"));
@@ -151,6 +154,8 @@ static void check_table(struct simwatch *w, const struct floe_sim_store_event *e
         check_shard(w, e, value);
     else if (strncmp(e->key, "table/node/", 11) == 0)
         check_node(w, e, value);
+    else if (strcmp(e->key, "table/cluster") == 0)
+        simmixed_cluster(w->c, value);
     else if (strncmp(e->key, "table/topic/", 12) == 0)
         simtopics_record(w->c, e->key + 12, value);
     json_decref(root);

@@ -60,6 +60,7 @@ static void draw_shape(struct simcluster *c)
     s->fault_every_us = 200000 + floe_rng_below(&c->rng, 3 * SECOND);
     s->committers = 4;
     simtheme_draw(c);
+    simmixed_draw(c);
 }
 
 /* The bucket's first broker, before anything can go wrong. */
@@ -77,7 +78,7 @@ static void open_cluster(struct simcluster *c)
     struct floe_table *table;
     struct floe_store *store = floe_sim_store_create(c->bucket, n);
     FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
-    floe_cluster_open(store, table, NULL, on_opened, c);
+    floe_cluster_open(store, table, NULL, c->shape.mixed ? 1 : floe_format_newest, on_opened, c);
     floe_sim_run_for(c->sim, 10 * SECOND);
     floe_sim_node_kill(n);
     floe_table_store_destroy(&table);
@@ -99,7 +100,7 @@ static void probe_broken(struct simcluster *c)
     struct floe_table *table;
     FLOE_ASSERT(floe_table_store_create(&table, store, NULL) == FLOE_OK);
     floe_sim_bucket_break(bucket, (enum floe_sim_break)c->cfg.breaks, 1000000);
-    floe_cluster_open(store, table, NULL, on_probed, c);
+    floe_cluster_open(store, table, NULL, floe_format_newest, on_probed, c);
     floe_sim_run_for(c->sim, 60 * SECOND);
     floe_sim_node_kill(n);
     floe_table_store_destroy(&table);
@@ -269,6 +270,7 @@ static void settle(struct simcluster *c)
         simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
     floe_sim_run_for(c->sim, 2 * SECOND);
     simprocs_see_each_other(c);
+    simmixed_settle(c);
     if (!floe_sim_run_until(c->sim, members_settled, c, 10 * SECOND))
         simcluster_violation(c, 9, "a group has partitions without an owner 10 s after the faults");
     /* Who died last is out after its session, who has come back since after a rebalance. */
@@ -331,6 +333,7 @@ static void play(struct simcluster *c)
     simtopics_start(c);
     simcluster_nemesis_start(c);
     simtheme_start(c);
+    simmixed_start(c);
     if (c->cfg.breaks)
         floe_sim_bucket_break(c->bucket, (enum floe_sim_break)c->cfg.breaks,
                               c->cfg.breaks <= FLOE_SIM_REPLACE_IGNORED ? 400000 : 20000);
@@ -374,6 +377,7 @@ static void clean_up(struct simcluster *c)
         simtables_fini(c);
     if (c->garbage)
         simgarbage_fini(c);
+    simmixed_fini(c);
     for (uint32_t i = 0; i < SIM_PARTITIONS_MAX; i++)
         free(c->ledger[i].value);
     free(c->sent);

@@ -39,6 +39,7 @@ enum simtheme {
     SIM_THEME_TAKEN,
     SIM_THEME_TOLD,
     SIM_THEME_RACED,
+    SIM_THEME_MIXED,
     SIM_THEME_COUNT
 };
 struct simcluster_result;

@@ -179,7 +179,8 @@ struct simproc {
     struct floe_sim_event reap;
     struct floe_sim_driver driver; /* hears of the node's death */
     uint64_t started_us, stalled_until, ending_us;
-    uint64_t renewed_us;                 /* its last renewal landed */
+    int32_t newest, needed; /* format that it reads; that the cluster demanded at some time since it began */
+    uint64_t renewed_us;    /* its last renewal landed */
     uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
 };
 struct simmachine {
@@ -290,6 +291,7 @@ struct simshape { /* drawn from the seed */
     double put_rate;
     bool spill_all;
     uint64_t fault_every_us;
+    bool mixed;              /* brokers of two versions */
     uint64_t garbage_age_us; /* 0: production's, which no run is long enough for */
 };
 struct simcluster {
@@ -344,6 +346,7 @@ struct simcluster {
     struct simwatch *watch;
     struct simtables *tables;
     struct simgarbage *garbage;
+    struct simmixed *mixed;
 };
 struct floe_tp simcluster_tp(const struct simcluster *c, uint32_t part);
 int32_t simcluster_part(const struct simcluster *c, const struct floe_uuid *topic,
@@ -371,6 +374,21 @@ void simgarbage_play(struct simcluster *c);
 void simgarbage_event(struct simcluster *c, const struct floe_sim_store_event *e);
 uint64_t simgarbage_floor(struct simcluster *c, const struct floe_session_name *s); /* as it is durable */
 void simgarbage_fini(struct simcluster *c);
+
+/* ---- brokers of two versions ---- */
+void simmixed_draw(struct simcluster *c);
+void simmixed_start(struct simcluster *c);
+void simmixed_heal(struct simcluster *c);
+void simmixed_settle(struct simcluster *c);
+void simmixed_fini(struct simcluster *c);
+void simmixed_starts(struct simproc *p);                                /* sets which version it is */
+void simmixed_started(struct simproc *p);                               /* it serves */
+bool simmixed_refuses(struct simproc *p, const struct floe_error *err); /* it must exit: rightly? */
+void simmixed_cluster(struct simcluster *c, json_t *value);             /* such a record has landed */
+void simmixed_node(struct simcluster *c, int id, const struct floe_sim_node *node, json_t *value);
+void simmixed_lease(struct simcluster *c, const struct floe_sim_store_event *e, json_t *value);
+void simmixed_read(struct simcluster *c, const struct floe_sim_node *node, const char *key, const char *value,
+                   size_t n);
 
 /* ---- topics that come and go ---- */
 void simtopics_start(struct simcluster *c);

@@ -61,7 +61,7 @@ static bool is_done(void *user)
 static struct opening open_one(struct world *w, int i)
 {
     struct opening o = {0};
-    floe_cluster_open(w->store[i], w->table[i], NULL, on_open, &o);
+    floe_cluster_open(w->store[i], w->table[i], NULL, floe_format_newest, on_open, &o);
     assert_false(o.done);
     assert_true(floe_sim_run_until(w->sim, is_done, &o, 60000000));
     floe_sim_run_for(w->sim, 5000000);
@@ -84,7 +84,7 @@ static void first_and_later(void **state)
     floe_sim_bucket_configure(w.bucket, &cfg);
     uint64_t from = floe_sim_now_us(w.sim);
     struct opening b = {0};
-    floe_cluster_open(w.store[1], w.table[1], NULL, on_open, &b);
+    floe_cluster_open(w.store[1], w.table[1], NULL, floe_format_newest, on_open, &b);
     assert_true(floe_sim_run_until(w.sim, is_done, &b, 60000000));
     assert_true(floe_sim_now_us(w.sim) - from < 25000);
     assert_int_equal(b.err.code, FLOE_OK);
@@ -102,9 +102,9 @@ static void both_at_once_agree(void **state)
         struct world w;
         setup(&w, seed);
         struct opening a = {0}, b = {0};
-        floe_cluster_open(w.store[0], w.table[0], NULL, on_open, &a);
+        floe_cluster_open(w.store[0], w.table[0], NULL, floe_format_newest, on_open, &a);
         floe_sim_run_for(w.sim, seed * 3000);
-        floe_cluster_open(w.store[1], w.table[1], NULL, on_open, &b);
+        floe_cluster_open(w.store[1], w.table[1], NULL, floe_format_newest, on_open, &b);
         assert_true(floe_sim_run_until(w.sim, is_done, &a, 60000000));
         assert_true(floe_sim_run_until(w.sim, is_done, &b, 60000000));
         floe_sim_run_for(w.sim, 5000000);
@@ -205,7 +205,7 @@ static void a_data_directory_stays_with_its_cluster(void **state)
     char ours[23], theirs[23];
     floe_uuid_b64(ours, &own);
     struct opening o = {0};
-    floe_cluster_open(w.store[0], w.table[0], &own, on_open, &o);
+    floe_cluster_open(w.store[0], w.table[0], &own, floe_format_newest, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
     assert_int_equal(o.err.code, FLOE_EINVAL);
     assert_non_null(strstr(o.err.msg, ours));
@@ -216,7 +216,7 @@ static void a_data_directory_stays_with_its_cluster(void **state)
     assert_int_equal(a.err.code, FLOE_OK);
     size_t count = floe_sim_bucket_count(w.bucket);
     o = (struct opening){0};
-    floe_cluster_open(w.store[1], w.table[1], &own, on_open, &o);
+    floe_cluster_open(w.store[1], w.table[1], &own, floe_format_newest, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
     floe_uuid_b64(theirs, &a.info.id);
     assert_int_equal(o.err.code, FLOE_EINVAL);
@@ -225,10 +225,24 @@ static void a_data_directory_stays_with_its_cluster(void **state)
     floe_sim_run_for(w.sim, 5000000);
     assert_int_equal(floe_sim_bucket_count(w.bucket), count);
     o = (struct opening){0};
-    floe_cluster_open(w.store[1], w.table[1], &a.info.id, on_open, &o);
+    floe_cluster_open(w.store[1], w.table[1], &a.info.id, floe_format_newest, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
     assert_int_equal(o.err.code, FLOE_OK);
     floe_sim_run_for(w.sim, 5000000);
+    teardown(&w);
+}
+
+static void an_old_broker_is_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w, 6);
+    assert_int_equal(open_one(&w, 0).err.code, FLOE_OK);
+    struct opening o = {0};
+    floe_cluster_open(w.store[1], w.table[1], NULL, floe_format_newest - 1, on_open, &o);
+    assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
+    assert_int_equal(o.err.code, FLOE_EUNSUPPORTED);
+    assert_non_null(strstr(o.err.msg, "was written by a newer Floe, this one reads up to 1"));
     teardown(&w);
 }
 
@@ -241,7 +255,7 @@ static void an_unreachable_store_is_named_in_time(void **state)
     floe_sim_bucket_rule(w.bucket, &rule);
     uint64_t from = floe_sim_now_us(w.sim);
     struct opening o = {0};
-    floe_cluster_open(w.store[0], w.table[0], NULL, on_open, &o);
+    floe_cluster_open(w.store[0], w.table[0], NULL, floe_format_newest, on_open, &o);
     assert_true(floe_sim_run_until(w.sim, is_done, &o, 20000000));
     assert_true(floe_sim_now_us(w.sim) - from <= 16000000);
     assert_int_not_equal(o.err.code, FLOE_OK);
@@ -257,6 +271,7 @@ int main(void)
         cmocka_unit_test(doubts_do_no_harm),
         cmocka_unit_test(mismatches_are_refused),
         cmocka_unit_test(a_data_directory_stays_with_its_cluster),
+        cmocka_unit_test(an_old_broker_is_refused),
         cmocka_unit_test(an_unreachable_store_is_named_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
