@@ -65,6 +65,8 @@ bool floe_lease_names_session(struct floe_lease *l, const struct floe_session_na
 {
     for (uint32_t i = 0; i < l->shard_count; i++) {
         const struct lease_doc *d = &l->shards[i].doc;
+        if (!l->shards[i].loaded || l->shards[i].bad)
+            return true; /* it may */
         for (uint32_t k = 0; k < d->n; k++) {
             const struct floe_lease_entry *e = &d->entries[k].e;
             bool named = floe_session_name_eq(&e->holder, s) ||

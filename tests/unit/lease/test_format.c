@@ -145,12 +145,32 @@ static void an_announcement_that_is_left(void **state)
     lrig_fini(&r);
 }
 
+/* A session may be named by leases that this broker cannot read: nothing of it goes. */
+static void what_is_not_read_may_name_a_session(void **state)
+{
+    (void)state;
+    static const char newer[] =
+        "{\"nonce\":\"00000000000000000000000000000009\",\"value\":{\"format\":9,\"topics\":{},"
+        "\"sessions\":[]}}";
+    const struct floe_session_name other = {.node = 9, .epoch = 1, .id = 0x77};
+    struct lrig r;
+    lrig_init(&r, 1, LEASE_MS);
+    lrig_put_cluster(&r, 1, 0);
+    boot(&r, 0, 1);
+    assert_false(floe_lease_names_session(r.b[0].lease, &other));
+    floe_sim_bucket_put(r.bucket, "table/lease/0005", newer, sizeof newer - 1, "x");
+    boot(&r, 1, 1);
+    assert_true(floe_lease_names_session(r.b[1].lease, &other));
+    lrig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(raised_when_the_last_old_one_is_gone),
         cmocka_unit_test(an_old_one_comes_in_between),
         cmocka_unit_test(an_announcement_that_is_left),
+        cmocka_unit_test(what_is_not_read_may_name_a_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
