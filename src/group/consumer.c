@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 static void on_session(struct floe_timer *t);
+static void on_expire(struct floe_timer *t);
 static void on_revoke(struct floe_timer *t);
 
 static struct floe_groups *groups_of(const struct consumer *c)
@@ -24,6 +25,7 @@ struct consumer *consumer_make(struct group *g)
     floe_map_init(&c->by_id);
     floe_map_init(&c->by_instance);
     floe_list_init(&c->members);
+    floe_timer_init(&c->expire, on_expire, c);
     g->consumer = c;
     g->kind = GROUP_CONSUMER;
     return c;
@@ -130,6 +132,7 @@ void consumer_free(struct group *g)
         return;
     while (!floe_list_empty(&c->members))
         consumer_member_free(FLOE_LIST_ENTRY(c->members.next, struct consumer_member, link));
+    floe_timer_stop(&c->expire);
     floe_map_fini(&c->by_id);
     floe_map_fini(&c->by_instance);
     free(c);
@@ -156,21 +159,26 @@ void consumer_member_touch(struct consumer_member *m)
                       : consumer_setting(g, floe_kstr(m->c->g->name), "consumer.session.timeout.ms",
                                          g->cfg.set.consumer_session_ms);
     floe_timer_start(g->cfg.loop, &m->session, ms * 1000);
+    m->late_session = false;
 }
 
 void consumer_member_due(struct consumer_member *m, bool restart)
 {
-    if (restart || !floe_timer_armed(&m->revoke))
-        floe_timer_start(groups_of(m->c)->cfg.loop, &m->revoke,
-                         (uint64_t)FLOE_MAX(m->meta->RebalanceTimeoutMs, 1) * 1000);
+    if (!restart && (m->late_revoke || floe_timer_armed(&m->revoke)))
+        return;
+    floe_timer_start(groups_of(m->c)->cfg.loop, &m->revoke,
+                     (uint64_t)FLOE_MAX(m->meta->RebalanceTimeoutMs, 1) * 1000);
+    m->late_revoke = false;
 }
 
 void consumer_member_watch(struct consumer_member *m, bool restart)
 {
-    if (m->now.state != MEMBER_UNREVOKED)
-        floe_timer_stop(&m->revoke);
-    else
+    if (m->now.state == MEMBER_UNREVOKED) {
         consumer_member_due(m, restart);
+        return;
+    }
+    floe_timer_stop(&m->revoke);
+    m->late_revoke = false;
 }
 
 bool consumer_remove_leaving(struct consumer *c)
@@ -213,35 +221,88 @@ bool consumer_names_fit(const struct consumer *c, const struct consumer_member *
     return all <= GROUP_ALL_NAMES_MAX;
 }
 
-/* False: not now. */
-static bool expel(struct consumer_member *m)
+/* Members that are late go together, a megabyte of records at a time: each time all members are looked at.
+ * One that is heard of until then is late no longer. */
+#define EXPIRE_GATHER_US 100000u
+#define EXPIRE_BYTES (1u << 20)
+
+static bool may_expel(const struct consumer *c)
 {
-    const struct consumer *c = m->c;
     const struct group_shard *s = c->g->shard;
-    if (!floe_lease_alive(groups_of(c)->cfg.lease) || s->state != SHARD_ACTIVE ||
-        floe_log_find(groups_of(c)->cfg.log, &s->tp, NULL) != FLOE_PARTITION_SERVING)
-        return false; /* nobody was answered: that is not the member's fault */
-    return consumer_remove(m->c, floe_kstr(m->id));
+    return floe_lease_alive(groups_of(c)->cfg.lease) && s->state == SHARD_ACTIVE &&
+           floe_log_find(groups_of(c)->cfg.log, &s->tp, NULL) == FLOE_PARTITION_SERVING;
+}
+
+/* Marks those who are late. False: some are left for another time. */
+static bool mark_late(struct consumer *c, size_t *bytes)
+{
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        if (!m->late_session && !m->late_revoke)
+            continue;
+        if (*bytes >= EXPIRE_BYTES)
+            return false;
+        m->leaving = true;
+        *bytes += 3 * (strlen(m->id) + strlen(c->g->name) + 64);
+    }
+    return true;
+}
+
+static void expire(struct consumer *c)
+{
+    size_t bytes = 0;
+    c->expired_us = group_now_us(groups_of(c));
+    if (may_expel(c)) {
+        if (!mark_late(c, &bytes))
+            floe_timer_start(groups_of(c)->cfg.loop, &c->expire, 0);
+        if (bytes == 0 || consumer_remove_leaving(c)) /* the group may be gone */
+            return;
+    } /* else nobody was answered: that is not the members' fault */
+    FLOE_LIST_EACH(it, &c->members)
+    {
+        struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
+        if (m->late_session)
+            consumer_member_touch(m);
+        if (m->late_revoke)
+            consumer_member_due(m, true);
+    }
+}
+
+static void on_expire(struct floe_timer *t)
+{
+    expire(t->user);
+}
+
+/* Its time is up. Who is alone goes at once; many that are late one after another are gathered. */
+static void out_of_time(struct consumer_member *m, struct floe_timer *t, bool *late)
+{
+    struct consumer *c = m->c;
+    struct floe_groups *g = groups_of(c);
+    uint64_t grace_us = journal_grace_us(c->g->shard), now = group_now_us(g);
+    if (grace_us > 0) {
+        floe_timer_start(g->cfg.loop, t, grace_us);
+        return;
+    }
+    *late = true;
+    if (floe_timer_armed(&c->expire))
+        return;
+    if (c->expired_us == 0 || now - c->expired_us >= EXPIRE_GATHER_US)
+        expire(c);
+    else
+        floe_timer_start(g->cfg.loop, &c->expire, c->expired_us + EXPIRE_GATHER_US - now);
 }
 
 static void on_session(struct floe_timer *t)
 {
     struct consumer_member *m = t->user;
-    uint64_t grace_us = journal_grace_us(m->c->g->shard);
-    if (grace_us > 0)
-        floe_timer_start(groups_of(m->c)->cfg.loop, t, grace_us);
-    else if (!expel(m))
-        consumer_member_touch(m);
+    out_of_time(m, t, &m->late_session);
 }
 
 static void on_revoke(struct floe_timer *t)
 {
     struct consumer_member *m = t->user;
-    uint64_t grace_us = journal_grace_us(m->c->g->shard);
-    if (grace_us > 0)
-        floe_timer_start(groups_of(m->c)->cfg.loop, t, grace_us);
-    else if (!expel(m))
-        consumer_member_due(m, true);
+    out_of_time(m, t, &m->late_revoke);
 }
 
 void consumer_loaded(struct group *g)

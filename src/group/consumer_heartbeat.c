@@ -322,6 +322,7 @@ static void leave(struct beat *b, struct group_shard *s)
         gone.revoking = (struct parts){NULL, 0};
         change_current(&b->s.x, b->s.id, &gone);
         floe_timer_stop(&b->s.m->revoke);
+        b->s.m->late_revoke = false;
         ok = change_commit(&b->s.x);
     } else {
         change_drop(&b->s.x);

@@ -146,8 +146,9 @@ struct consumer_member {
     struct floe_list link;                  /* consumer.members, in the order of joining */
     struct consumer *c;
     char *id;
-    bool leaving;   /* it is being taken out (consumer_remove_leaving) */
-    size_t charged; /* members.c */
+    bool leaving;                   /* it is being taken out (consumer_remove_leaving) */
+    bool late_session, late_revoke; /* its time is up: it goes with the next that go (consumer.c) */
+    size_t charged;                 /* members.c */
     size_t meta_bytes;
     member_meta *meta;   /* one block of memory with all its texts; its ClassicMemberMetadata is null, or the
                             member speaks the classic protocol */
@@ -168,6 +169,8 @@ struct consumer {
     struct floe_map by_id, by_instance;
     struct floe_list members;
     uint32_t count;
+    struct floe_timer expire; /* members that are late go then */
+    uint64_t expired_us;      /* when some went last; 0: never */
 };
 
 /* A member that speaks the classic protocol? */

@@ -182,6 +182,41 @@ static void many_leave_at_once(void **state)
     api_rig_stop(&r);
 }
 
+/* Members whose sessions end together, or shortly one after another, go by few operations; one that is heard
+ * of in time stays. */
+static void many_are_out_at_once(void **state)
+{
+    enum { ALL = 30 };
+    struct api_rig r;
+    struct api_node *n;
+    struct member m[ALL];
+    char id[ALL][16];
+    uint32_t left;
+    (void)state;
+    start(&r, 926, &n);
+    for (int i = 0; i < ALL; i++) {
+        snprintf(id[i], sizeof id[i], "m%d", i);
+        member_init(&m[i], n, id[i], NULL);
+        assert_int_equal(new_join(&m[i]), 0);
+    }
+    for (int i = 0; i < ALL; i++) { /* the last heartbeats: within half a second */
+        assert_int_equal(beat(&m[i], false), 0);
+        api_rig_run(&r, 500 / ALL);
+    }
+    int32_t before = group_epoch(n, &left);
+    for (int s = 0; s < 10; s++) { /* sessions are of 45 s */
+        api_rig_run(&r, 5000);
+        assert_int_equal(beat(&m[0], false), 0);
+    }
+    int32_t epochs = group_epoch(n, &left) - before;
+    assert_int_equal(left, 1);
+    /* The first alone, then those of each tenth of a second. */
+    assert_in_range(epochs, 2, 10);
+    assert_int_equal(beat(&m[0], false), 0);
+    assert_int_equal(beat(&m[1], false), FLOE_KERR_UNKNOWN_MEMBER_ID);
+    api_rig_stop(&r);
+}
+
 /* A group of which nothing is committed is not told of. */
 static void who_lists_waits_for_the_commit(void **state)
 {
@@ -275,6 +310,7 @@ int main(void)
         cmocka_unit_test(members_have_a_share_of_the_memory),
         cmocka_unit_test(a_successor_loads_whatever_there_is),
         cmocka_unit_test(many_leave_at_once),
+        cmocka_unit_test(many_are_out_at_once),
         cmocka_unit_test(who_lists_waits_for_the_commit),
         cmocka_unit_test(nobody_is_out_for_a_store_that_is_away),
     };
