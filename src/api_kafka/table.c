@@ -19,15 +19,20 @@
     X(14, 0, 5, false, api_sync_group)                                                                       \
     X(15, 0, 6, false, api_describe_groups)                                                                  \
     X(16, 0, 5, false, api_list_groups)                                                                      \
+    X(17, 0, 1, false, api_sasl_handshake)                                                                   \
     X(18, 0, 4, false, api_versions)                                                                         \
     X(19, 2, 7, false, api_create_topics)                                                                    \
     X(20, 1, 6, false, api_delete_topics)                                                                    \
     X(21, 0, 2, false, api_delete_records)                                                                   \
     X(22, 0, 5, false, api_init_producer_id)                                                                 \
     X(23, 2, 4, false, api_offset_for_leader_epoch)                                                          \
+    X(29, 1, 3, false, api_describe_acls)                                                                    \
+    X(30, 1, 3, false, api_create_acls)                                                                      \
+    X(31, 1, 3, false, api_delete_acls)                                                                      \
     X(32, 1, 4, false, api_describe_configs)                                                                 \
     X(33, 0, 2, false, api_alter_configs)                                                                    \
     X(35, 1, 5, false, api_describe_log_dirs)                                                                \
+    X(36, 0, 2, false, api_sasl_authenticate)                                                                \
     X(37, 0, 3, false, api_create_partitions)                                                                \
     X(42, 0, 2, false, api_delete_groups)                                                                    \
     X(43, 0, 2, false, api_elect_leaders)                                                                    \

@@ -58,6 +58,60 @@ static void test_api_versions(void **state)
     api_rig_stop(&r);
 }
 
+/* No listener asks for a password and nobody is kept out: each request is answered, with Kafka's word for
+ * that. */
+static void test_security_off(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_SaslHandshakeRequest shake;
+    struct floe_kafka_SaslAuthenticateRequest auth;
+    struct floe_kafka_DescribeAclsRequest describe;
+    struct floe_kafka_CreateAclsRequest create;
+    struct floe_kafka_DeleteAclsRequest delete;
+    struct floe_kafka_CreateAclsRequest_AclCreation creations[2];
+    struct floe_kafka_DeleteAclsRequest_DeleteAclsFilter filters[2];
+    (void)state;
+    api_rig_start(&r, 7, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_kafka_defaults(&floe_kafka_SaslHandshakeRequest_desc, &shake);
+    shake.Mechanism = floe_kstr("PLAIN");
+    for (int16_t v = 0; v <= 1; v++) {
+        struct floe_kafka_SaslHandshakeResponse *rs = api_do(n, 17, v, &shake);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_ILLEGAL_SASL_STATE);
+        assert_int_equal(rs->Mechanisms_n, 0);
+    }
+    floe_kafka_defaults(&floe_kafka_SaslAuthenticateRequest_desc, &auth);
+    for (int16_t v = 0; v <= 2; v++)
+        assert_int_equal(((struct floe_kafka_SaslAuthenticateResponse *)api_do(n, 36, v, &auth))->ErrorCode,
+                         FLOE_KERR_ILLEGAL_SASL_STATE);
+    floe_kafka_defaults(&floe_kafka_DescribeAclsRequest_desc, &describe);
+    floe_kafka_defaults(&floe_kafka_CreateAclsRequest_desc, &create);
+    floe_kafka_defaults(&floe_kafka_DeleteAclsRequest_desc, &delete);
+    for (int i = 0; i < 2; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_CreateAclsRequest_AclCreation_desc, &creations[i]);
+        floe_kafka_struct_defaults(&floe_kafka_DeleteAclsRequest_DeleteAclsFilter_desc, &filters[i]);
+    }
+    create.Creations = creations;
+    delete.Filters = filters;
+    for (int16_t v = 1; v <= 3; v++) {
+        struct floe_kafka_DescribeAclsResponse *d = api_do(n, 29, v, &describe);
+        assert_int_equal(d->ErrorCode, FLOE_KERR_SECURITY_DISABLED);
+        assert_true(d->ErrorMessage.n > 0);
+        for (int32_t count = 0; count <= 2; count++) {
+            create.Creations_n = delete.Filters_n = count;
+            struct floe_kafka_CreateAclsResponse *c = api_do(n, 30, v, &create);
+            assert_int_equal(c->Results_n, count);
+            for (int32_t i = 0; i < count; i++)
+                assert_int_equal(c->Results[i].ErrorCode, FLOE_KERR_SECURITY_DISABLED);
+            struct floe_kafka_DeleteAclsResponse *x = api_do(n, 31, v, &delete);
+            assert_int_equal(x->FilterResults_n, count);
+            for (int32_t i = 0; i < count; i++)
+                assert_int_equal(x->FilterResults[i].ErrorCode, FLOE_KERR_SECURITY_DISABLED);
+        }
+    }
+    api_rig_stop(&r);
+}
+
 static void test_producer_ids(void **state)
 {
     struct api_rig r;
@@ -314,6 +368,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_api_versions),
+        cmocka_unit_test(test_security_off),
         cmocka_unit_test(test_producer_ids),
         cmocka_unit_test(test_transactional_is_told),
         cmocka_unit_test(test_producer_ids_without_table),
