@@ -80,6 +80,9 @@ void floe_groups_serving(struct floe_groups *g, const struct floe_tp *tp, int32_
 void floe_groups_dropped(struct floe_groups *g, const struct floe_tp *tp);
 /* The session is over: every shard goes. */
 void floe_groups_over(struct floe_groups *g);
+/* Of a group whose partition this broker leads: are its requests refused for now, because the partition is
+ * not read yet? */
+bool floe_group_loading(struct floe_groups *g, struct floe_kstr group);
 
 /* Partition of __consumer_offsets that a group belongs to: String.hashCode without its sign bit, % n.
  * (Kafka's takes the absolute value.) */

@@ -12,7 +12,9 @@ struct find {
     struct api_want want;
     struct floe_catalog_op *op;
     struct floe_timer timer;
-    bool made; /* one try is enough */
+    bool made;         /* one try is enough */
+    uint64_t until_us; /* so long it waits for a coordinator here that is not ready */
+    uint64_t held_since_us;
 };
 
 typedef struct floe_kafka_FindCoordinatorResponse_Coordinator coordinator;
@@ -78,6 +80,8 @@ static void find_one(struct floe_request *rq, int8_t type, coordinator *c)
         refuse(c, FLOE_KERR_INVALID_REQUEST, "The key type is not known.");
 }
 
+static void look_again(struct floe_timer *t);
+
 static void answer(struct floe_request *rq)
 {
     const struct floe_kafka_FindCoordinatorRequest *in = rq->body;
@@ -106,6 +110,51 @@ static void answer(struct floe_request *rq)
     }
     rq->response = rs;
     floe_request_complete(rq);
+}
+
+/* Is this broker the coordinator of one of the groups, and not ready for it? */
+static bool loading(struct floe_request *rq)
+{
+    const struct floe_kafka_FindCoordinatorRequest *in = rq->body;
+    struct find *f = rq->state;
+    struct floe_api *api = api_of(rq);
+    const struct floe_topic *t = api_topic(api, &f->want);
+    bool batched = rq->head.api_version >= 4;
+    int32_t n = batched ? in->CoordinatorKeys_n : 1, node, epoch;
+    for (int32_t i = 0; t && i < n; i++) {
+        struct floe_kstr key = batched ? in->CoordinatorKeys[i] : in->Key;
+        if (key.n < 0)
+            continue;
+        struct floe_tp tp = {t->id, floe_group_partition(key, t->partitions)};
+        if (api_leader(api, &tp, &node, &epoch) && node == floe_lease_node_id(api->cfg.lease) &&
+            floe_group_loading(api->cfg.groups, key))
+            return true;
+    }
+    return false;
+}
+
+/* A coordinator that is named is asked at once, and one that has just come refuses a moment long: there are
+ * clients that take this for the end. */
+static void answer_when_ready(struct floe_request *rq)
+{
+    struct find *f = rq->state;
+    uint64_t now = floe_loop_now_us(api_of(rq)->cfg.loop);
+    if (f->until_us == 0)
+        f->until_us = f->made ? now + API_SETTLE_US : api_hold_until(rq);
+    bool waits = now < f->until_us && loading(rq);
+    api_held(rq, &f->held_since_us, waits);
+    if (!waits) {
+        answer(rq);
+        return;
+    }
+    floe_timer_init(&f->timer, look_again, f);
+    floe_timer_start(api_of(rq)->cfg.loop, &f->timer, POLL_US);
+}
+
+static void look_again(struct floe_timer *t)
+{
+    struct find *f = t->user;
+    answer_when_ready(f->rq);
 }
 
 static void known(struct floe_request *rq);
@@ -152,7 +201,7 @@ static void known(struct floe_request *rq)
             return;
         }
     }
-    answer(rq);
+    answer_when_ready(rq);
 }
 
 void api_find_coordinator(struct floe_request *rq)

@@ -267,6 +267,13 @@ int16_t groups_shard(struct floe_groups *g, struct floe_kstr name, bool empty_ok
     return 0;
 }
 
+bool floe_group_loading(struct floe_groups *g, struct floe_kstr group)
+{
+    struct group_shard *s;
+    int16_t error = groups_shard(g, group, true, &s);
+    return error == FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS || error == FLOE_KERR_NOT_COORDINATOR;
+}
+
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
 void *group_response(struct floe_group_call *c, const struct floe_kafka_msg *m)

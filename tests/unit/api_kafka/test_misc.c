@@ -192,6 +192,25 @@ static void test_producer_ids_without_table(void **state)
     api_rig_stop(&r);
 }
 
+/* The first group of a cluster: who is told the coordinator can use it at once. */
+static void test_coordinator_is_ready(void **state)
+{
+    struct api_rig r;
+    struct floe_kafka_FindCoordinatorRequest find;
+    struct floe_kafka_HeartbeatRequest beat;
+    (void)state;
+    api_rig_start(&r, 12, 1);
+    floe_kafka_defaults(&floe_kafka_FindCoordinatorRequest_desc, &find);
+    floe_kafka_defaults(&floe_kafka_HeartbeatRequest_desc, &beat);
+    find.Key = beat.GroupId = floe_kstr("first");
+    beat.MemberId = floe_kstr("nobody");
+    struct floe_kafka_FindCoordinatorResponse *at = api_do(&r.nodes[0], 10, 3, &find);
+    assert_int_equal(at->ErrorCode, 0);
+    struct floe_kafka_HeartbeatResponse *rs = api_do(&r.nodes[0], 12, 4, &beat);
+    assert_int_equal(rs->ErrorCode, FLOE_KERR_UNKNOWN_MEMBER_ID); /* not COORDINATOR_LOAD_IN_PROGRESS */
+    api_rig_stop(&r);
+}
+
 static void test_find_coordinator(void **state)
 {
     struct api_rig r;
@@ -373,6 +392,7 @@ int main(void)
         cmocka_unit_test(test_transactional_is_told),
         cmocka_unit_test(test_producer_ids_without_table),
         cmocka_unit_test(test_find_coordinator),
+        cmocka_unit_test(test_coordinator_is_ready),
         cmocka_unit_test(test_broker_status),
         cmocka_unit_test(test_delete_internal),
         cmocka_unit_test(test_describe_cluster),
