@@ -57,8 +57,8 @@ api_handler api_produce, api_fetch, api_list_offsets, api_metadata, api_versions
     api_elect_leaders, api_alter_reassignments, api_list_reassignments, api_describe_producers,
     api_describe_quorum, api_update_features, api_list_config_resources, api_peer_heartbeat,
     api_peer_lease_changed, api_broker_status, api_peer_topic_deleted, api_peer_topic_changed,
-    api_peer_move_ahead, api_peer_chain, api_peer_read, api_sasl_handshake, api_sasl_authenticate,
-    api_describe_acls, api_create_acls, api_delete_acls;
+    api_peer_move_ahead, api_peer_chain, api_peer_read, api_alter_log_dirs, api_describe_acls,
+    api_create_acls, api_delete_acls, api_sasl_handshake, api_sasl_authenticate;
 /* What the topic asks of a batch, beyond what it is in itself (produce_check.c). */
 struct api_records_check {
     int16_t error; /* 0: it may be appended */

@@ -1,8 +1,12 @@
 /* DescribeLogDirs 1-5: one log directory, the store, with the partitions that this broker leads, so that the
  * sum over all brokers counts each byte once. The store has no size of its own: total and usable bytes are
- * unknown (-1). */
+ * unknown (-1). AlterReplicaLogDirs 1-2: a partition that is here is in that directory already; there is no
+ * other one to move it to. */
 #include "api_kafka/api_int.h"
 
+#define DIRECTORY "store"
+
+typedef struct floe_kafka_AlterReplicaLogDirsResponse_AlterReplicaLogDirTopicResult alter_topic;
 typedef struct floe_kafka_DescribeLogDirsResponse_DescribeLogDirsTopic dir_topic;
 
 struct dirs {
@@ -45,7 +49,7 @@ static void answer(struct floe_request *rq)
         floe_kafka_array(&floe_kafka_DescribeLogDirsResponse_DescribeLogDirsResult_desc, 1, &rq->arena);
     bool ok = r != NULL;
     if (ok) {
-        r->LogDir = floe_kstr("store");
+        r->LogDir = floe_kstr(DIRECTORY);
         r->Topics = floe_kafka_array(&floe_kafka_DescribeLogDirsResponse_DescribeLogDirsTopic_desc,
                                      (int32_t)d->n, &rq->arena);
         ok = r->Topics != NULL;
@@ -116,4 +120,76 @@ void api_describe_log_dirs(struct floe_request *rq)
         else
             api_give_up(rq);
     }
+}
+
+/* ---- AlterReplicaLogDirs ------------------------------------------------------------------------------- */
+
+static int16_t alter_one(struct floe_request *rq, struct floe_kstr path, struct floe_kstr name, int32_t index)
+{
+    const struct api_want want = {.name = name};
+    const struct floe_topic *t = api_topic(api_of(rq), &want);
+    struct floe_partition *p;
+    if (!floe_kstr_is(path, DIRECTORY))
+        return FLOE_KERR_LOG_DIR_NOT_FOUND;
+    if (!t && rq->lookup_error)
+        return FLOE_KERR_REQUEST_TIMED_OUT;
+    if (!t || index < 0 || index >= t->partitions)
+        return FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+    struct floe_tp tp = {t->id, index};
+    enum api_place place = api_place(api_of(rq), t, &tp, &p);
+    return place == API_SERVING || place == API_HANDING ? 0 : FLOE_KERR_NOT_LEADER_OR_FOLLOWER;
+}
+
+static void alter(struct floe_request *rq)
+{
+    const struct floe_kafka_AlterReplicaLogDirsRequest *in = rq->body;
+    struct floe_kafka_AlterReplicaLogDirsResponse *rs = rq->state;
+    for (int32_t d = 0; d < in->Dirs_n; d++) {
+        for (int32_t i = 0; i < in->Dirs[d].Topics_n; i++) {
+            alter_topic *out = &rs->Results[rs->Results_n++];
+            int32_t n = FLOE_MAX(in->Dirs[d].Topics[i].Partitions_n, 0);
+            out->TopicName = in->Dirs[d].Topics[i].Name;
+            out->Partitions = floe_kafka_array(
+                &floe_kafka_AlterReplicaLogDirsResponse_AlterReplicaLogDirPartitionResult_desc, n,
+                &rq->arena);
+            if (!out->Partitions) {
+                api_give_up(rq);
+                return;
+            }
+            out->Partitions_n = n;
+            for (int32_t k = 0; k < n; k++) {
+                int32_t index = in->Dirs[d].Topics[i].Partitions[k];
+                out->Partitions[k].PartitionIndex = index;
+                out->Partitions[k].ErrorCode = alter_one(rq, in->Dirs[d].Path, out->TopicName, index);
+            }
+        }
+    }
+    rq->response = rs;
+    floe_request_complete(rq);
+}
+
+void api_alter_log_dirs(struct floe_request *rq)
+{
+    const struct floe_kafka_AlterReplicaLogDirsRequest *in = rq->body;
+    struct floe_kafka_AlterReplicaLogDirsResponse *rs = floe_arena_alloc(&rq->arena, sizeof *rs);
+    uint32_t n = 0;
+    for (int32_t d = 0; d < in->Dirs_n; d++)
+        n += (uint32_t)FLOE_MAX(in->Dirs[d].Topics_n, 0);
+    struct api_want *wants = floe_arena_calloc(&rq->arena, n, sizeof *wants);
+    if (rs) {
+        floe_kafka_defaults(&floe_kafka_AlterReplicaLogDirsResponse_desc, rs);
+        rs->Results =
+            floe_kafka_array(&floe_kafka_AlterReplicaLogDirsResponse_AlterReplicaLogDirTopicResult_desc,
+                             (int32_t)n, &rq->arena);
+    }
+    if (!rs || !wants || !rs->Results) {
+        api_give_up(rq);
+        return;
+    }
+    n = 0;
+    for (int32_t d = 0; d < in->Dirs_n; d++)
+        for (int32_t i = 0; i < in->Dirs[d].Topics_n; i++)
+            wants[n++].name = in->Dirs[d].Topics[i].Name;
+    rq->state = rs;
+    api_topics_ready(rq, wants, n, alter);
 }

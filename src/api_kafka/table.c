@@ -31,6 +31,7 @@
     X(31, 1, 3, false, api_delete_acls)                                                                      \
     X(32, 1, 4, false, api_describe_configs)                                                                 \
     X(33, 0, 2, false, api_alter_configs)                                                                    \
+    X(34, 1, 2, false, api_alter_log_dirs)                                                                   \
     X(35, 1, 5, false, api_describe_log_dirs)                                                                \
     X(36, 0, 2, false, api_sasl_authenticate)                                                                \
     X(37, 0, 3, false, api_create_partitions)                                                                \

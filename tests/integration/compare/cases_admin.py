@@ -390,6 +390,30 @@ def case_log_dirs(c):
         c.call("DescribeLogDirs", v, tag="none", Topics=[])
 
 
+def case_move_log_dirs(c):
+    c.topic("mld")
+    for v in c.versions("AlterReplicaLogDirs"):
+        here = c.quiet("DescribeLogDirs", 1, Topics=[{"Topic": "mld", "Partitions": [0]}])["Results"][0]["LogDir"]
+        topics = [{"Name": "mld", "Partitions": [0, 7]}, {"Name": "mld-no", "Partitions": [0]}]
+        c.call("AlterReplicaLogDirs", v, tag="where it is", Dirs=[{"Path": here, "Topics": topics}])
+        c.call("AlterReplicaLogDirs", v, tag="elsewhere", Dirs=[{"Path": "/no/such", "Topics": topics}])
+        c.call("AlterReplicaLogDirs", v, tag="none", Dirs=[])
+
+
+def case_no_security(c):
+    kind = {"ResourceTypeFilter": 2, "ResourceNameFilter": "ns", "PatternTypeFilter": 3, "Operation": 2, "PermissionType": 3}
+    acl = {"ResourceType": 2, "ResourceName": "ns", "ResourcePatternType": 3, "Principal": "User:a", "Host": "*", "Operation": 3, "PermissionType": 3}
+    for v in c.versions("DescribeAcls"):
+        c.call("DescribeAcls", v, PrincipalFilter=None, HostFilter=None, **kind)
+        c.call("CreateAcls", v, Creations=[acl, acl])
+        c.call("CreateAcls", v, tag="none", Creations=[])
+        c.call("DeleteAcls", v, Filters=[{"PrincipalFilter": None, "HostFilter": None, **kind}] * 2)
+    for v in c.versions("SaslHandshake"):
+        c.call("SaslHandshake", v, Mechanism="PLAIN")
+    for v in c.versions("SaslAuthenticate"):
+        c.call("SaslAuthenticate", v, AuthBytes="00")
+
+
 def case_find_coordinator(c):
     for kind in (0, 1):  # their topics are made when somebody asks
         c.until("a coordinator", lambda k=kind: c.quiet("FindCoordinator", 2, Key="group", KeyType=k)["ErrorCode"] == 0)

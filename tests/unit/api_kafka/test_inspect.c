@@ -295,13 +295,62 @@ static void test_log_dirs(void **state)
     api_rig_stop(&r);
 }
 
+static int16_t move_dir(struct api_node *n, int16_t version, const char *path, const char *topic,
+                        int32_t index)
+{
+    struct floe_kafka_AlterReplicaLogDirsRequest rq;
+    struct floe_kafka_AlterReplicaLogDirsRequest_AlterReplicaLogDir d;
+    struct floe_kafka_AlterReplicaLogDirsRequest_AlterReplicaLogDirTopic t;
+    floe_kafka_defaults(&floe_kafka_AlterReplicaLogDirsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_AlterReplicaLogDirsRequest_AlterReplicaLogDir_desc, &d);
+    floe_kafka_struct_defaults(&floe_kafka_AlterReplicaLogDirsRequest_AlterReplicaLogDirTopic_desc, &t);
+    t.Name = floe_kstr(topic);
+    t.Partitions = &index;
+    t.Partitions_n = 1;
+    d.Path = floe_kstr(path);
+    d.Topics = &t;
+    d.Topics_n = 1;
+    rq.Dirs = &d;
+    rq.Dirs_n = 1;
+    struct floe_kafka_AlterReplicaLogDirsResponse *rs = api_do(n, 34, version, &rq);
+    assert_non_null(rs);
+    assert_int_equal(rs->Results_n, 1);
+    assert_true(floe_kstr_is(rs->Results[0].TopicName, topic));
+    assert_int_equal(rs->Results[0].Partitions_n, 1);
+    assert_int_equal(rs->Results[0].Partitions[0].PartitionIndex, index);
+    return rs->Results[0].Partitions[0].ErrorCode;
+}
+
+static void test_move_log_dirs(void **state)
+{
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 12, 2);
+    assert_int_equal(api_make_topic(&r.nodes[0], "t", 1, NULL, NULL), 0);
+    struct api_node *leader = api_leader_of(&r, "t", 0);
+    struct api_node *other = leader == &r.nodes[0] ? &r.nodes[1] : &r.nodes[0];
+    for (int16_t v = 1; v <= 2; v++) {
+        assert_int_equal(move_dir(leader, v, "store", "t", 0), 0);
+        assert_int_equal(move_dir(other, v, "store", "t", 0), FLOE_KERR_NOT_LEADER_OR_FOLLOWER);
+        assert_int_equal(move_dir(leader, v, "/elsewhere", "t", 0), FLOE_KERR_LOG_DIR_NOT_FOUND);
+        assert_int_equal(move_dir(leader, v, "store", "t", 1), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+        assert_int_equal(move_dir(leader, v, "store", "t", -1), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+        assert_int_equal(move_dir(leader, v, "store", "none", 0), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    }
+    struct floe_kafka_AlterReplicaLogDirsRequest none;
+    floe_kafka_defaults(&floe_kafka_AlterReplicaLogDirsRequest_desc, &none);
+    assert_int_equal(
+        ((struct floe_kafka_AlterReplicaLogDirsResponse *)api_do(leader, 34, 2, &none))->Results_n, 0);
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_elections), cmocka_unit_test(test_reassignments),
         cmocka_unit_test(test_producers), cmocka_unit_test(test_quorum),
         cmocka_unit_test(test_features),  cmocka_unit_test(test_resources),
-        cmocka_unit_test(test_log_dirs),
+        cmocka_unit_test(test_log_dirs),  cmocka_unit_test(test_move_log_dirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
