@@ -3,6 +3,11 @@
 #include "api_kafka/api_int.h"
 #include <stdlib.h>
 
+/* A request's timeout is how long Kafka waits for followers, when the leader is done: a leader without any is
+ * done at once, and clients ask with a timeout of 0. Here the leader's own part takes a write to the store.
+ */
+#define PATIENCE_US 5000000
+
 typedef struct floe_kafka_DeleteRecordsResponse_DeleteRecordsPartitionResult result;
 
 struct item {
@@ -132,7 +137,8 @@ static void ready(struct floe_request *rq)
 {
     const struct floe_kafka_DeleteRecordsRequest *in = rq->body;
     struct deletion *d = rq->state;
-    d->until_us = floe_loop_now_us(d->api->cfg.loop) + (uint64_t)FLOE_MAX(in->TimeoutMs, 0) * 1000;
+    uint64_t wait_us = (uint64_t)FLOE_MAX(in->TimeoutMs, 0) * 1000;
+    d->until_us = floe_loop_now_us(d->api->cfg.loop) + FLOE_MAX(wait_us, PATIENCE_US);
     d->settle_until_us = floe_loop_now_us(d->api->cfg.loop) + API_SETTLE_US;
     pump(d);
 }

@@ -36,11 +36,12 @@ static bool begins(struct floe_kstr s, const char *with)
     return s.n >= 0 && (size_t)s.n >= n && memcmp(s.p, with, n) == 0;
 }
 
-/* Of listeners, TLS and authentication: they belong to the broker's start here. */
+/* Of listeners, TLS and authentication: they belong to the broker's start here. Those of Kerberos, which no
+ * listener speaks, are kept without effect like any other that has none. */
 static bool of_listeners(struct floe_kstr name)
 {
-    return begins(name, "ssl.") || begins(name, "sasl.") || begins(name, "listener") ||
-           begins(name, "principal.builder") || begins(name, "metric.reporters");
+    return begins(name, "ssl.") || (begins(name, "sasl.") && !begins(name, "sasl.kerberos.")) ||
+           begins(name, "listener") || begins(name, "principal.builder") || begins(name, "metric.reporters");
 }
 
 /* Kafka takes half of the threads that there are, up to twice as many. */
@@ -64,6 +65,11 @@ static int16_t check_broker(struct floe_request *rq, const struct api_config_cha
                       w->name);
     if (w->kind == API_CONFIG_DELETE || !c)
         return 0;
+    if (cluster && begins(w->name, "sasl.kerberos."))
+        return refuse(err, FLOE_KERR_INVALID_REQUEST,
+                      "Cannot update these configs at default cluster level, broker id must be specified: "
+                      "Set(%.*s)",
+                      w->name);
     if (!cluster && strcmp(c->name, "min.insync.replicas") == 0)
         return refuse(err, FLOE_KERR_INVALID_CONFIG, "%.*s is configured for all brokers", w->name);
     if (w->kind != API_CONFIG_SET)

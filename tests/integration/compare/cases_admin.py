@@ -224,8 +224,8 @@ def case_delete_records(c):
     for _ in range(3):
         c.produce("dr", wire.batch(2))
 
-    def delete(v, tag, *parts, topic="dr"):
-        c.call("DeleteRecords", v, tag=tag, TimeoutMs=10000, Topics=[
+    def delete(v, tag, *parts, topic="dr", timeout=10000):
+        c.call("DeleteRecords", v, tag=tag, TimeoutMs=timeout, Topics=[
             {"Name": topic, "Partitions": [{"PartitionIndex": p, "Offset": o} for p, o in parts]}])
     for v in c.versions("DeleteRecords"):
         delete(v, "beyond", (0, 100))
@@ -239,7 +239,7 @@ def case_delete_records(c):
         delete(v, "backwards", (0, 0))
         delete(v, "empty partition", (1, -1), (1, 0))
         delete(v, "no partitions")
-    delete(c.newest("DeleteRecords"), "all", (0, -1))
+    delete(c.newest("DeleteRecords"), "all, without a wait", (0, -1), timeout=0)
     delete(c.newest("DeleteRecords"), "all again", (0, -1))
     delete(c.newest("DeleteRecords"), "at the end", (0, 6))
 

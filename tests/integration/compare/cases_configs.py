@@ -128,6 +128,8 @@ BROKER_CHANGES = [
     ("listener's", ("listener.name.plaintext.ssl.keystore.type", SET, "JKS")), ("fetch sessions", ("max.incremental.fetch.session.cache.slots", SET, "5")),
     ("operation 9", ("log.retention.ms", 9, "1")), ("reporters", ("metric.reporters", SET, "a.b.C")), ("producer ids", ("producer.id.expiration.ms", SET, "5000")),
     ("verify", ("transaction.partition.verification.enable", SET, "false")), ("min session", ("group.min.session.timeout.ms", SET, "1")),
+    ("kerberos", ("sasl.kerberos.min.time.before.relogin", SET, "58000")), ("kerberos gone", ("sasl.kerberos.min.time.before.relogin", DELETE, None)),
+    ("kerberos bad", ("sasl.kerberos.min.time.before.relogin", SET, "x")),
     ("local retention", ("log.local.retention.ms", SET, "5")), ("remote fetch", ("remote.fetch.max.wait.ms", SET, "100")),
 ]
 
