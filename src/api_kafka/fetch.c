@@ -32,6 +32,7 @@ struct item {
     bool reading, readable, waiting;
     bool view;    /* read from a view: another broker leads */
     bool settled; /* read, and nothing has come since */
+    bool absent;  /* there was no such partition from the start: others are waited for all the same */
 };
 struct fetch {
     struct floe_api *api;
@@ -42,7 +43,7 @@ struct fetch {
     struct api_want *wants;
     struct item *items;
     uint32_t n, reads; /* partitions; reads under way */
-    bool starting, whole, due, ended, no_room;
+    bool starting, whole, due, ended, no_room, begun;
     uint64_t deadline_us;
     struct floe_timer timer, wake, enough;
 };
@@ -110,6 +111,17 @@ static void fail(struct item *it, int16_t error)
     it->readable = false;
 }
 
+/* Topics of which no partition was asked for are not told of, as in Kafka. */
+static void drop_empty(struct floe_kafka_FetchResponse *rs)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < rs->Responses_n; i++) {
+        if (rs->Responses[i].Partitions_n > 0)
+            rs->Responses[n++] = rs->Responses[i];
+    }
+    rs->Responses_n = n;
+}
+
 static void answer(struct fetch *f)
 {
     size_t bytes = 0;
@@ -132,6 +144,7 @@ static void answer(struct fetch *f)
         f->rq->held_budget = &f->api->answers;
     }
     fetch_session_answer(&f->api->sessions, f->rq, f->in, f->rs, &f->session);
+    drop_empty(f->rs);
     f->rq->release = release;
     f->rq->response = f->rs;
     floe_request_complete(f->rq);
@@ -234,6 +247,7 @@ static bool locate(struct item *it)
             fail(it, FLOE_KERR_KAFKA_STORAGE_ERROR);
         else
             fail(it, t ? FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION : api_unknown(f->rq, &f->wants[it->topic_at]));
+        it->absent = !f->begun && it->out->ErrorCode != FLOE_KERR_KAFKA_STORAGE_ERROR;
         it->out->AbortedTransactions_n = 0; /* not null: so Kafka says it of what is not there */
         return false;
     case API_ELSEWHERE:
@@ -392,6 +406,7 @@ static void pass(struct fetch *f)
             first = false;
     }
     f->starting = false;
+    f->begun = true;
     if (f->reads == 0)
         wait_or_answer(f);
 }
@@ -454,16 +469,17 @@ static void wait_for_data(struct fetch *f)
 static void wait_or_answer(struct fetch *f)
 {
     uint64_t bytes = 0, now = floe_loop_now_us(f->api->cfg.loop);
-    bool error = f->n == 0, unsettled = false;
+    bool error = false, unsettled = false, some = false;
     for (uint32_t i = 0; i < f->n; i++) {
         struct item *it = &f->items[i];
         bytes += it->read.bytes;
-        error = error || it->out->ErrorCode || it->out->DivergingEpoch.Epoch >= 0 ||
+        some = some || !it->absent;
+        error = error || (it->out->ErrorCode && !it->absent) || it->out->DivergingEpoch.Epoch >= 0 ||
                 it->out->PreferredReadReplica >= 0;
         unsettled = unsettled || !it->settled;
     }
     uint32_t min = min_bytes(f);
-    if (error || (bytes > 0 && bytes >= min)) {
+    if (error || !some || (bytes > 0 && bytes >= min)) {
         answer(f);
         return;
     }

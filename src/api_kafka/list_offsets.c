@@ -202,12 +202,14 @@ static bool fill(struct lookup *l, const struct floe_kafka_ListOffsetsRequest *i
     struct item *it = l->items;
     if (!it || !l->wants || !l->rs->Topics)
         return false;
-    l->rs->Topics_n = topics;
     for (int32_t t = 0; t < topics; t++) {
-        struct floe_kafka_ListOffsetsResponse_ListOffsetsTopicResponse *tr = &l->rs->Topics[t];
         int32_t n = FLOE_MAX(in->Topics[t].Partitions_n, 0);
-        tr->Name = in->Topics[t].Name;
         l->wants[t].name = in->Topics[t].Name;
+        if (n == 0)
+            continue; /* not told of, as in Kafka */
+        struct floe_kafka_ListOffsetsResponse_ListOffsetsTopicResponse *tr =
+            &l->rs->Topics[l->rs->Topics_n++];
+        tr->Name = in->Topics[t].Name;
         tr->Partitions =
             floe_kafka_array(&floe_kafka_ListOffsetsResponse_ListOffsetsPartitionResponse_desc, n, arena);
         if (!tr->Partitions)

@@ -182,6 +182,21 @@ static void test_waiting(void **state)
     f.rq.Topics_n = 0;
     api_do(n, 1, 11, &f.rq);
     assert_true(api_last()->at_us - from < 1000);
+    /* A partition that there is not keeps nobody from waiting for another one; of nothing else it is told at
+     * once; and a topic without partitions is not told of. */
+    fetch_init(&f, "t", 2);
+    f.part[1].Partition = 9;
+    from = floe_sim_now_us(r.sim);
+    rs = api_do(n, 1, 11, &f.rq);
+    assert_in_range(api_last()->at_us - from, 500000, 520000);
+    assert_int_equal(part(rs, 1)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    f.part[0].Partition = 8;
+    from = floe_sim_now_us(r.sim);
+    rs = api_do(n, 1, 11, &f.rq);
+    assert_true(api_last()->at_us - from < 1000);
+    assert_int_equal(part(rs, 0)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    f.topic.Partitions_n = 0;
+    assert_int_equal(((struct floe_kafka_FetchResponse *)api_do(n, 1, 11, &f.rq))->Responses_n, 0);
     /* Data comes. */
     fetch_init(&f, "t", 2);
     f.rq.MaxWaitMs = 10000;
