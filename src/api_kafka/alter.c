@@ -96,6 +96,8 @@ char *api_list_edit(const char *list, const char *words, bool add)
             p += len + (p[len] == ',');
         }
     }
+    if (add && !*words && n > 0)
+        strcpy(out + n, ","); /* an empty element, which is for the check to refuse */
     return out;
 }
 

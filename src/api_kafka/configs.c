@@ -22,7 +22,12 @@ typedef struct floe_kafka_DescribeConfigsRequest_DescribeConfigsResource describ
 
 static bool obeyed(const char *name)
 {
-    return strcmp(name, "max.message.bytes") == 0 || strcmp(name, "message.timestamp.type") == 0;
+    static const char *const names[] = {"max.message.bytes", "message.timestamp.after.max.ms",
+                                        "message.timestamp.before.max.ms", "message.timestamp.type"};
+    for (size_t i = 0; i < FLOE_COUNTOF(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
 }
 
 #define KEYS_MAX 10000 /* that a resource names */
@@ -188,6 +193,14 @@ static config_entry *entries(struct floe_request *rq, enum floe_config_kind kind
                             &rq->arena);
 }
 
+static struct floe_kstr shown(struct floe_request *rq, const struct floe_kafka_config *c, const char *value)
+{
+    size_t n = strlen(value);
+    char *out = floe_arena_alloc(&rq->arena, n + 32);
+    return out ? (struct floe_kstr){out, (int32_t)floe_kafka_config_shown(c, floe_slice(value, n), out)}
+               : floe_kstr(NULL);
+}
+
 static bool put_topic(struct floe_request *rq, const struct floe_topic *t, const describe_resource *in,
                       struct floe_kafka_DescribeConfigsResponse_DescribeConfigsResult *out)
 {
@@ -205,7 +218,7 @@ static bool put_topic(struct floe_request *rq, const struct floe_topic *t, const
             continue;
         const char *set = floe_topic_config_get(t, c->name);
         if (set)
-            add(&l, c->name, api_copy(rq, set), SOURCE_TOPIC);
+            add(&l, c->name, shown(rq, c, set), SOURCE_TOPIC);
         add_synonyms(rq, &l, c->name);
         if (strcmp(c->name, "max.message.bytes") == 0) {
             snprintf(number, sizeof number, "%u", t->max_message_bytes);

@@ -4,6 +4,7 @@
 #include <floe/base/assert.h>
 #include <floe/base/str.h>
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -262,6 +263,60 @@ int64_t floe_kafka_config_int(const struct floe_kafka_config *c, struct floe_sli
     }
     FLOE_ASSERT(parse_int(trim(value), &n));
     return n;
+}
+
+/* In the fewest digits that mean the same number; 0: very small and very large ones stay as they are. */
+static size_t shown_double(struct floe_slice v, char *out)
+{
+    double d;
+    int digits = 1;
+    if (!parse_double(v, &d) || (d != 0 && (fabs(d) < 1e-3 || fabs(d) >= 1e7)))
+        return 0;
+    while (snprintf(out, 32, "%.*g", digits, d), digits < 17 && strtod(out, NULL) != d)
+        digits++;
+    if (strchr(out, 'e')) /* 1e+06: fewer digits than places */
+        snprintf(out, 32, "%.0f", d);
+    if (!strchr(out, '.'))
+        strcat(out, ".0");
+    return strlen(out);
+}
+
+static size_t shown_list(struct floe_slice v, char *out)
+{
+    size_t n = 0;
+    for (struct floe_slice rest = v;;) {
+        const uint8_t *comma = rest.n ? memchr(rest.p, ',', rest.n) : NULL;
+        struct floe_slice e = trim(floe_slice(rest.p, comma ? (size_t)(comma - rest.p) : rest.n));
+        if (e.n)
+            memcpy(out + n, e.p, e.n);
+        n += e.n;
+        if (!comma)
+            return n;
+        out[n++] = ',';
+        rest = floe_slice(comma + 1, rest.n - (size_t)(comma - rest.p) - 1);
+    }
+}
+
+size_t floe_kafka_config_shown(const struct floe_kafka_config *c, struct floe_slice value, char *out)
+{
+    struct floe_slice v = trim(value);
+    size_t n = 0;
+    int64_t whole;
+    bool yes;
+    if (c->type == FLOE_CONFIG_LIST)
+        return shown_list(v, out);
+    if (c->type == FLOE_CONFIG_BOOLEAN && parse_bool(v, &yes))
+        n = (size_t)sprintf(out, "%s", yes ? "true" : "false");
+    else if (c->type == FLOE_CONFIG_DOUBLE)
+        n = shown_double(v, out);
+    else if ((c->type == FLOE_CONFIG_INT || c->type == FLOE_CONFIG_SHORT || c->type == FLOE_CONFIG_LONG) &&
+             parse_int(v, &whole))
+        n = (size_t)sprintf(out, "%lld", (long long)whole);
+    if (n)
+        return n;
+    if (v.n)
+        memcpy(out, v.p, v.n);
+    return v.n;
 }
 
 int8_t floe_kafka_config_wire_type(enum floe_config_type type)

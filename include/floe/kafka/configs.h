@@ -40,6 +40,9 @@ uint32_t floe_kafka_config_index(const struct floe_kafka_config *c); /* where it
  * ..."). */
 enum floe_err floe_kafka_config_check(const struct floe_kafka_config *c, struct floe_slice value,
                                       struct floe_error *err) FLOE_MUST_USE;
+/* A value as Kafka shows it: without blanks around it (in lists around the elements), numbers and booleans in
+ * one spelling. `out` has room for value.n + 32 bytes; the length. */
+size_t floe_kafka_config_shown(const struct floe_kafka_config *c, struct floe_slice value, char *out);
 /* A number or boolean (0, 1) that floe_kafka_config_check has passed. */
 int64_t floe_kafka_config_int(const struct floe_kafka_config *c, struct floe_slice value);
 /* The number that DescribeConfigs gives for a type (boolean 1, string 2, int 3, ...). */

@@ -183,6 +183,7 @@ static void test_configs(void **state)
     assert_int_equal(alter(a, "t", "retention.ms", 9, "1"), FLOE_KERR_INVALID_REQUEST);
     assert_int_equal(alter(a, "t", "retention.ms", 0, "soon"), FLOE_KERR_INVALID_CONFIG);
     assert_int_equal(alter(a, "t", "cleanup.policy", 2, "burn"), FLOE_KERR_INVALID_CONFIG);
+    assert_int_equal(alter(a, "t", "cleanup.policy", 2, ""), FLOE_KERR_INVALID_CONFIG); /* an empty element */
     assert_int_equal(alter(a, "t", "no.such", 0, "1"), FLOE_KERR_INVALID_CONFIG);
     assert_int_equal(alter(a, "none", "retention.ms", 0, "1"), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
     assert_int_equal(replace(a, "t", "max.message.bytes", "2000"), 0);

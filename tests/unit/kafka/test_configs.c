@@ -95,6 +95,35 @@ static void test_values(void **state)
     }
 }
 
+/* As Apache Kafka 4.1 shows what was set. */
+static void test_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *value, *shown;
+    } row[] = {
+        {"retention.ms", " +5 ", "5"},
+        {"retention.ms", "-1", "-1"},
+        {"preallocate", "TRUE", "true"},
+        {"min.cleanable.dirty.ratio", ".5", "0.5"},
+        {"min.cleanable.dirty.ratio", "5e-1", "0.5"},
+        {"min.cleanable.dirty.ratio", "1", "1.0"},
+        {"min.cleanable.dirty.ratio", "0", "0.0"},
+        {"min.cleanable.dirty.ratio", "0.1", "0.1"},
+        {"cleanup.policy", " compact , delete ", "compact,delete"},
+        {"cleanup.policy", "", ""},
+        {"compression.type", " gzip ", "gzip"},
+        {"retention.ms", "what an older version took", "what an older version took"},
+    };
+    for (size_t i = 0; i < FLOE_COUNTOF(row); i++) {
+        char out[64];
+        size_t n =
+            floe_kafka_config_shown(find(FLOE_CONFIG_TOPIC, row[i].name), floe_slice_str(row[i].value), out);
+        assert_int_equal(n, strlen(row[i].shown));
+        assert_memory_equal(out, row[i].shown, n);
+    }
+}
+
 static void test_sentences(void **state)
 {
     (void)state;
@@ -127,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
