@@ -7,6 +7,7 @@
 typedef struct floe_kafka_JoinGroupRequest join_request;
 typedef struct floe_kafka_JoinGroupResponse join_response;
 
+#define ID_REST 40                      /* bytes of a new member's id behind its prefix */
 #define MEMBER_BYTES_SMALL (16u * 1024) /* members with less are not added up */
 
 /* ---- answers ------------------------------------------------------------------------------------------ */
@@ -164,14 +165,14 @@ struct floe_kstr classic_new_id(struct floe_groups *g, struct floe_group_call *c
     struct floe_uuid u;
     char hex[FLOE_UUID_HEX];
     size_t n = (size_t)FLOE_MAX(prefix.n, 0);
-    char *s = floe_arena_alloc(call->arena, n + 40);
+    char *s = floe_arena_alloc(call->arena, n + ID_REST);
     floe_rng_uuid(&g->cfg.loop->rng, &u);
     floe_uuid_hex(hex, &u);
     if (!s)
         return floe_kstr(NULL);
     for (size_t i = 0; i < n; i++)
         s[i] = prefix.p[i] ? prefix.p[i] : '-';
-    snprintf(s + n, 40, "-%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+    snprintf(s + n, ID_REST, "-%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
     return floe_kstr(s);
 }
 
@@ -293,6 +294,12 @@ static bool are_texts(const join_request *in)
     return ok;
 }
 
+/* A member's id is one of these and a uuid: it must fit into an answer, or the client would hear nothing. */
+static bool ids_fit(const struct floe_group_call *call, const join_request *in)
+{
+    return in->GroupInstanceId.n <= INT16_MAX - ID_REST && call->client_id.n <= INT16_MAX - ID_REST;
+}
+
 /* What one member says of itself, and the group's record, with a protocol of each member. */
 static int16_t bytes_fit(const struct group *group, const join_request *in)
 {
@@ -328,7 +335,7 @@ void floe_group_join(struct floe_groups *g, struct floe_group_call *call)
         error = FLOE_KERR_INVALID_SESSION_TIMEOUT;
     if (!error && in->Protocols_n > GROUP_PROTOCOLS_MAX)
         error = FLOE_KERR_INCONSISTENT_GROUP_PROTOCOL;
-    if (!error && !are_texts(in))
+    if (!error && (!are_texts(in) || !ids_fit(call, in)))
         error = FLOE_KERR_INVALID_REQUEST;
     struct group *group = error ? NULL : group_find(s, in->GroupId);
     if (!error)

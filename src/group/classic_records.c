@@ -242,7 +242,6 @@ void classic_describe(struct group *g, struct floe_kafka_DescribeGroupsResponse_
         o->ClientHost = group_arena_str(a, m->client_host);
         if (p)
             o->MemberMetadata = copy_bytes(a, p->metadata, p->metadata_n);
-        if (stable)
-            o->MemberAssignment = copy_bytes(a, m->assignment, m->assignment_n);
+        o->MemberAssignment = copy_bytes(a, m->assignment, m->assignment_n);
     }
 }

@@ -141,7 +141,7 @@ static bool describe_one(struct floe_groups *g, struct describe *d, int32_t i)
                group ? "The group is not a consumer group." : "The group is not found.");
     else if (!tell_group(g->cfg.catalog, out, group, d->c->arena))
         return false;
-    if (in->IncludeAuthorizedOperations)
+    if (in->IncludeAuthorizedOperations && !out->ErrorCode)
         out->AuthorizedOperations = AUTHORIZED_ALL;
     if (!error) {
         d->left++;

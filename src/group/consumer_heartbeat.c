@@ -70,6 +70,7 @@ static const char *invalid(const beat_request *in, int16_t version)
     return in->MemberEpoch == CONSUMER_EPOCH_JOIN ? invalid_join(in) : NULL;
 }
 
+#define REGEX_TOLD 1000 /* bytes of an expression that its refusal repeats */
 #define REGEX_REFUSED "SubscribedTopicRegex `%.*s` is not a valid regular expression: %s."
 
 /* Of one that takes too long to match the log may hear only when all names were looked at. */
@@ -84,11 +85,22 @@ static int16_t check_regex(struct beat *b, struct floe_groups *g)
         return 0;
     if (b->regex)
         snprintf(why, sizeof why, "matching the names of all topics takes too many steps");
-    int n = snprintf(NULL, 0, REGEX_REFUSED, e.n, e.p, why) + 1;
+    int32_t told = FLOE_MIN(e.n, REGEX_TOLD); /* with a longest one no answer could be written */
+    while (told < e.n && told > 0 && (e.p[told] & 0xC0) == 0x80)
+        told--;
+    int n = snprintf(NULL, 0, REGEX_REFUSED, told, e.p, why) + 1;
     char *text = floe_arena_alloc(b->call->arena, (size_t)n);
     if (text)
-        snprintf(text, (size_t)n, REGEX_REFUSED, e.n, e.p, why);
+        snprintf(text, (size_t)n, REGEX_REFUSED, told, e.p, why);
     return refuse(b->rs, FLOE_KERR_INVALID_REGULAR_EXPRESSION, text);
+}
+
+/* A joiner's expression is looked at before its group is, which it may convert; that of a member after its
+ * epoch, as in Kafka; that of one that leaves not at all. */
+static bool has_regex(const beat_request *in, bool joins)
+{
+    return in->SubscribedTopicRegex.n > 0 && in->MemberEpoch >= 0 &&
+           (in->MemberEpoch == CONSUMER_EPOCH_JOIN) == joins;
 }
 
 static int16_t check(struct beat *b, struct floe_groups *g)
@@ -102,7 +114,7 @@ static int16_t check(struct beat *b, struct floe_groups *g)
         !floe_kstr_is(in->ServerAssignor, "range"))
         return refuse(rs, FLOE_KERR_UNSUPPORTED_ASSIGNOR,
                       "The ServerAssignor is not supported. Supported assignors: uniform, range.");
-    return in->SubscribedTopicRegex.n > 0 ? check_regex(b, g) : 0;
+    return has_regex(in, true) ? check_regex(b, g) : 0;
 }
 
 /* Of one epoch behind is a member that did not hear the last answer: what it has must still be its. */
@@ -400,7 +412,7 @@ static void answer(struct beat *b)
         return;
     }
     change_begin(&b->s.x, s, in->GroupId);
-    if (find_group(b, s) != 0 || find_member(b) != 0) {
+    if (find_group(b, s) != 0 || find_member(b) != 0 || (has_regex(in, false) && check_regex(b, g) != 0)) {
         change_drop(&b->s.x);
         group_answer(call);
     } else if (in->SubscribedTopicNames_n > 0 &&

@@ -264,6 +264,19 @@ bool offsets_unsure(const struct group *g, const struct floe_topic *known)
     return !own->seen;
 }
 
+/* A topic that there is not is told of as such, whatever there is to say of the group. */
+static void tell_unknown(struct floe_groups *g, struct floe_group_call *c)
+{
+    const struct floe_kafka_OffsetCommitRequest *in = c->request;
+    commit_response *rs = c->response;
+    for (int32_t i = 0; i < rs->Topics_n && !c->topics_unsure; i++) {
+        bool known = offsets_known(g, c->version, in->Topics[i].Name, &in->Topics[i].TopicId);
+        for (int32_t k = 0; k < rs->Topics[i].Partitions_n && !known; k++)
+            rs->Topics[i].Partitions[k].ErrorCode =
+                c->version >= 10 ? FLOE_KERR_UNKNOWN_TOPIC_ID : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
+    }
+}
+
 typedef struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition commit_partition;
 
 /* `keep_ms`: for so long, whatever the setting; -1: by the setting. */
@@ -334,6 +347,7 @@ void floe_group_offset_commit(struct floe_groups *g, struct floe_group_call *c)
         error = FLOE_KERR_COORDINATOR_LOAD_IN_PROGRESS; /* clients commit again */
     if (error) {
         fail_commit(c, error);
+        tell_unknown(g, c);
         group_answer(c);
         return;
     }

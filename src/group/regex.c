@@ -10,10 +10,12 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define REGEX_BYTES_MAX 4096
+#define REPEAT_MAX 1000 /* RE2's */
 #define REGEX_WORK 1024 /* of the matcher, in ints: about 170 ways */
 
 struct regex_code {
@@ -48,6 +50,20 @@ static bool own_group(const char *p, const char *end)
     return p > from && p < end && (*p == ')' || *p == ':');
 }
 
+/* At "{": a number of repetitions that RE2 refuses. What is no such number is text. */
+static bool too_often(const char *p, const char *end)
+{
+    long n[2] = {0, 0};
+    int i = 0;
+    for (p++; p < end && (isdigit((unsigned char)*p) || (*p == ',' && i == 0)); p++) {
+        if (*p == ',')
+            i++;
+        else
+            n[i] = FLOE_MIN(n[i] * 10 + (*p - '0'), REPEAT_MAX + 1);
+    }
+    return p < end && *p == '}' && FLOE_MAX(n[0], n[1]) > REPEAT_MAX;
+}
+
 /* Why RE2 would not take it, where PCRE2 would. */
 static const char *foreign(struct floe_kstr e)
 {
@@ -74,6 +90,8 @@ static const char *foreign(struct floe_kstr e)
             return "a repetition of nothing";
         } else if (*p == '(' && p + 1 < end && p[1] == '?' && !own_group(p + 2, end)) {
             return "a group that RE2 does not have";
+        } else if (*p == '{' && too_often(p, end)) {
+            return "invalid repeat count";
         } else if (again && (*p == '+' || *p == '*')) {
             return "a repetition of a repetition";
         } else {

@@ -130,7 +130,7 @@ static void state_is(struct api_node *n, const char *state, int32_t members)
     assert_int_equal(rs->Groups[0].Members_n, members);
 }
 
-static int16_t commit(struct member *m, int32_t epoch)
+static int16_t commit_of(struct member *m, int32_t epoch, const char *topic)
 {
     struct floe_kafka_OffsetCommitRequest rq;
     struct floe_kafka_OffsetCommitRequest_OffsetCommitRequestTopic t;
@@ -140,7 +140,7 @@ static int16_t commit(struct member *m, int32_t epoch)
     floe_kafka_struct_defaults(&floe_kafka_OffsetCommitRequest_OffsetCommitRequestPartition_desc, &p);
     p.CommittedOffset = 7;
     p.CommittedMetadata = floe_kstr("");
-    t.Name = floe_kstr(TOPIC);
+    t.Name = floe_kstr(topic);
     t.Partitions = &p;
     t.Partitions_n = 1;
     rq.GroupId = floe_kstr(m->group);
@@ -151,6 +151,11 @@ static int16_t commit(struct member *m, int32_t epoch)
     struct floe_kafka_OffsetCommitResponse *rs = api_do(m->n, 8, 9, &rq);
     assert_non_null(rs);
     return rs->Topics[0].Partitions[0].ErrorCode;
+}
+
+static int16_t commit(struct member *m, int32_t epoch)
+{
+    return commit_of(m, epoch, TOPIC);
 }
 
 /* The second member gets nothing before the first has given it back. */
@@ -188,6 +193,7 @@ static void test_incremental(void **state)
     state_is(n, "Stable", 2);
     assert_int_equal(commit(&a, a.epoch), 0);
     assert_int_equal(commit(&a, a.epoch - 1), FLOE_KERR_STALE_MEMBER_EPOCH);
+    assert_int_equal(commit_of(&a, a.epoch - 1, "none"), FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
     assert_int_equal(leave(&b, -1), 0);
     assert_int_equal(go_on(&b), FLOE_KERR_UNKNOWN_MEMBER_ID);
     assert_int_equal(go_on(&a), 0);
@@ -263,6 +269,13 @@ static void test_refusals(void **state)
     assert_int_equal(a.epoch, 3);
     a.epoch = 1;
     assert_int_equal(beat(&a, false, 3, NULL), FLOE_KERR_FENCED_MEMBER_EPOCH);
+    /* A member's epoch is looked at before what it wants. */
+    a.regex = "(";
+    assert_int_equal(beat(&a, true, 3, NULL), FLOE_KERR_FENCED_MEMBER_EPOCH);
+    a.epoch = 3;
+    assert_int_equal(beat(&a, true, 3, NULL), FLOE_KERR_INVALID_REGULAR_EXPRESSION);
+    a.epoch = -1;
+    assert_int_equal(beat(&a, true, -1, NULL), 0);
     api_rig_stop(&r);
 }
 

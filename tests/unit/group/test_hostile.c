@@ -77,6 +77,13 @@ static void names_are_bounded(void **state)
     rq.SubscribedTopicNames_n = GROUP_NAMES_MAX;
     rs = api_do(n, 68, 1, &rq);
     assert_int_equal(rs->ErrorCode, 0);
+    static char longest[INT16_MAX];
+    memset(longest, 'x', sizeof longest);
+    beat_request wide = beat_of("b", 0);
+    wide.SubscribedTopicRegex = (struct floe_kstr){longest, sizeof longest};
+    rs = api_do(n, 68, 1, &wide);
+    assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REGULAR_EXPRESSION);
+    assert_true(rs->ErrorMessage.n < 2000);
     free(names);
     api_rig_stop(&r);
 }
@@ -105,6 +112,12 @@ static void metadata_is_bounded(void **state)
         rq.GroupInstanceId = floe_kstr(NULL);
         rq.ProtocolType = floe_kstr("consumer");
         struct floe_kafka_JoinGroupResponse *rs = api_do(n, 11, 9, &rq);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REQUEST);
+        /* Of an instance of that length no member's id could be told. */
+        memset(meta, 'x', INT16_MAX);
+        p.Metadata.n = 0;
+        rq.GroupInstanceId = (struct floe_kstr){(const char *)meta, INT16_MAX};
+        rs = api_do(n, 11, 9, &rq);
         assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REQUEST);
         free(meta);
         member_init(&c, n, "c", NULL);

@@ -42,6 +42,8 @@ static void test_matches(void **state)
         {"a.*?b", "a1b2b", "a1b2c"},
         {"^x$", "x", "xx"},
         {".+", "anything", ""},
+        {"a{0,1000}b", "aab", "a{0,1000}b"},
+        {"[{]{1}2000}", "{2000}", "2000"},
     };
     for (size_t i = 0; i < FLOE_COUNTOF(t); i++) {
         char why[REGEX_WHY] = "";
@@ -56,10 +58,11 @@ static void test_matches(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "(",      ")",       "[",      "a{2,1}", "*",    "a**",     "a++",     "a?+",  "(?=a)", "(?!a)",
-        "(?<=a)", "(?<!a)b", "(a)\\1", "(?>a)",  "(?R)", "(?1)(a)", "(*FAIL)", "\\Ka", "\\G",   "(?|a|b)",
-        "(?#a)",  "(?(1)a)", "\\g{1}", "a{2}+",  "\\C",  "(?P=a)",  "\\k<a>",  "a\\"};
+    static const char *const bad[] = {"(",      ")",       "[",      "a{2,1}",  "*",       "a**",
+                                      "a++",    "a?+",     "(?=a)",  "(?!a)",   "(?<=a)",  "(?<!a)b",
+                                      "(a)\\1", "(?>a)",   "(?R)",   "(?1)(a)", "(*FAIL)", "\\Ka",
+                                      "\\G",    "(?|a|b)", "(?#a)",  "(?(1)a)", "\\g{1}",  "a{2}+",
+                                      "\\C",    "(?P=a)",  "\\k<a>", "a\\",     "a{1001}", "a{2,1001}"};
     for (size_t i = 0; i < FLOE_COUNTOF(bad); i++) {
         char why[REGEX_WHY] = "";
         if (check(floe_kstr(bad[i]), why))
