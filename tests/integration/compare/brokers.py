@@ -29,6 +29,7 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
+log.initial.task.delay.ms=86400000
 """
 
 
@@ -69,7 +70,7 @@ class Kafka:
                        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         with open(os.path.join(self.dir, "log"), "wb") as log:
             self.process = subprocess.Popen(self.java("kafka.Kafka", properties), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 300
         while time.monotonic() < end and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()

@@ -4,6 +4,7 @@ two clusters cannot have in common (ids, ports, times) and what known.py lists w
 
   compare.py FLOE                    all cases
   compare.py FLOE CASE ...           only these (known.py's unused lines are then no failure)
+  compare.py FLOE --wide ...         the wide sweep (sweep.py) instead: each field of each version at edge values; ten minutes and more
   compare.py FLOE --messages ...     the words of error messages as well, for a person to read: no failure
   compare.py FLOE --kafka HOST:PORT  a Kafka that runs already and is fresh
 
@@ -21,6 +22,8 @@ import cases_admin
 import cases_configs
 import cases_groups
 import cases_records
+import cases_sequences
+import sweep
 
 ERRORS = wire.errors()
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -175,8 +178,11 @@ class Side:
         self.conns = {}
 
 
-def all_cases():
-    for module in (cases_admin, cases_configs, cases_records, cases_groups):
+def all_cases(wide):
+    if wide:
+        yield from sweep.cases()
+        return
+    for module in (cases_admin, cases_configs, cases_records, cases_groups, cases_sequences):
         for name, fn in vars(module).items():
             if name.startswith("case_"):
                 yield name[5:], fn
@@ -240,7 +246,7 @@ def served(address):
 
 
 def main(argv):
-    words = "--messages" in argv
+    words, wide = "--messages" in argv, "--wide" in argv
     at = argv.index("--kafka") if "--kafka" in argv else 0
     running = argv[at + 1] if at else None
     names = [a for i, a in enumerate(argv[1:], 1) if not a.startswith("--") and not (at and i == at + 1)]
@@ -252,7 +258,7 @@ def main(argv):
         x, y = served(kafka), served(floe)
         ranges = {k: (max(x[k][0], y[k][0]), min(x[k][1], y[k][1])) for k in x if k in y}
         sides = [Side("kafka", kafka, ranges), Side("floe", floe, ranges)]
-        for name, fn in all_cases():
+        for name, fn in all_cases(wide):
             if only and not any(re.fullmatch(o, name) for o in only):
                 continue
             began, bad, told = time.monotonic(), 0, {}
@@ -261,14 +267,19 @@ def main(argv):
                     continue
                 bad += 1
                 one = re.sub(r"\[\d+\] ", " ", where, count=1)
-                told.setdefault((re.sub(r" v\d+:", ":", one), repr(p), repr(q)), []).extend(re.findall(r" v(\d+):", one))
-            for (where, p, q), versions in told.items():
-                print(f"  {where} (v{','.join(versions)}) | kafka {p} | floe {q}")
+                versions = re.findall(r" v(\d+):", one)
+                one = re.sub(r" v\d+:", ":", one)
+                if wide:  # of one request only the first difference: it brings the others with it
+                    if told.setdefault((one.partition(": ")[0], *versions), where) != where:
+                        continue
+                told.setdefault((one, repr(p), repr(q)), []).extend(versions)
+            for (where, p, q), versions in ((k, v) for k, v in told.items() if isinstance(v, list)):
+                print(f"  {where} (v{','.join(versions)}) | kafka {p:.300} | floe {q:.300}")
             found += bad
             steps += len(sides[0].notes)
             print(f"{'FAILED' if bad else 'ok    '} {name}: {len(sides[0].notes)} answers, {bad} differ, {time.monotonic() - began:.1f} s",
                   flush=True)
-    unused = [] if only else known.unused()
+    unused = [] if only or wide else known.unused()
     for u in unused:
         print(f"known.py: nothing differs there any more: {u}")
     print(f"{steps} answers compared, {found} differences that are not known")
