@@ -98,6 +98,8 @@ WIDE = [
     (r"PartitionIndex 0 DescribeQuorum ", "there is no Raft"),
     (r"UpdateFeatures ", "features follow from the brokers' versions; nobody sets them"),
     (r"SubscribedTopicRegex .* ConsumerGroupHeartbeat v\d: (Assignment|MemberEpoch)", "an expression is matched within its heartbeat; Kafka's coordinator does it later"),
+    (r"bytes_\w+\[\d+\] bytes \w+ v\d+: byte \d+ of \d+ is 128", "only -1 is null: other negative lengths end the connection"),
+    (r"bytes_Produce\[\d+\] bytes Produce v\d+: byte \d+ of \d+ is 0", "Kafka never answers a produce request without records"),
     (r"Cursor.PartitionIndex 2147483647 DescribeTopicPartitions ", "a partition that there is not: the topic is told of without one"),
 ]
 
