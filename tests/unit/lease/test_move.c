@@ -123,9 +123,9 @@ static void others_keep_clear(void **state)
         floe_lease_checkpointed(r.b[i].lease, &tp, e.epoch, &ref);
         floe_lease_hint(r.b[i].lease, &rq);
         lrig_count_reset(&r);
-        lrig_run_ms(&r, LEASE_MS / 20 + 30); /* it would be named with others by now */
+        lrig_run_ms(&r, LEASE_MS / 20 + LEASE_MS / 40 + 30); /* it would be named with others by now */
         assert_int_equal(r.lease_puts, !told);
-        lrig_run_ms(&r, LEASE_MS / 20 + 30);
+        lrig_run_ms(&r, LEASE_MS / 20 + LEASE_MS / 40 + 30);
         assert_int_equal(r.lease_puts, 1);
         finish(&r);
     }
