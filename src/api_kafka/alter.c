@@ -97,7 +97,7 @@ char *api_list_edit(const char *list, const char *words, bool add)
         }
     }
     if (add && !*words && n > 0)
-        strcpy(out + n, ","); /* an empty element, which is for the check to refuse */
+        snprintf(out + n, cap - n, ","); /* an empty element, which is for the check to refuse */
     return out;
 }
 

@@ -3,7 +3,9 @@
  * An offset is of a topic's id: one that was committed for a name's former topic counts for nothing, and goes
  * with the next sweep. Retention is Kafka's (KIP-211): a group without members keeps its offsets for
  * offsets.retention.minutes after its last member left or its last commit; one with members keeps those of
- * topics it subscribes to. */
+ * topics it subscribes to.
+ *
+ * Long because: a commit, a deletion and an expiry share the rules of what an offset counts for. */
 #include "group_int.h"
 
 #include <stdlib.h>

@@ -276,9 +276,8 @@ static size_t shown_double(struct floe_slice v, char *out)
         digits++;
     if (strchr(out, 'e')) /* 1e+06: fewer digits than places */
         snprintf(out, 32, "%.0f", d);
-    if (!strchr(out, '.'))
-        strcat(out, ".0");
-    return strlen(out);
+    size_t n = strlen(out);
+    return strchr(out, '.') ? n : n + (size_t)snprintf(out + n, 32 - n, ".0");
 }
 
 static size_t shown_list(struct floe_slice v, char *out)
@@ -306,12 +305,12 @@ size_t floe_kafka_config_shown(const struct floe_kafka_config *c, struct floe_sl
     if (c->type == FLOE_CONFIG_LIST)
         return shown_list(v, out);
     if (c->type == FLOE_CONFIG_BOOLEAN && parse_bool(v, &yes))
-        n = (size_t)sprintf(out, "%s", yes ? "true" : "false");
+        n = (size_t)snprintf(out, 32, "%s", yes ? "true" : "false");
     else if (c->type == FLOE_CONFIG_DOUBLE)
         n = shown_double(v, out);
     else if ((c->type == FLOE_CONFIG_INT || c->type == FLOE_CONFIG_SHORT || c->type == FLOE_CONFIG_LONG) &&
              parse_int(v, &whole))
-        n = (size_t)sprintf(out, "%lld", (long long)whole);
+        n = (size_t)snprintf(out, 32, "%lld", (long long)whole);
     if (n)
         return n;
     if (v.n)

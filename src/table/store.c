@@ -18,6 +18,8 @@
  * A store request may wait long, the longer the more of them were in vain. When a store that had left one
  * unanswered answers again, those that were sent before may have been lost as well: each work's is given up
  * once, as if its time were over.
+ *
+ * Long because: the steps above are one machine.
  */
 #include "envelope.h"
 

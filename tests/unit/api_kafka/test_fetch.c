@@ -182,21 +182,6 @@ static void test_waiting(void **state)
     f.rq.Topics_n = 0;
     api_do(n, 1, 11, &f.rq);
     assert_true(api_last()->at_us - from < 1000);
-    /* A partition that there is not keeps nobody from waiting for another one; of nothing else it is told at
-     * once; and a topic without partitions is not told of. */
-    fetch_init(&f, "t", 2);
-    f.part[1].Partition = 9;
-    from = floe_sim_now_us(r.sim);
-    rs = api_do(n, 1, 11, &f.rq);
-    assert_in_range(api_last()->at_us - from, 500000, 520000);
-    assert_int_equal(part(rs, 1)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
-    f.part[0].Partition = 8;
-    from = floe_sim_now_us(r.sim);
-    rs = api_do(n, 1, 11, &f.rq);
-    assert_true(api_last()->at_us - from < 1000);
-    assert_int_equal(part(rs, 0)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
-    f.topic.Partitions_n = 0;
-    assert_int_equal(((struct floe_kafka_FetchResponse *)api_do(n, 1, 11, &f.rq))->Responses_n, 0);
     /* Data comes. */
     fetch_init(&f, "t", 2);
     f.rq.MaxWaitMs = 10000;
@@ -233,6 +218,32 @@ static void test_waiting(void **state)
     rs = api_do(n, 1, 11, &f.rq);
     assert_true(api_last()->at_us - from < 1000);
     floe_arena_fini(&a);
+    api_rig_stop(&r);
+}
+
+static void test_unknown_partitions(void **state)
+{
+    struct api_rig r;
+    struct fetch f;
+    (void)state;
+    api_rig_start(&r, 3, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "t", 2, NULL, NULL), 0);
+    /* A partition that there is not keeps nobody from waiting for another one; of nothing else it is told at
+     * once; and a topic without partitions is not told of. */
+    fetch_init(&f, "t", 2);
+    f.part[1].Partition = 9;
+    uint64_t from = floe_sim_now_us(r.sim);
+    struct floe_kafka_FetchResponse *rs = api_do(n, 1, 11, &f.rq);
+    assert_in_range(api_last()->at_us - from, 500000, 520000);
+    assert_int_equal(part(rs, 1)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    f.part[0].Partition = 8;
+    from = floe_sim_now_us(r.sim);
+    rs = api_do(n, 1, 11, &f.rq);
+    assert_true(api_last()->at_us - from < 1000);
+    assert_int_equal(part(rs, 0)->ErrorCode, FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION);
+    f.topic.Partitions_n = 0;
+    assert_int_equal(((struct floe_kafka_FetchResponse *)api_do(n, 1, 11, &f.rq))->Responses_n, 0);
     api_rig_stop(&r);
 }
 
@@ -637,11 +648,17 @@ static void test_epochs_over_takeover(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_version), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_waiting),       cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_not_committed), cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_answers_held),  cmocka_unit_test(test_enough),
-        cmocka_unit_test(test_list_offsets),  cmocka_unit_test(test_epochs_over_takeover),
+        cmocka_unit_test(test_every_version),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_unknown_partitions),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_not_committed),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_answers_held),
+        cmocka_unit_test(test_enough),
+        cmocka_unit_test(test_list_offsets),
+        cmocka_unit_test(test_epochs_over_takeover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

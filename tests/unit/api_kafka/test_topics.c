@@ -1,4 +1,6 @@
-/* CreateTopics, DeleteTopics, Metadata and the describing APIs through whole cores. */
+/* CreateTopics, DeleteTopics, Metadata and the describing APIs through whole cores.
+ *
+ * Long because: they are told apart by what each says of the same topics. */
 #include <floe_cmocka.h>
 
 #include "api_rig.h"
