@@ -13,6 +13,7 @@
 #include "consumer_int.h"
 
 #include <floe/base/log.h>
+#include <floe/base/mutant.h>
 
 #include <stdlib.h>
 
@@ -144,9 +145,10 @@ static int16_t read_member(const struct classic_member *m, struct settler *out, 
     out->meta.RebalanceTimeoutMs = (int32_t)FLOE_MIN(m->rebalance_ms, (uint32_t)INT32_MAX);
     out->meta.ClassicMemberMetadata = protocols_of(m, a);
     consumer_set_names(&out->meta, sub->Topics, sub->Topics_n, a);
-    if (share)
+    if (share && !FLOE_MUTANT(GROUP_CONVERTED_SHARE_LOST))
         out->share = embedded_assigned(share, topics, a);
-    out->owned = embedded_owned(sub, topics, a);
+    if (!FLOE_MUTANT(GROUP_CONVERTED_OWNED_LOST))
+        out->owned = embedded_owned(sub, topics, a);
     return 0;
 }
 
@@ -386,7 +388,7 @@ bool migrate_downgrade(struct consumer *c, struct floe_kstr leaving)
     FLOE_LIST_EACH(it, &c->members)
     {
         const struct consumer_member *m = FLOE_LIST_ENTRY(it, struct consumer_member, link);
-        if (!stays(m, leaving))
+        if (!stays(m, leaving) || (FLOE_MUTANT(GROUP_CONVERTED_MEMBER_LOST) && n == 1))
             continue;
         write_member(m, v.Protocol, &v.Members[v.Members_n++], &x.a);
         former[n++] = former_of(m, &kept);

@@ -18,7 +18,8 @@ static const char usage[] =
     "  --nodes N         1 to 8 (default: by seed)\n"
     "  --run-ms N        simulated time under faults (default 40000)\n"
     "  --faults LIST     of kill,wipe,stall,store,net,end,call,disk,snapshot, or none (default: all)\n"
-    "  --theme NAME      deaf, lapse, flip, table, return, taken, told, raced, mixed (default: by seed)\n"
+    "  --theme NAME      deaf, lapse, flip, table, return, taken, told, raced, mixed,\n"
+    "                    convert (default: by seed)\n"
     "  --break PROMISE   a store that breaks one: create-overwrites, replace-ignored, get-stale, "
     "list-misses-fresh,\n"
     "                    put-vanishes, body-corrupted, delete-resurrects; exit code 0 when that was noticed\n"
@@ -206,6 +207,8 @@ int main(int argc, char **argv)
            (unsigned long long)s->kills, (unsigned long long)s->takeovers, (unsigned long long)s->table_calls,
            (unsigned long long)s->segments, (unsigned long long)s->removed, (unsigned long long)s->topics,
            (double)s->writable_us / 1e6);
+    if (s->converted)
+        printf("%llu conversions of groups\n", (unsigned long long)s->converted);
     if (o.run.sim.groups)
         printf("%llu commits of groups acknowledged, %llu heartbeats, %llu shares of classic groups\n",
                (unsigned long long)s->commits, (unsigned long long)s->beats, (unsigned long long)s->shares);

@@ -109,6 +109,7 @@ static void note(struct run *u, const struct report *p)
     s->commits += r->commits;
     s->beats += r->beats;
     s->shares += r->shares;
+    s->converted += r->converted;
     s->table_calls += r->table_calls;
     s->refused = s->refused || r->refused;
     s->removed += r->removed;
@@ -255,8 +256,8 @@ bool simrun_faults(const char *list, uint32_t *out)
 }
 bool simrun_theme(const char *name, uint32_t *out)
 {
-    static const char *const names[] = {"none",   "deaf",  "lapse", "flip",  "table",
-                                        "return", "taken", "told",  "raced", "mixed"};
+    static const char *const names[] = {"none",  "deaf", "lapse", "flip",  "table",  "return",
+                                        "taken", "told", "raced", "mixed", "convert"};
     for (uint32_t i = 1; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], name) == 0) {
             *out = i;

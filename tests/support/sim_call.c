@@ -38,6 +38,7 @@ static void call_free(struct simcall *k)
     free(k->frame);
     free(k->data);
     free(k->joined);
+    free(k->convert);
     free(k);
 }
 static void finish(struct simcall *k)
@@ -223,6 +224,7 @@ static void judge(struct simcall *k)
     case CALL_JOIN:
     case CALL_SYNC:
     case CALL_HEARTBEAT:
+    case CALL_CONVERT:
         if (lapsed(k))
             simcluster_violation(c, 9, "node %s answers a member while it is not alive",
                                  floe_sim_node_name(k->proc->node));

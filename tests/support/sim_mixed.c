@@ -23,7 +23,7 @@ struct session {
 struct simmixed {
     struct simcluster *c;
     struct floe_rng rng; /* of its own */
-    struct floe_sim_event tick;
+    struct floe_sim_event tick, rush;
     struct session session[NODES];
     uint64_t order, announced; /* when the format, or the one that comes, was announced */
     int32_t format, next;      /* as the record says */
@@ -80,8 +80,15 @@ void simmixed_node(struct simcluster *c, int id, const struct floe_sim_node *nod
         *s = (struct session){.node = node, .claimed = m->order, .claimed_us = floe_sim_now_us(c->sim)};
         snprintf(s->id, sizeof s->id, "%s", session);
     }
+    bool had = s->open && s->format < floe_format_newest;
     s->format = (int32_t)json_integer_value(json_object_get(value, "format"));
     s->open = state && (strcmp(state, "live") == 0 || strcmp(state, "fenced") == 0);
+    bool old = false;
+    for (uint32_t i = 0; i < NODES; i++)
+        old = old || (m->session[i].open && m->session[i].format < floe_format_newest);
+    /* The last old one has gone: the format may rise. Now one more comes. */
+    if (had && !old && m->back && !c->healed && (c->cfg.faults & SIM_F_KILL) && below(m, 2))
+        floe_sim_after(c->sim, &m->rush, below(m, 400000));
 }
 void simmixed_lease(struct simcluster *c, const struct floe_sim_store_event *e, json_t *value)
 {
@@ -173,6 +180,16 @@ static void replace(struct simmixed *m, uint32_t machine, int32_t newest)
         floe_sim_node_kill(p->node);
     floe_sim_after(c->sim, &c->machine[machine].restart, 1000 * (1 + below(m, 1500)));
 }
+static void on_rush(struct floe_sim_event *e)
+{
+    struct simmixed *m = FLOE_CONTAINER(e, struct simmixed, rush);
+    struct simmachine *at = &m->c->machine[below(m, m->c->shape.nodes)];
+    m->newest[at->index] = OLD;
+    floe_sim_note(m->c->sim, NULL, "%s comes back as an old one", at->name);
+    if (at->proc && at->proc->state != PROC_DEAD)
+        floe_sim_node_kill(at->proc->node);
+    floe_sim_after(m->c->sim, &at->restart, 1000 + below(m, 100000));
+}
 static uint32_t old_ones(const struct simmixed *m)
 {
     uint32_t n = 0;
@@ -198,6 +215,7 @@ void simmixed_heal(struct simcluster *c)
 {
     struct simmixed *m = c->mixed;
     floe_sim_unschedule(c->sim, &m->tick);
+    floe_sim_unschedule(c->sim, &m->rush);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         const struct simproc *p = c->machine[i].proc;
         bool runs = p && (p->state == PROC_UP || p->state == PROC_STARTING);
@@ -256,6 +274,7 @@ void simmixed_draw(struct simcluster *c)
     FLOE_ASSERT(m);
     m->c = c;
     m->tick.fn = on_tick;
+    m->rush.fn = on_rush;
     floe_rng_init(&m->rng, c->cfg.seed ^ 0x313d);
     c->mixed = m;
     c->shape.mixed = wanted(c, &m->rng);
@@ -276,6 +295,7 @@ void simmixed_start(struct simcluster *c)
 void simmixed_fini(struct simcluster *c)
 {
     floe_sim_unschedule(c->sim, &c->mixed->tick);
+    floe_sim_unschedule(c->sim, &c->mixed->rush);
     free(c->mixed);
     c->mixed = NULL;
 }

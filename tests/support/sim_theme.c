@@ -232,7 +232,8 @@ static void on_theme(struct floe_sim_event *e)
         raced(c);
         break;
     case SIM_THEME_NONE:
-    case SIM_THEME_MIXED: /* sim_mixed.c */
+    case SIM_THEME_MIXED:   /* sim_mixed.c */
+    case SIM_THEME_CONVERT: /* sim_convert.c */
     case SIM_THEME_COUNT:
         return;
     }

@@ -278,6 +278,9 @@ void simwire_encode(struct simcall *k)
     case CALL_LEAVE:
         simclassic_encode(k, floe_kstr(group_name(k)));
         break;
+    case CALL_CONVERT:
+        simconvert_encode(k, floe_kstr(group_name(k)));
+        break;
     }
 }
 
@@ -438,6 +441,9 @@ void simwire_decode(struct simcall *k, const uint8_t *frame, size_t n)
     case CALL_HEARTBEAT:
     case CALL_LEAVE:
         simclassic_decode(k, rs);
+        break;
+    case CALL_CONVERT:
+        simconvert_decode(k, rs);
         break;
     }
     floe_arena_fini(&arena);

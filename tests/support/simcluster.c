@@ -264,6 +264,10 @@ static bool classics_settled(void *user)
 {
     return simclassics_settled(user);
 }
+static bool converts_settled(void *user)
+{
+    return simconverts_settled(user);
+}
 static void settle(struct simcluster *c)
 {
     if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
@@ -276,6 +280,10 @@ static void settle(struct simcluster *c)
     /* Who died last is out after its session, who has come back since after a rebalance. */
     if (!floe_sim_run_until(c->sim, classics_settled, c, 40 * SECOND))
         simcluster_violation(c, 9, "a classic group has partitions without an owner 40 s after the faults");
+    /* Members of the consumer protocol that died are out after 45 s. */
+    if (!floe_sim_run_until(c->sim, converts_settled, c, 70 * SECOND))
+        simcluster_violation(
+            c, 9, "the group that is converted has partitions without an owner 70 s after the faults");
     /* What acks=1 left is sent again: calls that got lost time out first. */
     (void)floe_sim_run_until(c->sim, tiers_empty, c, 45 * SECOND);
     floe_sim_run_for(c->sim, 1 * SECOND);
@@ -328,6 +336,8 @@ static void play(struct simcluster *c)
         simmember_start(&c->member[i], c, i);
     if (c->cfg.groups && c->cfg.seed % 2 == 0) /* the others keep the story that they had before */
         simclassics_start(c);
+    if (c->shape.theme == SIM_THEME_CONVERT || (c->cfg.groups && c->cfg.seed >> 32 && c->cfg.seed % 2))
+        simconverts_start(c);
     floe_sim_run_for(c->sim, 2 * SECOND);
     simextra_start(&c->extra, c, SIM_PRODUCERS_MAX - 1);
     simtopics_start(c);
@@ -370,6 +380,8 @@ static void clean_up(struct simcluster *c)
         simmember_fini(&c->member[i]);
     if (c->classics)
         simclassics_fini(c);
+    if (c->converts)
+        simconverts_fini(c);
     simcalls_fini(c);
     if (c->watch)
         simwatch_fini(c);
@@ -389,6 +401,7 @@ void simcluster_run(const struct simcluster_config *cfg, struct simcluster_resul
     FLOE_ASSERT(c);
     *out = (struct simcluster_result){0};
     c->cfg = *cfg;
+    c->cfg.groups |= cfg->theme == SIM_THEME_CONVERT;
     c->out = out;
     c->sim = floe_sim_create(cfg->seed);
     floe_rng_init(&c->rng, cfg->seed ^ 0x5eed);

@@ -40,6 +40,7 @@ enum simtheme {
     SIM_THEME_TOLD,
     SIM_THEME_RACED,
     SIM_THEME_MIXED,
+    SIM_THEME_CONVERT,
     SIM_THEME_COUNT
 };
 struct simcluster_result;
@@ -62,7 +63,7 @@ struct simcluster_result {
     uint32_t violations;
     uint64_t hash; /* of the story */
     uint64_t acked, read, view_reads, records, kills, takeovers, segments, topics, calls, commits,
-        table_calls, beats, shares;
+        table_calls, beats, shares, converted;
     uint64_t removed;     /* objects, as garbage */
     uint64_t writable_us; /* the slowest partition after the faults ended */
     char first[256];      /* the first violation */

@@ -20,7 +20,8 @@
 #define SIM_MEMBERS (2 * SIM_GROUP_SIZE) /* with cfg.groups */
 #define SIM_COMMITTERS_MAX 16            /* with cfg.groups */
 #define SIM_CLASSIC_GROUPS 2             /* with cfg.groups, in every other seed */
-#define SIM_CLASSIC_SIZE 4               /* members at most */
+#define SIM_CONVERT_GROUP (SIM_COMMITTERS_MAX + SIM_MEMBERS / SIM_GROUP_SIZE + SIM_CLASSIC_GROUPS)
+#define SIM_CLASSIC_SIZE 4 /* members at most */
 
 struct simcluster;
 struct simproc;
@@ -63,6 +64,7 @@ enum simcall_kind {
     CALL_SYNC,
     CALL_HEARTBEAT,
     CALL_LEAVE,
+    CALL_CONVERT,
     CALL_DELETE
 };
 struct simcall {
@@ -98,6 +100,11 @@ struct simcall {
     int32_t index, generation, synced;
     uint32_t life, place;
     struct simjoined *joined;
+    /* of a member of a group that is converted, sim_convert.c: what it asks, how long it waits, what it is
+     * told */
+    int step;
+    uint64_t patience_us;
+    struct simconvert_answer *convert;
     /* create, delete */
     const char *name;
     int32_t partitions;
@@ -142,6 +149,9 @@ void simwire_frame(struct simcall *k, int16_t key, int16_t version, const void *
  * version. */
 void simclassic_encode(struct simcall *k, struct floe_kstr group);
 void simclassic_decode(struct simcall *k, const void *response);
+/* And of members of a group that is converted. */
+void simconvert_encode(struct simcall *k, struct floe_kstr group);
+void simconvert_decode(struct simcall *k, const void *response);
 int16_t simclassic_commit(struct simcall *k, struct floe_kafka_OffsetCommitRequest *rq);
 
 /* A client's connection to a broker, counted: a call that is on its way holds it too. */
@@ -267,6 +277,9 @@ bool simmembers_settled(struct simcluster *c); /* every partition has its owner 
 void simclassics_start(struct simcluster *c);
 void simclassics_fini(struct simcluster *c);
 bool simclassics_settled(const struct simcluster *c); /* the same */
+void simconverts_start(struct simcluster *c);
+void simconverts_fini(struct simcluster *c);
+bool simconverts_settled(const struct simcluster *c); /* the same */
 void simcommitter_start(struct simcommitter *m, struct simcluster *c, uint32_t id);
 void simcommitter_told(struct simcall *k);
 void simcommitter_fini(struct simcommitter *m);
@@ -325,6 +338,7 @@ struct simcluster {
     struct simcommitter committer[SIM_COMMITTERS_MAX];
     struct simmember member[SIM_MEMBERS];
     struct simclassics *classics; /* null: without */
+    struct simconverts *converts; /* null: without */
     struct simledger ledger[SIM_PARTITIONS_MAX];
     struct simsent *sent;
     uint32_t sent_n, sent_cap;
