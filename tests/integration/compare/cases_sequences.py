@@ -350,12 +350,6 @@ def case_pipelined(c):
                                wire.encode("ListOffsets", 5, {"ReplicaId": -1, "Topics": []}, correlation=2), wire.encode("ApiVersions", 0, {}, correlation=-7))):
         conn.send(frame)
     c.note("pipelined", [struct.unpack(">i", conn.receive()[:4])[0] for _ in range(4)])
-    conn.send(wire.encode("Metadata", 4, {"Topics": []}, correlation=5))
-    conn.send(struct.pack(">hhih", 999, 0, 7, 0))
-    try:
-        c.note("good, then bad", struct.unpack(">i", conn.receive()[:4])[0])
-    except wire.Closed as e:
-        c.note("good, then bad", str(e))
     conn.close()
 
 

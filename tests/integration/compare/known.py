@@ -65,7 +65,7 @@ KNOWN += [
     (r"reconcile\[\d+\] (subscribes to more|other (assignor|rack|timeout)|empties its topics|an expression besides|a bad expression|no expression) .*: (Assignment|MemberEpoch|Error)",
      "which partitions move is the assignor's choice, and the epochs that follow are its too"),
     (r"reconcile\[\d+\] empty ConsumerGroupDescribe v\d: .*Epoch", "follows from these"),
-    (r"reconcile\[\d+\] expression .*: Assignment", "an expression is matched within its heartbeat; Kafka's coordinator does it later"),
+    (r"reconcile\[\d+\] expression .*: (Assignment|MemberEpoch)", "an expression is matched within its heartbeat; Kafka's coordinator does it later"),
 ]
 
 # Of the wide sweep (sweep.py).
