@@ -173,7 +173,8 @@ static void on_joined(struct simconvert *m, struct simcall *k)
     floe_sim_note(a->c->sim, NULL, "converting member %u joins %d of a %s group", m->slot, m->epoch,
                   m->joined.classic ? "classic" : "consumer");
     note_kind(a, m->joined.classic);
-    heard_of(m, k);
+    if (!m->joined.classic) /* of a classic group nothing is kept before the shares are */
+        heard_of(m, k);
     tick(m, below(m, 20000));
 }
 static void on_synced(struct simconvert *m, const struct simcall *k)
