@@ -4,6 +4,9 @@
 #include <floe/kafka/configs.h>
 #include <stdio.h>
 
+/* The store keeps the copies, so that as many replicas are taken however few brokers there are; more than
+ * that and than there are brokers is a mistake. */
+#define REPLICAS_ALWAYS 5
 #define TOPICS_MAX 10000      /* of one request */
 #define PARTITIONS_MAX 100000 /* made by one request */
 
@@ -191,6 +194,15 @@ static int16_t check_counts(struct floe_request *rq, const creatable *t, int32_t
     if (t->ReplicationFactor == 0 || t->ReplicationFactor < -1) {
         floe_error_set(err, FLOE_EINVAL,
                        "Replication factor must be larger than 0, or -1 to use the default value.");
+        return FLOE_KERR_INVALID_REPLICATION_FACTOR;
+    }
+    uint32_t brokers = floe_lease_nodes(api->cfg.lease, NULL, 0);
+    if (t->ReplicationFactor > REPLICAS_ALWAYS && (uint32_t)t->ReplicationFactor > brokers) {
+        floe_error_set(
+            err, FLOE_EINVAL,
+            "Unable to replicate the partition %d time(s): The target replication factor of %d cannot "
+            "be reached because only %u broker(s) are registered.",
+            t->ReplicationFactor, t->ReplicationFactor, brokers);
         return FLOE_KERR_INVALID_REPLICATION_FACTOR;
     }
     return 0;

@@ -6,7 +6,7 @@ KNOWN = [
     # topics
     (r"Configs\[21\]\.(ConfigSource|Synonyms)", "Kafka 4.1 keeps min.insync.replicas as a dynamic default of a new cluster"),
     (r"CreateTopics v7: Topics\[\d\]\.TopicId", "a topic that is only validated has no id"),
-    (r"create_numbers\[\d+\] replication (2|3|32767) ", "the store keeps the copies: any number of replicas is taken"),
+    (r"create_numbers\[\d+\] replication (2|3) ", "the store keeps the copies: up to five replicas are taken, however few brokers there are"),
     (r"internal segment ", "internal.segment.bytes is for Kafka's own tests"),
     (r"count 2147483647 ", "Kafka runs out of memory; Floe names its limit"),
     (r"null name without id Metadata v1[23]: ", "Kafka fails with UNKNOWN_SERVER_ERROR"),

@@ -155,6 +155,7 @@ static void test_create_errors(void **state)
         {"t", 100001, 1, FLOE_KERR_POLICY_VIOLATION, NULL, NULL},
         {"t", 1, 0, FLOE_KERR_INVALID_REPLICATION_FACTOR, NULL, NULL},
         {"t", 1, -2, FLOE_KERR_INVALID_REPLICATION_FACTOR, NULL, NULL},
+        {"t", 1, 6, FLOE_KERR_INVALID_REPLICATION_FACTOR, NULL, NULL},
         {"t", 1, 1, FLOE_KERR_INVALID_CONFIG, "no.such.key", "1"},
         {"t", 1, 1, FLOE_KERR_INVALID_CONFIG, "retention.ms", "soon"},
         {"t", 1, 1, FLOE_KERR_INVALID_CONFIG, "max.message.bytes", "-1"},
