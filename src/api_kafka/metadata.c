@@ -128,8 +128,7 @@ static void metadata_answer(struct floe_request *rq)
         ok = ok && rs->Topics;
     }
     for (uint32_t i = 0; ok && i < v->n; i++) {
-        bool made = v->create_error[i] == FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION;
-        const struct floe_topic *t = made ? NULL : api_topic(v->api, &v->wants[i]);
+        const struct floe_topic *t = api_topic(v->api, &v->wants[i]);
         if (!t && v->all)
             continue; /* deleted a moment ago */
         ok = put_topic(v, t, t ? 0 : unknown_error(v, i), &v->wants[i], &rs->Topics[rs->Topics_n]);
@@ -149,8 +148,8 @@ static void created(void *user, const struct floe_error *err, const struct floe_
     struct view *v = a->v;
     (void)id;
     a->op = NULL;
-    v->create_error[a->at] =
-        err->code ? api_error(err->code) : FLOE_KERR_UNKNOWN_TOPIC_OR_PARTITION; /* ask again */
+    if (err->code && err->code != FLOE_EEXISTS)
+        v->create_error[a->at] = api_error(err->code);
     if (err->code == FLOE_EEXISTS)
         v->create_error[a->at] = FLOE_KERR_LEADER_NOT_AVAILABLE; /* unless the cache has it by now */
     if (--v->creating > 0)
@@ -172,9 +171,9 @@ static void create_timed_out(struct floe_timer *t)
     metadata_answer(v->rq);
 }
 
-/* Topics that nobody knows are made, where both sides want that. The answer says that they are not known, as
- * Kafka's does: there are clients that ask whether a topic is gone, and make it so. But it waits until they
- * are made: a client that asks again, and some do so a few times only, finds them. */
+/* Topics that nobody knows are made, where both sides want that; the answer waits, so that it is complete.
+ * One that says that they are not known, as Kafka's, would be the first of two that differ: a consumer that
+ * assigns nothing by the first and watches for changes since the second never sees the topic. */
 static void metadata_known(struct floe_request *rq)
 {
     struct view *v = rq->state;

@@ -49,7 +49,8 @@ def case_metadata_creates(c):
     for v in c.versions("Metadata", 0):
         auto = {"AllowAutoTopicCreation": True} if v >= 4 else {}
         c.call("Metadata", v, tag="bad name", Topics=names("not ok"), **auto)
-        c.call("Metadata", v, tag="made", Topics=names(f"md-auto-{v}"), **auto)
+        # Kafka answers before the topic is there; what both must agree on is bad names, and that it comes.
+        c.quiet("Metadata", v, Topics=names(f"md-auto-{v}"), **auto)
         c.settled(f"md-auto-{v}")
 
 
