@@ -145,6 +145,22 @@ static void an_announcement_that_is_left(void **state)
     lrig_fini(&r);
 }
 
+/* A round trip takes 5 ms or so; the step that looks at everything runs by itself every hundredth of the
+ * lease time or later. */
+static void a_start_waits_for_no_step(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct lrig r;
+        lrig_init(&r, seed, 10 * LEASE_MS);
+        lrig_put_cluster(&r, 2, 0);
+        uint64_t begun = floe_sim_now_us(r.sim);
+        boot(&r, 0, 2);
+        assert_in_range(floe_sim_now_us(r.sim) - begun, 1000, 70000);
+        lrig_fini(&r);
+    }
+}
+
 /* A session may be named by leases that this broker cannot read: nothing of it goes. */
 static void what_is_not_read_may_name_a_session(void **state)
 {
@@ -167,9 +183,8 @@ static void what_is_not_read_may_name_a_session(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(raised_when_the_last_old_one_is_gone),
-        cmocka_unit_test(an_old_one_comes_in_between),
-        cmocka_unit_test(an_announcement_that_is_left),
+        cmocka_unit_test(raised_when_the_last_old_one_is_gone), cmocka_unit_test(an_old_one_comes_in_between),
+        cmocka_unit_test(an_announcement_that_is_left),         cmocka_unit_test(a_start_waits_for_no_step),
         cmocka_unit_test(what_is_not_read_may_name_a_session),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
