@@ -21,6 +21,7 @@ KNOWN = [
     (r"cluster DescribeConfigs|cluster itself DescribeConfigs", "Kafka 4.1 keeps min.insync.replicas as a dynamic default of a new cluster"),
     (r"incremental_topic\[\d+\] operation (4|-1) ", "Kafka fails with UNKNOWN_SERVER_ERROR"),
     (r"alter_topic\[\d+\] (same topic twice|types) ", "Kafka never answers these"),
+    (r"describe_broker_configs\[\d+\] .*: log\.initial\.task\.delay\.ms", "set by brokers.py, and Kafka tells of it only then"),
     (r"listener's of '1'", "listeners are configured at the broker's start"),
     (r"incremental_broker\[\d+\] logger", "loggers are Java's"),
     (r"broker_configs_in_force\[\d+\] .*Synonyms", "of log.retention.hours Kafka tells the default once log.retention.ms is set, and not before"),
