@@ -6,7 +6,7 @@
 
 static void on_read(struct floe_table_req *req);
 
-static void read_record(struct floe_record_edit *e)
+void floe_record_edit(struct floe_record_edit *e)
 {
     e->tries++;
     e->req = (struct floe_table_req){.kind = FLOE_TABLE_GET, .done = on_read, .user = e};
@@ -25,7 +25,7 @@ static void on_written(struct floe_table_req *req)
     enum floe_err rc = e->err.code;
     /* A change may be made again. */
     if ((rc == FLOE_EEXISTS || rc == FLOE_ECONFLICT || rc == FLOE_EINDETERMINATE) && e->tries < TRIES)
-        read_record(e);
+        floe_record_edit(e);
     else
         e->done(e);
 }
@@ -53,11 +53,6 @@ static void on_read(struct floe_table_req *req)
     snprintf(e->req.key, sizeof e->req.key, "%s", e->key);
     memcpy(e->req.if_version, version, sizeof version);
     floe_table_submit(e->table, &e->req);
-}
-
-void floe_record_edit(struct floe_record_edit *e)
-{
-    read_record(e);
 }
 
 void floe_record_edit_fini(struct floe_record_edit *e)

@@ -187,7 +187,7 @@ static void on_read(struct lease_op *op)
         if (err.code == FLOE_ECORRUPT)
             lease_note(l, FLOE_LOG_ERROR, "%s", err.msg);
         f->joined |= err.code == FLOE_ENOTFOUND; /* floe_cluster_open sees to it at each start */
-        lease_kick(l); /* the start waits for that */
+        lease_kick(l);                           /* the start waits for that */
         look_later(l);
         if (join)
             f->retry_us = lease_now(l) + lease_backoff_us(l, 2);
