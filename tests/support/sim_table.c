@@ -138,6 +138,11 @@ void simtables_event(struct simcluster *c, const struct floe_sim_store_event *e)
 
 /* ---- calls ---- */
 
+/* Since when what was there counts for the call. Where what was deleted comes back: always. */
+static uint64_t counts_from(const struct call *k)
+{
+    return k->t->c->cfg.breaks == FLOE_SIM_DELETE_RESURRECTS ? 0 : k->from;
+}
 /* Was this version the current one at some time since `from`? */
 static bool was_there(const struct key *k, const char *version, uint64_t from)
 {
@@ -235,7 +240,7 @@ static void check_put(struct call *k, struct key *key)
         simcluster_violation(
             k->t->c, 6, "table record %s: node %s is told that its write was refused (%s): it was applied",
             r->key, name, floe_err_name(e));
-    if ((e == FLOE_ECONFLICT || e == FLOE_EEXISTS) && !was_other(key, r->if_version, k->from))
+    if ((e == FLOE_ECONFLICT || e == FLOE_EEXISTS) && !was_other(key, r->if_version, counts_from(k)))
         simcluster_violation(k->t->c, 6, "table record %s: node %s is told of a conflict: there was none",
                              r->key, name);
     remember(&s->refused, k);
@@ -243,7 +248,7 @@ static void check_put(struct call *k, struct key *key)
 static void check_read(struct call *k, const char *key, const char *version)
 {
     struct key *at = key_of(k->t->c->tables, key);
-    if (!was_there(at, version, k->from))
+    if (!was_there(at, version, counts_from(k)))
         simcluster_violation(k->t->c, 6, "table record %s: node %s reads version \"%s\", which was not there",
                              key, floe_sim_node_name(k->t->node), version);
 }
