@@ -122,6 +122,9 @@ void simtables_event(struct simcluster *c, const struct floe_sim_store_event *e)
     if (!s || e->result || (e->kind != FLOE_STORE_PUT && e->kind != FLOE_STORE_DELETE))
         return;
     struct landed w = {.at = ++s->order, .node = e->node, .twice = e->fault == FLOE_SIM_TWICE};
+    /* Nobody can tell a renewal of the dead that lands late from a sign of life. */
+    if (c->healed && floe_sim_node_dead(e->node) && strncmp(e->key, "table/node/", 11) == 0)
+        c->healed_us = FLOE_MAX(c->healed_us, e->at_us);
     struct key *k = find(s, e->key + strlen("table/"));
     if (e->kind == FLOE_STORE_PUT) {
         if (!e->object || (k && strcmp(k->h[k->n - 1].version, e->object->version) == 0))
