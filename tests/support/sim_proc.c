@@ -90,6 +90,8 @@ static void on_reap(struct floe_sim_event *e)
 static void on_killed(struct floe_sim_driver *d)
 {
     struct simproc *p = FLOE_CONTAINER(d, struct simproc, driver);
+    /* One that was asked to end under faults: its machine has a broker again later than the faults' end. */
+    p->c->machine[p->machine].back_late = p->c->healed && p->state == PROC_ENDING;
     p->state = PROC_DEAD;
     p->c->out->kills++;
     simcalls_broken(p);
@@ -200,6 +202,8 @@ void simproc_start(struct simcluster *c, uint32_t machine)
     m->proc = p;
     floe_sim_net_listen_later(c->net, p->node, m->addr, simdoor_peer, p);
     floe_sim_note(c->sim, p->node, "starts");
+    if (m->back_late)
+        c->healed_us = FLOE_MAX(c->healed_us, floe_sim_now_us(c->sim));
     floe_core_start(p->core, on_started, p);
 }
 

@@ -200,7 +200,7 @@ struct simmachine {
     struct floe_sim_disk *disk;
     struct simproc *proc; /* null while nothing runs on it */
     struct floe_sim_event restart;
-    bool keep_down;
+    bool keep_down, back_late;
 };
 void simproc_start(struct simcluster *c, uint32_t machine);
 const char *simproc_rack(uint32_t machine);
