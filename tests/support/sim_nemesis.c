@@ -242,8 +242,11 @@ void simcluster_heal(struct simcluster *c)
     c->healed = true;
     c->healed_us = floe_sim_now_us(c->sim);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
-        if (c->machine[i].proc)
-            c->healed_us = FLOE_MAX(c->healed_us, c->machine[i].proc->stalled_until);
+        const struct simproc *p = c->machine[i].proc;
+        if (!p)
+            continue;
+        c->healed_us = FLOE_MAX(c->healed_us, p->stalled_until);
+        c->start_healed = c->start_healed || p->state == PROC_STARTING;
     }
     floe_sim_note(c->sim, NULL, "faults end");
     floe_sim_unschedule(c->sim, &c->nemesis);

@@ -349,6 +349,7 @@ struct simcluster {
     bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
+    bool start_healed; /* a broker was starting then */
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
     /* theme: partitions that were given away go back */
     enum simreturn { RETURN_NONE, RETURN_END, RETURN_WAIT, RETURN_KILL } returns;
