@@ -61,12 +61,10 @@ static void fail(struct open *o, const struct floe_error *err, const char *what)
     if (o->err.code != FLOE_OK)
         return;
     o->err = *err;
-    if (strstr(err->msg, o->store->url) != NULL && strcmp(what, "store") == 0)
-        return; /* "the store URL let …" */
-    if (strstr(err->msg, o->store->url) != NULL)
-        floe_error_prefix(&o->err, "%s", what); /* it names the store itself */
-    else
+    if (strstr(err->msg, o->store->url) == NULL)
         floe_error_prefix(&o->err, "%s %s", what, o->store->url);
+    else if (strcmp(what, "store") != 0) /* else it says so itself: "the store URL let …" */
+        floe_error_prefix(&o->err, "%s", what);
 }
 
 /* ---- verdict --------------------------------------------------------------------------------------- */

@@ -384,14 +384,7 @@ static struct simcall *next_call(struct simclassic *m, uint64_t *timeout_us)
 }
 static struct simproc *any_broker(struct simclassic *m)
 {
-    struct simcluster *c = m->all->c;
-    uint32_t from = (uint32_t)below(m, c->shape.nodes);
-    for (uint32_t i = 0; i < c->shape.nodes; i++) {
-        struct simproc *p = c->machine[(from + i) % c->shape.nodes].proc;
-        if (p && p->state == PROC_UP)
-            return p;
-    }
-    return NULL;
+    return simproc_any_from(m->all->c, below(m, m->all->c->shape.nodes));
 }
 static void on_tick(struct floe_sim_event *e)
 {

@@ -228,15 +228,18 @@ struct simproc *simproc_at(struct simcluster *c, int32_t machine)
     struct simproc *p = c->machine[machine].proc;
     return p && p->state != PROC_DEAD && p->state != PROC_STARTING ? p : NULL;
 }
-struct simproc *simproc_any(struct simcluster *c)
+struct simproc *simproc_any_from(struct simcluster *c, uint64_t from)
 {
-    uint32_t from = (uint32_t)floe_rng_below(&c->rng, c->shape.nodes);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         struct simproc *p = c->machine[(from + i) % c->shape.nodes].proc;
         if (p && p->state == PROC_UP)
             return p;
     }
     return NULL;
+}
+struct simproc *simproc_any(struct simcluster *c)
+{
+    return simproc_any_from(c, floe_rng_below(&c->rng, c->shape.nodes));
 }
 /* Without faults, every broker sees itself and the others. */
 void simprocs_see_each_other(struct simcluster *c)

@@ -209,6 +209,8 @@ struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serve
 void simprocs_see_each_other(struct simcluster *c);
 bool simproc_lapsed(const struct simproc *p);      /* what it promises now is worth nothing */
 struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
+struct simproc *simproc_any_from(struct simcluster *c,
+                                 uint64_t from); /* the first that is up, from that machine on */
 
 /* ---- clients ---- */
 struct simproducer {
