@@ -17,7 +17,8 @@
  *
  * A store request may wait long, the longer the more of them were in vain. When a store that had left one
  * unanswered answers again, those that were sent before may have been lost as well: each work's is given up
- * once, as if its time were over.
+ * once, as if its time were over. So that this is soon heard of, a small read is sent twice a second while
+ * requests wait and nothing is answered.
  *
  * Long because: the steps above are one machine.
  */
@@ -35,6 +36,7 @@
 #define COPY_US_MAX 2000000u
 #define WAIT_US_MIN 20000u
 #define WAIT_US_MAX 500000u
+#define PROBE_US 500000u
 #define GET_FIRST (32u * 1024) /* most records fit; larger ones are asked for again */
 
 enum step { STEP_READ, STEP_SEND, STEP_READBACK, STEP_LIST, STEP_DELETE };
@@ -43,8 +45,13 @@ struct store_table {
     struct floe_table base; /* first */
     struct floe_store *store;
     struct floe_list works;
-    bool silent;      /* a store request was given up, and none was answered since */
-    uint64_t back_us; /* it answers again what was sent from then on; what was sent before may be lost */
+    bool silent;       /* a store request was given up, and none was answered since */
+    uint64_t back_us;  /* it answers again what was sent from then on; what was sent before may be lost */
+    uint64_t heard_us; /* when it answered last */
+    struct floe_timer probe_timer; /* runs, or the probe is under way, while works ask */
+    struct floe_store_req probe;
+    uint64_t probed_us;
+    bool probing;
     bool closing;
     struct floe_task closed_task;
     void (*closed)(void *user);
@@ -196,6 +203,8 @@ static void begin(struct work *w)
             r->first_sent_us = floe_loop_now_us(w->t->base.loop);
     }
     w->asking = true;
+    if (!w->t->probing && !floe_timer_armed(&w->t->probe_timer))
+        floe_timer_start(w->t->base.loop, &w->t->probe_timer, PROBE_US);
     floe_store_submit(w->t->store, sr);
 }
 /* A copy that never went out does not count. */
@@ -452,28 +461,77 @@ static void hurry(struct store_table *t)
     if (!older)
         t->back_us = 0;
 }
-/* What the answer says of the store. */
-static void notice(struct work *w)
+/* What the answer to a request, or that there was none within `patience_us`, says of the store. True: none.
+ */
+static bool notice(struct store_table *t, enum floe_err e, uint64_t begun_us, uint64_t patience_us)
 {
-    struct store_table *t = w->t;
-    enum floe_err e = w->sr.err.code;
+    uint64_t now = floe_loop_now_us(t->base.loop);
     bool answered = e == FLOE_OK || e == FLOE_ENOTFOUND || e == FLOE_EEXISTS || e == FLOE_ECONFLICT;
-    if (e && floe_loop_now_us(t->base.loop) - w->begun_us >= w->copy_us) {
-        w->r->unanswered++;
+    bool unanswered = e && now - begun_us >= patience_us;
+    if (unanswered)
         t->silent = true;
-    }
-    if (answered && t->silent) {
+    if (!answered)
+        return unanswered;
+    t->heard_us = now;
+    if (t->silent) {
         t->silent = false;
-        t->back_us = w->begun_us;
+        t->back_us = begun_us;
     }
-    if (answered && t->back_us)
+    if (t->back_us)
         hurry(t);
+    return unanswered;
+}
+
+static void on_probed(struct floe_store_req *sr)
+{
+    struct store_table *t = sr->user;
+    uint64_t next = t->probed_us + PROBE_US, now = floe_loop_now_us(t->base.loop);
+    t->probing = false;
+    floe_timer_start(t->base.loop, &t->probe_timer, next > now ? next - now : 0);
+    notice(t, sr->err.code, t->probed_us, PROBE_US);
+}
+static void probe(struct store_table *t, const struct work *w)
+{
+    floe_store_req_fini(&t->probe);
+    t->probe = (struct floe_store_req){
+        .kind = FLOE_STORE_GET,
+        .cls = FLOE_STORE_CONTROL,
+        .urgent = true, /* every other connection may be held by what waits */
+        .attempts = 1,
+        .length = 1,
+        .timeout_us = PROBE_US,
+        .done = on_probed,
+        .user = t,
+    };
+    memcpy(t->probe.key, w->sr.key, sizeof w->sr.key);
+    t->probed_us = floe_loop_now_us(t->base.loop);
+    t->probing = true;
+    floe_store_submit(t->store, &t->probe);
+}
+static void on_probe_timer(struct floe_timer *timer)
+{
+    struct store_table *t = timer->user;
+    const struct work *oldest = NULL;
+    FLOE_LIST_EACH(it, &t->works)
+    {
+        const struct work *w = FLOE_LIST_ENTRY(it, struct work, link);
+        if (w->asking && (!oldest || w->begun_us < oldest->begun_us))
+            oldest = w;
+    }
+    if (!oldest)
+        return;
+    uint64_t due = FLOE_MAX(oldest->begun_us, t->heard_us) + PROBE_US, now = floe_loop_now_us(t->base.loop);
+    if (now >= due)
+        probe(t, oldest);
+    else
+        floe_timer_start(t->base.loop, timer, due - now);
 }
 static void on_store(struct floe_store_req *sr)
 {
     struct work *w = sr->user;
     w->asking = false;
-    notice(w);
+    if (notice(w->t, sr->err.code, w->begun_us, w->copy_us))
+        w->r->unanswered++;
     switch (w->step) {
     case STEP_READ:
         if (w->r->kind == FLOE_TABLE_DELETE)
@@ -580,6 +638,11 @@ static void drop_all(struct store_table *t)
 {
     while (!floe_list_empty(&t->works))
         table_cancel(&t->base, FLOE_LIST_ENTRY(t->works.next, struct work, link)->r);
+    floe_timer_stop(&t->probe_timer);
+    if (t->probing)
+        floe_store_cancel(t->store, &t->probe);
+    t->probing = false;
+    floe_store_req_fini(&t->probe);
 }
 static void on_closed(struct floe_task *task)
 {
@@ -613,6 +676,7 @@ enum floe_err floe_table_store_create(struct floe_table **out, struct floe_store
     snprintf(t->base.url, sizeof t->base.url, "%s", store->url);
     t->store = store;
     floe_list_init(&t->works);
+    floe_timer_init(&t->probe_timer, on_probe_timer, t);
     *out = &t->base;
     return FLOE_OK;
 }

@@ -246,7 +246,6 @@ void simcluster_heal(struct simcluster *c)
         if (!p)
             continue;
         c->healed_us = FLOE_MAX(c->healed_us, p->stalled_until);
-        c->start_healed = c->start_healed || p->state == PROC_STARTING;
     }
     floe_sim_note(c->sim, NULL, "faults end");
     floe_sim_unschedule(c->sim, &c->nemesis);

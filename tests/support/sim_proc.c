@@ -64,14 +64,16 @@ static void on_serves(void *user, const struct floe_tp *tp, int32_t epoch)
 
 /* What it says of itself, and what its record says: its last renewal landed longer than a lease time ago, so
  * that others may have taken over, whatever it takes for true. What was decided before a stall is told after
- * it; clocks run 500 ppm fast or slow. */
+ * it, and what was decided before it began to write that it ends may be told a moment later; clocks run 500
+ * ppm fast or slow. */
 bool simproc_lapsed(const struct simproc *p)
 {
     const struct simcluster *c = p->c;
     uint64_t now = floe_sim_now_us(c->sim), lease = 1002ull * c->shape.lease_ms;
     if (now <= p->stalled_until + 10000)
         return false;
-    return !floe_lease_alive(p->lease) || (now >= p->misled_until && now > p->renewed_us + lease);
+    return (p->state == PROC_ENDING ? p->over : !floe_lease_alive(p->lease)) ||
+           (now >= p->misled_until && now > p->renewed_us + lease);
 }
 
 /* Life and death. */

@@ -109,12 +109,16 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
         }
     }
 }
-/* A broker has written that it lives: nobody takes it for dead before a lease time from now. */
-static void note_renewal(struct simwatch *w, const struct floe_sim_node *node)
+/* A broker has written that it lives: nobody takes it for dead before a lease time from now. Or that it has
+ * ended: anybody may have taken over. */
+static void note_own(struct simwatch *w, const struct floe_sim_node *node, bool lives)
 {
     for (uint32_t i = 0; i < w->c->shape.nodes; i++) {
         struct simproc *p = w->c->machine[i].proc;
-        if (p && p->node == node)
+        if (!p || p->node != node)
+            continue;
+        p->over = !lives;
+        if (lives)
             p->renewed_us = floe_sim_now_us(w->c->sim);
     }
 }
@@ -133,9 +137,10 @@ static void check_node(struct simwatch *w, const struct floe_sim_store_event *e,
         simcluster_violation(w->c, 6, "%s: epoch %lld of session %s after epoch %lld of %s", key,
                              (long long)epoch, session ? session : "(none)", (long long)w->node_epoch[id],
                              w->node_id[id]);
-    if (state && strcmp(state, "live") == 0)
-        note_renewal(w, e->node);
-    else if (state)
+    bool live = state && strcmp(state, "live") == 0;
+    if (live || (state && strcmp(state, "ended") == 0))
+        note_own(w, e->node, live);
+    if (state && !live)
         floe_sim_note(w->c->sim, NULL, "node %d epoch %lld is %s", id, (long long)epoch, state);
     w->node_epoch[id] = epoch;
     snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");

@@ -178,10 +178,6 @@ static void check_writable(struct simcluster *c)
     /* A rebuild reads every footer since the last checkpoint, 32 at a time, until checkpoints ride along the
      * chain: then this allowance goes. */
     uint64_t limit = 1000ull * c->shape.lease_ms + SECOND + 1000 * simtruth_longest_chain(c);
-    /* Whoever is starting has heard of no answer yet, and may wait for a lost one for half of the lease time.
-     */
-    if (c->start_healed)
-        limit += 500ull * c->shape.lease_ms;
     simprobe_start(&c->producer[c->producers], c, c->producers);
     c->producers++;
     if (!floe_sim_run_until(c->sim, all_writable, c, c->healed_us - floe_sim_now_us(c->sim) + 30 * SECOND)) {

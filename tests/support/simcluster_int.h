@@ -191,6 +191,7 @@ struct simproc {
     uint64_t started_us, stalled_until, ending_us;
     int32_t newest, needed; /* format that it reads; that the cluster demanded at some time since it began */
     uint64_t renewed_us;    /* its last renewal landed */
+    bool over;              /* and later that it has ended */
     uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
 };
 struct simmachine {
@@ -351,7 +352,6 @@ struct simcluster {
     bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
     uint64_t healed_us;
-    bool start_healed; /* a broker was starting then */
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
     /* theme: partitions that were given away go back */
     enum simreturn { RETURN_NONE, RETURN_END, RETURN_WAIT, RETURN_KILL } returns;

@@ -1,5 +1,4 @@
-/* The table over the simulated store: every fault at every step of a write, and a register under many
- * writers. */
+/* The table over the simulated store: every fault at every step of a write; a register and many writers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +18,7 @@ struct world {
     struct floe_sim *sim;
     struct floe_sim_bucket *bucket;
     struct floe_sim_node *node[2];
+    struct floe_store *store[2];
     struct floe_table *table[2];
 };
 static void open_world(struct world *w, uint64_t seed)
@@ -27,8 +27,8 @@ static void open_world(struct world *w, uint64_t seed)
     w->bucket = floe_sim_bucket_create(w->sim);
     for (int i = 0; i < 2; i++) {
         w->node[i] = floe_sim_node_create(w->sim, i ? "b" : "a");
-        struct floe_store *s = floe_sim_store_create(w->bucket, w->node[i]);
-        assert_int_equal(floe_table_store_create(&w->table[i], s, NULL), FLOE_OK);
+        w->store[i] = floe_sim_store_create(w->bucket, w->node[i]);
+        assert_int_equal(floe_table_store_create(&w->table[i], w->store[i], NULL), FLOE_OK);
     }
 }
 static void close_world(struct world *w)
@@ -260,6 +260,22 @@ static void attempts_bound_the_copies(void **state)
     close_world(&w);
 }
 
+static void submit_all(struct world *w, struct floe_table_req *r, bool *done, int n)
+{
+    for (int i = 0; i < n; i++) {
+        r[i].done = on_done;
+        r[i].user = &done[i];
+        floe_table_submit(w->table[0], &r[i]);
+    }
+}
+static void all_succeed(struct world *w, struct floe_table_req *r, bool *done, int n)
+{
+    for (int i = 0; i < n; i++) {
+        assert_true(floe_sim_run_until(w->sim, is_set, &done[i], 60000000));
+        assert_int_equal(r[i].err.code, FLOE_OK);
+        floe_table_req_fini(&r[i]);
+    }
+}
 /* A write, a scan and a read were lost in a silence of the store that another request has waited out. */
 static void what_a_silence_swallowed_is_sent_anew_once_it_is_over(void **state)
 {
@@ -276,19 +292,35 @@ static void what_a_silence_swallowed_is_sent_anew_once_it_is_over(void **state)
         {.kind = FLOE_TABLE_DELETE, .key = "old"},
         {.kind = FLOE_TABLE_GET, .key = "old", .copy_us = 300000},
     };
-    for (int i = 0; i < 4; i++) {
-        r[i].done = on_done;
-        r[i].user = &done[i];
-        floe_table_submit(w.table[0], &r[i]);
-    }
-    for (int i = 0; i < 4; i++)
-        assert_true(floe_sim_run_until(w.sim, is_set, &done[i], 60000000));
-    uint64_t took = floe_sim_now_us(w.sim) - begun;
-    assert_in_range(took, 300000, 700000); /* each would have waited for two seconds */
-    for (int i = 0; i < 4; i++) {
-        assert_int_equal(r[i].err.code, FLOE_OK);
-        floe_table_req_fini(&r[i]);
-    }
+    submit_all(&w, r, done, 4);
+    all_succeed(&w, r, done, 4); /* each would have waited for two seconds */
+    assert_in_range(floe_sim_now_us(w.sim) - begun, 300000, 700000);
+    close_world(&w);
+}
+
+/* Everything that was asked was lost, and waits long; the store is back, which a probe finds out. */
+static void a_store_that_is_back_is_soon_heard_of(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 7);
+    assert_int_equal(put(&w, 0, "old", "", "1", NULL), FLOE_OK);
+    floe_sim_bucket_rule(w.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST});
+    uint64_t begun = floe_sim_now_us(w.sim), gets = w.store[0]->stats.get;
+    bool done[2] = {false};
+    struct floe_table_req r[2] = {
+        {.kind = FLOE_TABLE_GET, .key = "old", .timeout_us = 30000000, .copy_us = 10000000},
+        {.kind = FLOE_TABLE_DELETE, .key = "old", .timeout_us = 30000000, .copy_us = 10000000},
+    };
+    submit_all(&w, r, done, 2);
+    floe_sim_run_for(w.sim, 3200000);
+    assert_in_range(w.store[0]->stats.get - gets, 6, 8); /* two of them the requests' own */
+    floe_sim_bucket_heal(w.bucket);
+    all_succeed(&w, r, done, 2); /* each would have waited for ten seconds */
+    assert_in_range(floe_sim_now_us(w.sim) - begun, 3200000, 4200000);
+    gets = w.store[0]->stats.get;
+    floe_sim_run_for(w.sim, 10000000);
+    assert_int_equal(w.store[0]->stats.get, gets); /* nobody waits: nothing is asked */
     close_world(&w);
 }
 
@@ -557,6 +589,7 @@ int main(void)
         cmocka_unit_test(a_refusal_is_told_and_an_outage_ends_in_time),
         cmocka_unit_test(attempts_bound_the_copies),
         cmocka_unit_test(what_a_silence_swallowed_is_sent_anew_once_it_is_over),
+        cmocka_unit_test(a_store_that_is_back_is_soon_heard_of),
         cmocka_unit_test(a_corrupt_record_is_named),
         cmocka_unit_test(scan_pages_in_order),
         cmocka_unit_test(delete_compares_first),
