@@ -83,8 +83,8 @@ static bool read_how(const char *text, struct pin *p)
     return strncmp(text, "theme=", 6) == 0 ? simrun_theme(text + 6, &p->theme)
                                            : simrun_faults(text, &p->faults);
 }
-/* "NAME FIRST-SEED [FAULTS|theme=THEME]", "NAME ~FIRST-SEED …" (rare), "NAME - WHY NOT YET", '#' begins a
- * comment. False when a line is neither, or a mutation has none. */
+/* "NAME FIRST-SEED [FAULTS|theme=THEME]", "NAME ~FIRST-SEED …" (rare), '#' begins a comment. False when
+ * a line is neither, or a mutation has none. */
 static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
 {
     char line[512], name[128], seed[32], faults[128];
@@ -100,18 +100,16 @@ static bool read_pins(const char *path, struct pin pin[FLOE_MUTANT_COUNT])
         if (n <= 0)
             continue;
         int i = find(name);
-        bool later = n >= 2 && strcmp(seed, "-") == 0, rare = n >= 2 && *seed == '~';
+        bool rare = n >= 2 && *seed == '~';
         struct pin p = {.faults = SIM_F_ALL, .known = true, .rare = rare};
-        if (n >= 2 && !later)
+        if (n >= 2)
             p.seed = strtoull(seed + rare, NULL, 10);
-        if (n < 2 || !i || (!later && !p.seed) || (!later && n == 3 && !read_how(faults, &p))) {
+        if (n < 2 || !i || !p.seed || (n == 3 && !read_how(faults, &p))) {
             fprintf(stderr, "%s: \"%s\" is no \"NAME SEED [FAULTS|theme=THEME]\" of a mutation\n", path,
                     line);
             ok = false;
             continue;
         }
-        if (later)
-            printf("not looked for: %s\n", line);
         pin[i] = p;
     }
     fclose(f);

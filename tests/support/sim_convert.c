@@ -11,6 +11,7 @@
 
 #include "sim_convert.h"
 
+#define GIVES_US 2000000
 #define WAITED_US (990ull * CONVERT_TIME_MS)
 
 static uint64_t below(struct simconvert *m, uint64_t n)
@@ -55,6 +56,8 @@ static void out(struct simconvert *m, bool anew)
 {
     m->state = CONVERT_OUT;
     m->full = true;
+    m->owned &= ~m->gives; /* before anything else */
+    m->gives = 0;
     if (anew || !m->all->cooperative || !m->speaks_classic)
         m->owned = 0;
     if (!anew)
@@ -177,18 +180,32 @@ static void on_joined(struct simconvert *m, struct simcall *k)
         heard_of(m, k);
     tick(m, below(m, 20000));
 }
+/* What a share of a cooperative group lacks is its own until it has given it up, which takes a moment; it
+ * says so by joining again. Meanwhile somebody of the other protocol comes. */
+static void gives_back(struct simconvert *m, uint32_t gives)
+{
+    struct simconverts *a = m->all;
+    uint64_t takes = below(m, GIVES_US);
+    m->gives = gives;
+    m->gives_us = now_of(m) + takes;
+    for (uint32_t i = 0; i < a->size; i++) {
+        struct simconvert *o = &a->member[i];
+        if (o->state == CONVERT_GONE && !o->speaks_classic && below(m, 2))
+            tick(o, below(m, takes + 1));
+    }
+}
 static void on_synced(struct simconvert *m, const struct simcall *k)
 {
     uint32_t gives = m->all->cooperative ? m->owned & ~k->assigned : 0;
     m->state = CONVERT_MEMBER;
     m->reads = true;
     heard_of(m, k);
-    own(m, k->assigned);
+    own(m, k->assigned | gives);
     m->all->c->out->shares++;
     floe_sim_note(m->all->c->sim, NULL, "converting member %u has partitions %x at %d", m->slot, k->assigned,
                   m->epoch);
     if (gives)
-        out(m, false); /* it says so by joining again */
+        gives_back(m, gives);
     tick(m, below(m, 20000));
 }
 static void on_answer(struct simcall *k)
@@ -308,6 +325,8 @@ static void on_tick(struct floe_sim_event *e)
         goes(m);
         return;
     }
+    if (m->gives && now_of(m) >= m->gives_us)
+        out(m, false);
     struct simcall *k = m->machine < 0 ? call(m, CONVERT_FIND) : next_call(m);
     simcall_send(k, to, k->patience_us);
 }

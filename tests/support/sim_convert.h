@@ -38,8 +38,10 @@ struct simconvert {
     uint32_t life; /* what a former life asked is not heard */
     int32_t machine, epoch;
     char id[96];
-    bool full;                       /* the next heartbeat tells everything */
-    uint32_t owned;                  /* a bit a partition */
+    bool full;      /* the next heartbeat tells everything */
+    uint32_t owned; /* a bit a partition */
+    uint32_t gives; /* of these it gives up at that time, and joins again */
+    uint64_t gives_us;
     uint64_t heard_us;               /* the last request began then that said nothing is to be done */
     bool reads;                      /* first what was committed */
     struct simconvert_answer joined; /* of a classic leader: whom it divides among */

@@ -10,6 +10,7 @@
 #include "simcluster_int.h"
 
 #define NODES 64
+#define RUSH_US 1000000u
 #define OLD 1 /* the first format, which every Floe reads */
 
 /* A node id's session, as its record has it. */
@@ -86,9 +87,16 @@ void simmixed_node(struct simcluster *c, int id, const struct floe_sim_node *nod
     bool old = false;
     for (uint32_t i = 0; i < NODES; i++)
         old = old || (m->session[i].open && m->session[i].format < floe_format_newest);
-    /* The last old one has gone: the format may rise. Now one more comes. */
-    if (had && !old && m->back && !c->healed && (c->cfg.faults & SIM_F_KILL) && below(m, 2))
-        floe_sim_after(c->sim, &m->rush, below(m, 400000));
+    /* The last old one has gone: the format may rise. Now one more comes, while what is written of the format
+     * is still on its way. */
+    if (had && !old && m->back && !c->healed && (c->cfg.faults & SIM_F_KILL) && below(m, 2)) {
+        floe_sim_after(c->sim, &m->rush, below(m, RUSH_US));
+        floe_sim_bucket_rule(c->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LATE,
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                                .prefix = "table/cluster",
+                                                                .delay_us = below(m, RUSH_US),
+                                                                .times = 1 + (uint32_t)below(m, 2)});
+    }
 }
 void simmixed_lease(struct simcluster *c, const struct floe_sim_store_event *e, json_t *value)
 {
