@@ -64,6 +64,21 @@ void floe_conn_close(struct floe_conn *c)
     uv_close((uv_handle_t *)&c->tcp, tcp_freed);
 }
 
+void floe_conn_ended(struct floe_conn *c)
+{
+    if (c->ending && c->inside == 0 && c->write_bytes == 0)
+        floe_conn_close(c);
+}
+
+void floe_conn_end(struct floe_conn *c)
+{
+    c->ending = true;
+    floe_conn_unpause(c);
+    floe_conn_drop_frame(c);
+    floe_conn_stop_reading(c);
+    floe_conn_ended(c);
+}
+
 /* How long a client may take nothing of its answers: less while others wait for the memory that they keep. */
 static uint64_t patience_ms(const struct floe_conn *c)
 {

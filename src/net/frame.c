@@ -12,10 +12,11 @@
 
 static bool full(const struct floe_conn *c)
 {
-    return c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH || floe_timer_armed(&c->unmute);
+    return c->ending || c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH ||
+           floe_timer_armed(&c->unmute);
 }
 
-static void stop_reading(struct floe_conn *c)
+void floe_conn_stop_reading(struct floe_conn *c)
 {
     if (c->reading)
         uv_read_stop((uv_stream_t *)&c->tcp);
@@ -34,7 +35,7 @@ void floe_conn_unpause(struct floe_conn *c)
 static void wait_for_room(struct floe_conn *c)
 {
     struct net_thread *t = c->t;
-    stop_reading(c);
+    floe_conn_stop_reading(c);
     if (!floe_list_empty(&c->paused_link))
         return;
     atomic_fetch_add_explicit(&t->s->stats.paused, 1, memory_order_relaxed);
@@ -130,7 +131,7 @@ static struct floe_buf *detach_frame(struct floe_conn *c)
     return frame;
 }
 
-/* The frame is whole: decode it and hand it to the core. False: the connection must close. */
+/* The frame is whole: decode it and hand it to the core. False: the connection must end. */
 static bool frame_done(struct floe_conn *c)
 {
     struct floe_server *s = c->t->s;
@@ -227,7 +228,7 @@ static void consume(struct floe_conn *c, const uint8_t *p, size_t n)
 {
     while (n > 0 && !c->closing) {
         if (!c->frame && full(c)) {
-            stop_reading(c);
+            floe_conn_stop_reading(c);
             stash(c, c->head, 0, p, n);
             return;
         }
@@ -240,7 +241,7 @@ static void consume(struct floe_conn *c, const uint8_t *p, size_t n)
                 return;
             int rc = frame_begin(c);
             if (rc < 0) {
-                floe_conn_close(c);
+                floe_conn_end(c);
                 return;
             }
             if (rc == 0) { /* the four bytes are read again when there is room */
@@ -265,8 +266,10 @@ static void consume(struct floe_conn *c, const uint8_t *p, size_t n)
         c->frame->n += take;
         p += take;
         n -= take;
-        if (c->frame->n == c->frame_len && !frame_done(c))
-            floe_conn_close(c);
+        if (c->frame->n == c->frame_len && !frame_done(c)) {
+            floe_conn_end(c);
+            return;
+        }
     }
 }
 
@@ -316,10 +319,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     } else {
         c->frame->n += came;
         if (c->frame->n == c->frame_len && !frame_done(c))
-            floe_conn_close(c);
+            floe_conn_end(c);
     }
     if (!c->closing && !c->frame && full(c))
-        stop_reading(c);
+        floe_conn_stop_reading(c);
 }
 
 /* Would the next read of the frame find no room? */

@@ -66,6 +66,7 @@ static void written(uv_write_t *w, int status)
         floe_conn_close(c);
     else
         floe_conn_resume(c);
+    floe_conn_ended(c);
 }
 
 static bool send_reply(struct floe_conn *c, struct reply *r)
@@ -151,6 +152,7 @@ void floe_conn_flush(struct floe_conn *c)
         floe_conn_close(c);
     else
         floe_conn_resume(c);
+    floe_conn_ended(c);
 }
 
 /* A request comes back from the core. */

@@ -121,6 +121,38 @@ static void test_malformed(void **state)
     rig_end(&r);
 }
 
+/* What came before a bad frame is answered, as Apache Kafka does; nothing behind it is looked at. */
+static void test_malformed_behind_others(void **state)
+{
+    struct rig r;
+    (void)state;
+    rig_start(&r, 1 << 20, 100000);
+    rig_open(&r);
+    static const char key_99[] = "\0\0\0\x0a\0\x63\0\0\0\0\0\1\0\0", no_length[] = "\0\0\0\0";
+    int bad[2] = {dial(r.listen[0].port), dial(r.listen[0].port)};
+    for (int i = 0; i < 2; i++) {
+        struct floe_writer w;
+        floe_writer_init(&w, 1 << 20);
+        frame_metadata(&w, 1, "x");
+        frame_metadata(&w, 2, "hold");
+        floe_write(&w, i ? no_length : key_99, i ? sizeof no_length - 1 : sizeof key_99 - 1);
+        frame_metadata(&w, 3, "x");
+        put(bad[i], w.p, w.n);
+        floe_writer_fini(&w);
+    }
+    WAIT_FOR(k.held == 2);
+    expect_service(&r);
+    assert_int_equal(counts().started, 5);
+    for (uint32_t i = 0; i < 2; i++)
+        release(i);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(next_answer(bad[i], NULL), 1);
+        assert_int_equal(next_answer(bad[i], NULL), 2);
+        expect_closed(bad[i]);
+    }
+    rig_end(&r);
+}
+
 static void test_peer_listener(void **state)
 {
     struct rig r;
@@ -361,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_split_and_joined),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_malformed_behind_others),
         cmocka_unit_test(test_peer_listener),
         cmocka_unit_test(test_mute),
         cmocka_unit_test(test_client_gone),
