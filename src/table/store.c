@@ -490,11 +490,12 @@ static void on_probed(struct floe_store_req *sr)
     floe_timer_start(t->base.loop, &t->probe_timer, next > now ? next - now : 0);
     notice(t, sr->err.code, t->probed_us, PROBE_US);
 }
-static void probe(struct store_table *t, const struct work *w)
+static void probe(struct store_table *t)
 {
     floe_store_req_fini(&t->probe);
     t->probe = (struct floe_store_req){
         .kind = FLOE_STORE_GET,
+        .key = PREFIX "probe", /* not there: that is an answer */
         .cls = FLOE_STORE_CONTROL,
         .urgent = true, /* every other connection may be held by what waits */
         .attempts = 1,
@@ -503,7 +504,6 @@ static void probe(struct store_table *t, const struct work *w)
         .done = on_probed,
         .user = t,
     };
-    memcpy(t->probe.key, w->sr.key, sizeof w->sr.key);
     t->probed_us = floe_loop_now_us(t->base.loop);
     t->probing = true;
     floe_store_submit(t->store, &t->probe);
@@ -511,18 +511,18 @@ static void probe(struct store_table *t, const struct work *w)
 static void on_probe_timer(struct floe_timer *timer)
 {
     struct store_table *t = timer->user;
-    const struct work *oldest = NULL;
+    uint64_t oldest = UINT64_MAX, now = floe_loop_now_us(t->base.loop);
     FLOE_LIST_EACH(it, &t->works)
     {
         const struct work *w = FLOE_LIST_ENTRY(it, struct work, link);
-        if (w->asking && (!oldest || w->begun_us < oldest->begun_us))
-            oldest = w;
+        if (w->asking)
+            oldest = FLOE_MIN(oldest, w->begun_us);
     }
-    if (!oldest)
+    if (oldest == UINT64_MAX)
         return;
-    uint64_t due = FLOE_MAX(oldest->begun_us, t->heard_us) + PROBE_US, now = floe_loop_now_us(t->base.loop);
+    uint64_t due = FLOE_MAX(oldest, t->heard_us) + PROBE_US;
     if (now >= due)
-        probe(t, oldest);
+        probe(t);
     else
         floe_timer_start(t->base.loop, timer, due - now);
 }
