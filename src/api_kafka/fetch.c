@@ -11,7 +11,9 @@
  * past that waits, and is OFFSET_NOT_AVAILABLE in the end: only the leader may say that one does not exist.
  *
  * What answers hold until they are written is bounded for all clients together (floe_api.answers): past that
- * a fetch waits, and after MaxWaitMs it is answered without records. */
+ * a fetch waits, and after MaxWaitMs it is answered without records.
+ *
+ * Long because: passes, waits and the answer of one request are one machine. */
 #include "api_kafka/api_int.h"
 #include <floe/base/assert.h>
 #include <stdlib.h>
@@ -513,6 +515,16 @@ static void cancel(struct floe_request *rq)
     floe_request_complete(rq);
 }
 
+/* What came behind it on the connection (a commit, a question for the coordinator) is not to wait for data.
+ */
+static void hurry(struct floe_request *rq)
+{
+    struct fetch *f = rq->state;
+    f->deadline_us = floe_loop_now_us(f->api->cfg.loop);
+    if (f->reads == 0)
+        floe_timer_start(f->api->cfg.loop, &f->wake, 0);
+}
+
 static void ready(struct floe_request *rq)
 {
     struct fetch *f = rq->state;
@@ -520,9 +532,10 @@ static void ready(struct floe_request *rq)
         cancel(rq);
         return;
     }
+    uint64_t waits_ms = f->in->MaxWaitMs > 0 && !rq->hurried ? (uint64_t)f->in->MaxWaitMs : 0;
     rq->cancel = cancel;
-    f->deadline_us =
-        floe_loop_now_us(f->api->cfg.loop) + (uint64_t)(f->in->MaxWaitMs > 0 ? f->in->MaxWaitMs : 0) * 1000;
+    rq->hurry = hurry;
+    f->deadline_us = floe_loop_now_us(f->api->cfg.loop) + waits_ms * 1000;
     pass(f);
 }
 

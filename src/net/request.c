@@ -15,12 +15,36 @@ void floe_client_init(struct floe_client *c, const char *addr, uint32_t listener
     floe_list_init(&c->queue);
 }
 
+static bool other_kind_behind(const struct floe_client *c, const struct floe_request *first)
+{
+    FLOE_LIST_EACH(it, &c->queue)
+    {
+        const struct floe_request *rq = FLOE_LIST_ENTRY(it, struct floe_request, core_link);
+        if (rq->head.api_key != first->head.api_key)
+            return true;
+    }
+    return false;
+}
+
+/* Answers go out in the order of the requests: what waits only so as to be asked less often is told when
+ * something else waits behind it. */
+static void hurry_first(struct floe_client *c)
+{
+    struct floe_request *rq = FLOE_LIST_ENTRY(c->queue.next, struct floe_request, core_link);
+    if (rq->hurried || !other_kind_behind(c, rq))
+        return;
+    rq->hurried = true;
+    if (rq->hurry)
+        rq->hurry(rq);
+}
+
 static void start_next(struct floe_client *c)
 {
     while (!c->held && !floe_list_empty(&c->queue)) {
         struct floe_request *rq = FLOE_LIST_ENTRY(c->queue.next, struct floe_request, core_link);
         c->held = true;
         rq->started = true;
+        rq->hurried = other_kind_behind(c, rq);
         rq->start(rq); /* may let the next one start, or complete, before it returns */
     }
 }
@@ -44,7 +68,10 @@ void floe_request_arrive(struct floe_request *rq)
     }
     floe_list_push_back(&c->queue, &rq->core_link);
     rq->queued = true;
-    start_next(c);
+    if (c->held)
+        hurry_first(c);
+    else
+        start_next(c);
 }
 
 void floe_request_forget(struct floe_request *rq)

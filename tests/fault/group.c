@@ -58,9 +58,6 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic
         assigned++;
         held += p->cnt;
         rd_kafka_assign(rk, p);
-        /* Nothing is fetched: the question for the coordinator waits behind a fetch of the same connection,
-         * and librdkafka fails the commit that it sent anew meanwhile, asks again, and so on. */
-        rd_kafka_pause_partitions(rk, p);
     } else {
         held -= p->cnt;
         rd_kafka_assign(rk, NULL);

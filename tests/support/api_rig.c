@@ -44,7 +44,11 @@ static bool serve_peer(void *user, int16_t key, int16_t version, struct floe_sli
         floe_arena_fini(&arena);
         return false;
     }
-    struct api_call *c = api_send(n, NULL, key, version, in);
+    struct floe_client *peer = calloc(1, sizeof *peer);
+    assert_non_null(peer);
+    floe_client_init(peer, "peer", 0);
+    struct api_call *c = api_send(n, peer, key, version, in);
+    c->own_client = peer;
     bool ok =
         c->done && c->response && floe_kafka_encode(api->response, version, c->response, w, &err) == FLOE_OK;
     if (c->done)

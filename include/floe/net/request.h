@@ -55,11 +55,13 @@ struct floe_request {
     /* handler */
     void *state;
     void (*cancel)(struct floe_request *rq); /* the client is gone: finish soon; may be null */
+    void (*hurry)(struct floe_request *rq);  /* another kind of request waits behind it; may be null */
     void (*release)(
         struct floe_request *rq); /* on the network thread, after the answer was encoded; may be null */
     bool keep;            /* set before it arrives: runs even if the client has gone by then (Produce) */
     int16_t lookup_error; /* why what was asked for looks unknown, where that is not known for sure; else 0 */
     bool started, queued, done;
+    bool hurried; /* another kind of request waits behind it, or did */
     /* answer */
     const void *response; /* body; null with no_response or close */
     bool no_response, close;

@@ -12,8 +12,8 @@
  * waits to be written.
  *  4. A connection whose request asks for it (mute_ms) gets its answer and is then not read for so long;
  * other brokers' are.
- *  5. A malformed or unserved request closes its connection with one log line naming peer, API and reason; no
- *     other connection notices.
+ *  5. A malformed or unserved request closes its connection, once those before it are answered, with one log
+ * line naming peer, API and reason; no other connection notices.
  */
 #ifndef FLOE_NET_SERVER_H
 #define FLOE_NET_SERVER_H

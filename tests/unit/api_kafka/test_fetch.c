@@ -221,6 +221,36 @@ static void test_waiting(void **state)
     api_rig_stop(&r);
 }
 
+/* What comes behind a fetch on its connection does not wait for data, but for another fetch. */
+static void test_others_behind(void **state)
+{
+    struct api_rig r;
+    struct fetch f;
+    struct floe_client other;
+    struct floe_kafka_MetadataRequest meta;
+    (void)state;
+    api_rig_start(&r, 3, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_client_init(&other, "other", 0);
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &meta);
+    assert_int_equal(api_make_topic(n, "t", 2, NULL, NULL), 0);
+    fetch_init(&f, "t", 2);
+    f.rq.MaxWaitMs = 10000;
+    for (int fetches = 1; fetches <= 3; fetches++) {
+        struct api_call *c[4];
+        for (int i = 0; i < fetches; i++)
+            c[i] = api_send(n, &other, 1, 11, &f.rq);
+        api_rig_run(&r, 100);
+        assert_false(c[0]->done);
+        c[fetches] = api_send(n, &other, 3, 9, &meta);
+        for (int i = 0; i <= fetches; i++) {
+            assert_non_null(api_wait(n, c[i], 20));
+            api_call_free(c[i]);
+        }
+    }
+    api_rig_stop(&r);
+}
+
 static void test_unknown_partitions(void **state)
 {
     struct api_rig r;
@@ -651,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_every_version),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_others_behind),
         cmocka_unit_test(test_unknown_partitions),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_not_committed),
