@@ -4,11 +4,12 @@
 
 #include <floe/base/assert.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { METADATA = 3, BROKER_STATUS = 20030, TIMEOUT_MS = 30000, STATUS_TIMEOUT_MS = 3000 };
+enum { METADATA = 3, BROKER_STATUS = 20030, TIMEOUT_MS = 30000, STATUS_TIMEOUT_MS = 3000, ASKED_MAX = 64 };
 
 static enum floe_err call_metadata(struct floe_client *c, const struct floe_kafka_MetadataResponse **out,
                                    struct floe_error *err)
@@ -55,6 +56,8 @@ static long leads(const struct floe_kafka_MetadataResponse *m, int32_t node)
 
 /* What a broker tells of itself. */
 struct status {
+    const struct floe_kafka_MetadataResponse_MetadataResponseBroker *of;
+    pthread_t thread;
     bool known;
     char why[512]; /* it is not */
     char state[32], scarcest[32], version[32];
@@ -73,14 +76,15 @@ static void copy(char out[32], struct floe_kstr s)
 }
 
 /* Asks the broker itself. One that does not answer is shown without: Metadata has told of it. */
-static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b, struct status *out)
+static void *ask_status(void *arg)
 {
+    struct status *out = arg;
+    const struct floe_kafka_MetadataResponse_MetadataResponseBroker *b = out->of;
     char host[FLOE_STR_HOST], addr[FLOE_STR_ADDR];
     struct floe_kafka_BrokerStatusRequest request;
     struct floe_client *c = NULL;
     struct floe_error err = {0};
     void *response;
-    *out = (struct status){.known = false};
     (void)snprintf(host, sizeof host, "%.*s", (int)FLOE_MAX(b->Host.n, 0),
                    b->Host.p != NULL ? b->Host.p : "");
     (void)floe_str_addr(addr, host, (uint16_t)b->Port);
@@ -109,6 +113,30 @@ static void ask_status(const struct floe_kafka_MetadataResponse_MetadataResponse
         (void)snprintf(out->why, sizeof out->why, "%s", err.msg);
     }
     floe_client_close(&c);
+    return NULL;
+}
+
+/* All at once, ASKED_MAX at a time: one that does not answer costs the others nothing. */
+static struct status *ask_all(const struct floe_kafka_MetadataResponse *m)
+{
+    int32_t n = FLOE_MAX(m->Brokers_n, 0);
+    struct status *status = calloc((size_t)n + 1, sizeof *status);
+    FLOE_ASSERT(status != NULL);
+    for (int32_t from = 0; from < n; from += ASKED_MAX) {
+        int32_t to = FLOE_MIN(from + ASKED_MAX, n);
+        for (int32_t i = from; i < to; i++) {
+            status[i].of = &m->Brokers[i];
+            /* lint: pthread_create a command has no loop, and its client waits for each answer */
+            if (pthread_create(&status[i].thread, NULL, ask_status, &status[i]) != 0) {
+                status[i].thread = pthread_self();
+                ask_status(&status[i]);
+            }
+        }
+        for (int32_t i = from; i < to; i++)
+            if (!pthread_equal(status[i].thread, pthread_self()))
+                (void)pthread_join(status[i].thread, NULL);
+    }
+    return status;
 }
 
 static int by_id(const void *x, const void *y)
@@ -206,12 +234,9 @@ static int run_status(const struct floe_cli_args *a)
         struct counts n = count_all(m);
         if (m->Brokers_n > 1)
             qsort(m->Brokers, (size_t)m->Brokers_n, sizeof *m->Brokers, by_id);
-        struct status *status = calloc((size_t)FLOE_MAX(m->Brokers_n, 0) + 1, sizeof *status);
-        FLOE_ASSERT(status != NULL);
-        for (int32_t i = 0; i < m->Brokers_n; i++) {
-            ask_status(&m->Brokers[i], &status[i]);
+        struct status *status = ask_all(m);
+        for (int32_t i = 0; i < m->Brokers_n; i++)
             n.silent += status[i].known ? 0 : leads(m, m->Brokers[i].NodeId);
-        }
         if (floe_cli_is_set(a, "json"))
             print_json(m, &n, status);
         else
