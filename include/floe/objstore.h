@@ -78,7 +78,7 @@ struct floe_store_req {
     uint64_t length; /* GET: at most this many bytes (required, bounds the allocation) */
     bool fresh;      /* GET: from the store itself, not from what a driver in between holds (log/share.h) */
     bool pieces;     /* GET: rule 10 */
-    bool urgent;     /* ahead of what waits for connections of its class, one of which is kept free for it */
+    bool urgent;     /* ahead of what waits for connections of its class, two of which are kept free for it */
     uint32_t attempts; /* 0 means 1 */
     uint64_t
         try_us; /* GET, HEAD, LIST with attempts above 1: rule 4; 0: an attempt has no limit of its own */

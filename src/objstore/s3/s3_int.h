@@ -21,8 +21,8 @@
 #define S3_ERROR_TEXT_MAX (64u * 1024) /* an error's answer; the rest is dropped */
 #define S3_CHECKED_MAX (1u << 20)      /* whole objects up to here are checked against ETag or checksum */
 #define S3_LANES 3                     /* 0: control; 1..: data */
-#define S3_CONTROL_CONNECTIONS 12
-#define S3_CONTROL_URGENT 1 /* of these, for urgent requests alone */
+#define S3_CONTROL_CONNECTIONS 13
+#define S3_CONTROL_URGENT 2 /* of these, for urgent requests alone: a renewal, the table's probe */
 #define S3_DATA_CONNECTIONS 16
 #define S3_QUEUED_MAX 8192
 

@@ -1,0 +1,111 @@
+/* Which requests the `s3` driver has under way at the same time, seen by a server that never answers. */
+#include "objstore/s3/s3_int.h"
+#include "store_suite.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define ORDINARY (S3_CONTROL_CONNECTIONS - S3_CONTROL_URGENT)
+#define WAIT_MS 10000
+
+struct rig {
+    struct store_rig store;
+    int listener, fd[S3_CONTROL_CONNECTIONS];
+    uint32_t connections;
+};
+
+static int setup(void **state)
+{
+    struct rig *rig = calloc(1, sizeof *rig);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    char endpoint[64];
+    struct floe_store_s3_config c = {
+        .bucket = "bkt", .endpoint = endpoint, .credentials = {"access", "secret", ""}};
+    struct floe_error err = {0};
+    rig->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(rig->listener, (struct sockaddr *)&a, n) != 0 || listen(rig->listener, 64) != 0 ||
+        getsockname(rig->listener, (struct sockaddr *)&a, &n) != 0)
+        return -1;
+    snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", ntohs(a.sin_port));
+    store_rig_open(&rig->store);
+    if (floe_store_s3_create(&rig->store.store, rig->store.loop, &c, &err) != FLOE_OK)
+        fail_msg("%s", err.msg);
+    *state = rig;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct rig *rig = *state;
+    store_rig_close(&rig->store);
+    for (uint32_t i = 0; i < rig->connections; i++)
+        close(rig->fd[i]);
+    close(rig->listener);
+    free(rig);
+    return 0;
+}
+
+/* Until a request for the key is there on a connection of its own. */
+static void expect_request(struct rig *rig, const char *key)
+{
+    struct pollfd p = {.fd = rig->listener, .events = POLLIN};
+    char text[8192];
+    size_t n = 0;
+    if (poll(&p, 1, WAIT_MS) != 1)
+        fail_msg("no connection for %s", key);
+    assert_true(rig->connections < S3_CONTROL_CONNECTIONS);
+    int fd = rig->fd[rig->connections++] = accept(rig->listener, NULL, NULL);
+    do {
+        ssize_t k = recv(fd, text + n, sizeof text - 1 - n, 0);
+        assert_true(k > 0);
+        n += (size_t)k;
+        text[n] = '\0';
+    } while (!strstr(text, "\r\n\r\n"));
+    if (!strstr(text, key))
+        fail_msg("not for %s:\n%s", key, text);
+}
+
+static struct floe_store_req get_req(struct rig *rig, const char *key, bool urgent)
+{
+    struct floe_store_req r = store_rig_req(&rig->store, FLOE_STORE_GET, key);
+    r.cls = FLOE_STORE_CONTROL;
+    r.urgent = urgent;
+    r.length = 10;
+    r.timeout_us = 600000000;
+    return r;
+}
+
+/* Ordinary requests leave room for two urgent ones: a renewal goes out while the table's probe waits, and a
+ * probe while a renewal does. */
+static void two_urgent_requests_go_past_those_that_wait(void **state)
+{
+    struct rig *rig = *state;
+    struct floe_store_req waiting[2 * S3_CONTROL_CONNECTIONS];
+    for (size_t i = 0; i < FLOE_COUNTOF(waiting); i++) {
+        waiting[i] = get_req(rig, "ordinary", false);
+        floe_store_submit(rig->store.store, &waiting[i]);
+    }
+    for (int i = 0; i < ORDINARY; i++)
+        expect_request(rig, "/ordinary ");
+    struct floe_store_req probe = get_req(rig, "probe", true), renewal = get_req(rig, "renewal", true);
+    floe_store_submit(rig->store.store, &probe);
+    expect_request(rig, "/probe ");
+    floe_store_submit(rig->store.store, &renewal);
+    expect_request(rig, "/renewal ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(two_urgent_requests_go_past_those_that_wait, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("s3_lanes", tests, NULL, NULL);
+}
