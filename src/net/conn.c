@@ -75,7 +75,6 @@ void floe_conn_end(struct floe_conn *c)
     c->ending = true;
     floe_conn_unpause(c);
     floe_conn_drop_frame(c);
-    floe_conn_stop_reading(c);
     floe_conn_ended(c);
 }
 

@@ -4,6 +4,8 @@
  * is given back. Where there is no room the connection goes on its thread's `paused` list and is looked at
  * again every RESUME_US. A connection that has enough inside (PIPELINE_MAX, WRITE_HIGH) is simply not read:
  * its answers wake it; so is one that was muted, until its time is over. A frame that was begun is read on.
+ * So is a connection that ends, and what comes is dropped: a close with bytes unread would take answers back
+ * that its client has not got yet, and a client that leaves would not be seen.
  */
 #include "net/server_int.h"
 #include <floe/base/assert.h>
@@ -12,11 +14,11 @@
 
 static bool full(const struct floe_conn *c)
 {
-    return c->ending || c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH ||
-           floe_timer_armed(&c->unmute);
+    return !c->ending &&
+           (c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH || floe_timer_armed(&c->unmute));
 }
 
-void floe_conn_stop_reading(struct floe_conn *c)
+static void stop_reading(struct floe_conn *c)
 {
     if (c->reading)
         uv_read_stop((uv_stream_t *)&c->tcp);
@@ -35,7 +37,7 @@ void floe_conn_unpause(struct floe_conn *c)
 static void wait_for_room(struct floe_conn *c)
 {
     struct net_thread *t = c->t;
-    floe_conn_stop_reading(c);
+    stop_reading(c);
     if (!floe_list_empty(&c->paused_link))
         return;
     atomic_fetch_add_explicit(&t->s->stats.paused, 1, memory_order_relaxed);
@@ -228,7 +230,7 @@ static void consume(struct floe_conn *c, const uint8_t *p, size_t n)
 {
     while (n > 0 && !c->closing) {
         if (!c->frame && full(c)) {
-            floe_conn_stop_reading(c);
+            stop_reading(c);
             stash(c, c->head, 0, p, n);
             return;
         }
@@ -314,6 +316,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     c->active_us = floe_loop_now_us(c->t->loop);
     atomic_fetch_add_explicit(&c->t->s->stats.bytes_in, (uint64_t)n, memory_order_relaxed);
+    if (c->ending)
+        return;
     if ((uint8_t *)buf->base == c->t->scratch) {
         consume(c, c->t->scratch, came);
     } else {
@@ -322,7 +326,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
             floe_conn_end(c);
     }
     if (!c->closing && !c->frame && full(c))
-        floe_conn_stop_reading(c);
+        stop_reading(c);
 }
 
 /* Would the next read of the frame find no room? */

@@ -64,7 +64,7 @@ struct floe_conn {
     struct floe_task gone_task;
     struct floe_task back_task;
     bool for_peers, reading, closing, closed, gone_posted, gone_back, overdraft;
-    bool ending;              /* nothing more is read; closes when what is inside is answered */
+    bool ending;              /* what comes is dropped; closes when what is inside is answered */
     bool known;               /* to the core: a request was posted */
     bool broker;              /* another broker: never muted, leases depend on it */
     struct floe_timer unmute; /* armed: muted */
@@ -95,7 +95,6 @@ void floe_conn_free(struct floe_conn *c);
 void floe_conn_mute(struct floe_conn *c, uint32_t ms);
 /* frame.c */
 void floe_conn_resume(struct floe_conn *c); /* goes on reading where that is allowed */
-void floe_conn_stop_reading(struct floe_conn *c);
 void floe_conn_drop_frame(struct floe_conn *c);
 void floe_conn_unpause(struct floe_conn *c);
 /* reply.c */
