@@ -326,7 +326,7 @@ enum floe_view_state {
 };
 enum floe_view_state floe_log_view(struct floe_log *log, const struct floe_tp *tp,
                                    struct floe_partition **out);
-/* Leases or sessions changed: views look at theirs again, soon. */
+/* Leases or sessions changed: log starts that are named now count; views look at theirs again, soon. */
 void floe_log_leases_changed(struct floe_log *log);
 /* One followed chain. */
 struct floe_followed {

@@ -389,6 +389,7 @@ static void on_check(struct floe_timer *t)
 void floe_log_leases_changed(struct floe_log *log)
 {
     struct floe_follow *fo = log->follow;
+    floe_starts_look(log);
     if (fo->count > 0 && !floe_timer_armed(&fo->check))
         floe_timer_start(log->cfg.loop, &fo->check, FOLLOW_CHECK_US);
 }

@@ -29,19 +29,43 @@ uint64_t floe_log_checkpoint_now(struct floe_log *log, const struct floe_tp *tp)
 uint64_t floe_log_want_start(struct floe_log *log, const struct floe_tp *tp, int64_t offset)
 {
     struct floe_partition *p = floe_partition_get(log, tp);
-    if (p && offset > FLOE_MAX(p->log_start, p->wanted_start)) {
+    bool more = p && offset > FLOE_MAX(p->log_start, p->wanted_start);
+    if (more) {
         FLOE_ASSERT(offset <= p->high_watermark);
         p->wanted_start = offset;
         floe_checkpoint_dirty(p);
     }
-    return floe_log_checkpoint_now(log, tp);
+    uint64_t key = floe_log_checkpoint_now(log, tp);
+    if (more) {
+        p->start_key = key;
+        floe_list_remove(&p->start_link);
+        floe_list_push_back(&log->starts, &p->start_link);
+    }
+    return key;
 }
 
 void floe_log_start_named(struct floe_log *log, const struct floe_tp *tp, int64_t offset)
 {
     struct floe_partition *p = floe_partition_get(log, tp);
-    if (p)
-        p->log_start = FLOE_MAX(p->log_start, FLOE_MIN(offset, p->wanted_start));
+    if (!p)
+        return;
+    p->log_start = FLOE_MAX(p->log_start, FLOE_MIN(offset, p->wanted_start));
+    if (p->log_start >= p->wanted_start)
+        floe_list_remove(&p->start_link);
+}
+
+void floe_starts_look(struct floe_log *log)
+{
+    const struct floe_log_hooks *h = &log->cfg.hooks;
+    FLOE_LIST_EACH_SAFE(it, &log->starts)
+    {
+        struct floe_partition *p = FLOE_LIST_ENTRY(it, struct floe_partition, start_link);
+        struct floe_lease_entry e;
+        if (h->lease && h->lease(h->user, &p->tp, &e) && e.checkpoint.present &&
+            floe_session_name_eq(&e.checkpoint.session, &log->chain.session) &&
+            e.checkpoint.seq >= p->start_key)
+            floe_log_start_named(log, &p->tp, p->wanted_start);
+    }
 }
 
 void floe_log_stop(struct floe_log *log, const struct floe_tp *tp)

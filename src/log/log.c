@@ -169,7 +169,7 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
                                  &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
                                  &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
                                  &log->floor_asks,   &log->sought,    &log->reappends,  &log->room_waiters,
-                                 &log->handing};
+                                 &log->handing,      &log->starts};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
     floe_list_init(&log->chain.commit_waiters);

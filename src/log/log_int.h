@@ -151,11 +151,13 @@ struct floe_partition {
     struct floe_list serving_waiters; /* floe_log_waiter */
     struct floe_list data_waiters;
     struct floe_rebuild_part *rebuild;
-    struct floe_ahead *ahead;   /* read ahead of its lease (ahead.c), on no list of partitions; else null */
-    struct floe_feed *feed;     /* a view's state (follow_int.h), on no list of partitions; else null */
-    bool ckpt_built;            /* by this session: it begins at span_from */
-    bool handing;               /* handover.c: appends wait */
-    struct floe_list hand_link; /* log's list: handing, and not told yet */
+    struct floe_ahead *ahead;    /* read ahead of its lease (ahead.c), on no list of partitions; else null */
+    struct floe_feed *feed;      /* a view's state (follow_int.h), on no list of partitions; else null */
+    bool ckpt_built;             /* by this session: it begins at span_from */
+    bool handing;                /* handover.c: appends wait */
+    struct floe_list hand_link;  /* log's list: handing, and not told yet */
+    struct floe_list start_link; /* log's list: wanted_start is above log_start, */
+    uint64_t start_key;          /* and a checkpoint at this key or later says so */
     /* Keys of the own chain from here on carry no batch of it so far; before it is served: of the chain that
      * was read last. */
     uint64_t carried;
@@ -322,6 +324,9 @@ void floe_end_turn(struct floe_log *log);
 void floe_end_over(struct floe_log *log);
 /* handover.c */
 void floe_handover_turn(struct floe_log *log);
+/* Log starts that the lease has come to name are told, also when whoever wanted them has given up: readers
+ * elsewhere are told of them. */
+void floe_starts_look(struct floe_log *log);
 /* stage.c */
 #define FLOE_STAGE_BEHIND (1u << 20)  /* bytes on their way into the tier: with more, it is behind */
 #define FLOE_STAGE_STALL_US 300000ull /* without a commit for so long the store does not keep up */
@@ -442,6 +447,7 @@ struct floe_log {
     struct floe_list dirty;     /* floe_partition.dirty_link */
     struct floe_list index_due; /* floe_partition.index_link */
     struct floe_list handing;   /* floe_partition.hand_link */
+    struct floe_list starts;    /* floe_partition.start_link */
     struct floe_list recent;    /* floe_entry.cache_link, oldest first */
     uint64_t recent_bytes;
     struct floe_list producer_lru;

@@ -32,6 +32,7 @@ struct floe_partition *floe_partition_create_aside(struct floe_log *log, const s
     floe_list_init(&p->dirty_link);
     floe_list_init(&p->index_link);
     floe_list_init(&p->hand_link);
+    floe_list_init(&p->start_link);
     floe_list_init(&p->serving_waiters);
     floe_list_init(&p->data_waiters);
     if (floe_index_create(&p->index) != FLOE_OK) {
@@ -175,6 +176,7 @@ void floe_partition_destroy(struct floe_partition *p, enum floe_err why)
     floe_list_remove(&p->dirty_link);
     floe_list_remove(&p->index_link);
     floe_list_remove(&p->hand_link);
+    floe_list_remove(&p->start_link);
     if (log->reader)
         floe_log_reader_forget(log->reader, p->index);
     floe_index_destroy(&p->index);

@@ -140,8 +140,16 @@ static void test_not_named(void **state)
     assert_int_equal(fetch_error(n, "t", 0), 0);
     floe_sim_bucket_heal(r.bucket);
     assert_int_equal(del(n, 2, "t", 0, 25)->LowWatermark, 25);
+    /* Named after nobody waited any more: readers elsewhere are told then, and the leader tells no less. */
+    floe_sim_bucket_rule(r.bucket, &hang);
+    assert_int_equal(del(n, 2, "t", 0, 30)->ErrorCode, FLOE_KERR_REQUEST_TIMED_OUT);
+    assert_int_equal(offset_of(n, "t", -2), 25);
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_int_equal(offset_of(n, "t", -2), 30);
+    assert_int_equal(fetch_error(n, "t", 29), FLOE_KERR_OFFSET_OUT_OF_RANGE);
     api_rig_kill(n);
-    assert_int_equal(offset_of(leader(&r), "t", -2), 25);
+    assert_int_equal(offset_of(leader(&r), "t", -2), 30);
     api_rig_stop(&r);
 }
 
