@@ -165,13 +165,15 @@ enum floe_err floe_log_create(struct floe_log **out, const struct floe_log_confi
     log->cfg = *cfg;
     floe_map_init(&log->partitions);
     floe_ahead_init(log);
-    struct floe_list *lists[] = {&log->done,         &log->woken,     &log->ckpt_due,   &log->dirty,
-                                 &log->index_due,    &log->recent,    &log->rebuilds,   &log->entry_pool,
-                                 &log->producer_lru, &log->stage_ops, &log->stage_wait, &log->rechecks,
-                                 &log->floor_asks,   &log->sought,    &log->reappends,  &log->room_waiters,
-                                 &log->handing,      &log->starts};
+    struct floe_list *lists[] = {&log->done,      &log->woken,      &log->ckpt_due,     &log->dirty,
+                                 &log->index_due, &log->recent,     &log->rebuilds,     &log->entry_pool,
+                                 &log->stage_ops, &log->stage_wait, &log->rechecks,     &log->floor_asks,
+                                 &log->sought,    &log->reappends,  &log->room_waiters, &log->handing,
+                                 &log->starts};
     for (size_t i = 0; i < FLOE_COUNTOF(lists); i++)
         floe_list_init(lists[i]);
+    for (uint32_t i = 0; i < FLOE_PRODUCER_AGES; i++)
+        floe_list_init(&log->producer_ages[i]);
     floe_list_init(&log->chain.commit_waiters);
     floe_timer_init(&log->turn, on_turn, log);
     floe_flush_init(log);

@@ -36,6 +36,8 @@
 #define FLOE_LOG_PRODUCERS_MAX 65536u      /* of one log */
 #define FLOE_PARTITION_PRODUCERS_MAX 4096u /* of one partition */
 #define FLOE_PRODUCER_EXPIRE_US (86400ull * 1000000ull) /* producer.id.expiration.ms: 1 day */
+#define FLOE_PRODUCER_AGE_US (600ull * 1000000ull)      /* time of last use is told apart so finely, */
+#define FLOE_PRODUCER_AGES 160u                         /* by so many lists: a day and more */
 #define FLOE_PRODUCER_WINDOW 5u                         /* batches whose duplicates are recognised (KIP-98) */
 #define FLOE_PRODUCER_RING 10u                          /* a full window below the batches still in flight */
 #define FLOE_LOG_REFUSED_MAX 1024u
@@ -69,8 +71,8 @@ struct floe_producer_batch {
 };
 struct floe_producer {
     struct floe_map_node node; /* partition's map, by id */
-    struct floe_list lru;      /* log's, least recently used first */
-    struct floe_list part_lru; /* partition's, likewise */
+    struct floe_list age;      /* one of the log's producer_ages */
+    struct floe_list part_lru; /* partition's, least recently used first */
     struct floe_partition *part;
     int64_t id;
     int16_t epoch;
@@ -450,7 +452,7 @@ struct floe_log {
     struct floe_list starts;    /* floe_partition.start_link */
     struct floe_list recent;    /* floe_entry.cache_link, oldest first */
     uint64_t recent_bytes;
-    struct floe_list producer_lru;
+    struct floe_list producer_ages[FLOE_PRODUCER_AGES]; /* a ring, by time of last use */
     uint32_t producer_count;
     struct floe_producer_refused refused[FLOE_LOG_REFUSED_MAX]; /* a ring */
     uint32_t refused_at;

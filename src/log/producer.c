@@ -31,10 +31,17 @@ static void remove_producer(struct floe_producer *pr)
 {
     struct floe_log *log = pr->part->log;
     floe_map_remove(&pr->part->producers, &pr->node);
-    floe_list_remove(&pr->lru);
+    floe_list_remove(&pr->age);
     floe_list_remove(&pr->part_lru);
     log->producer_count--;
     free(pr);
+}
+
+/* Those that were last used at about the same time. Who comes with a checkpoint has its age from there. */
+static struct floe_list *age_list(struct floe_log *log, uint64_t used_us)
+{
+    uint64_t now = floe_loop_now_us(log->cfg.loop), least = now - FLOE_MIN(now, FLOE_PRODUCER_EXPIRE_US);
+    return &log->producer_ages[FLOE_MAX(used_us, least) / FLOE_PRODUCER_AGE_US % FLOE_PRODUCER_AGES];
 }
 
 /* A batch of it is not committed yet: forgetting it would let a duplicate in. */
@@ -56,14 +63,30 @@ void floe_producers_expire(struct floe_log *log)
     if (now < log->expire_at_us)
         return;
     log->expire_at_us = now + 60u * 1000000u;
-    FLOE_LIST_EACH_SAFE(it, &log->producer_lru)
-    {
-        struct floe_producer *pr = FLOE_LIST_ENTRY(it, struct floe_producer, lru);
-        if (pr->used_us + FLOE_PRODUCER_EXPIRE_US > now)
-            break;
-        if (!busy(pr))
-            remove_producer(pr);
+    for (uint32_t i = 0; i < FLOE_PRODUCER_AGES; i++) {
+        FLOE_LIST_EACH_SAFE(it, &log->producer_ages[i])
+        {
+            struct floe_producer *pr = FLOE_LIST_ENTRY(it, struct floe_producer, age);
+            if (pr->used_us + FLOE_PRODUCER_EXPIRE_US > now)
+                break;
+            if (!busy(pr))
+                remove_producer(pr);
+        }
     }
+}
+
+static struct floe_producer *longest_silent(struct floe_log *log)
+{
+    uint64_t newest = floe_loop_now_us(log->cfg.loop) / FLOE_PRODUCER_AGE_US;
+    for (uint32_t i = 1; i <= FLOE_PRODUCER_AGES; i++) {
+        FLOE_LIST_EACH(it, &log->producer_ages[(newest + i) % FLOE_PRODUCER_AGES])
+        {
+            struct floe_producer *pr = FLOE_LIST_ENTRY(it, struct floe_producer, age);
+            if (!busy(pr))
+                return pr;
+        }
+    }
+    return NULL;
 }
 
 /* Makes room by forgetting those that were silent longest. When all are busy the limits are passed: each busy
@@ -81,16 +104,9 @@ static void make_room(struct floe_partition *p)
             }
         }
     }
-    if (log->producer_count >= FLOE_LOG_PRODUCERS_MAX) {
-        FLOE_LIST_EACH(it, &log->producer_lru)
-        {
-            struct floe_producer *pr = FLOE_LIST_ENTRY(it, struct floe_producer, lru);
-            if (!busy(pr)) {
-                remove_producer(pr);
-                break;
-            }
-        }
-    }
+    struct floe_producer *old = log->producer_count >= FLOE_LOG_PRODUCERS_MAX ? longest_silent(log) : NULL;
+    if (old)
+        remove_producer(old);
 }
 
 struct floe_producer *floe_producer_add(struct floe_partition *p, int64_t id, int16_t epoch, uint64_t used_us)
@@ -107,7 +123,7 @@ struct floe_producer *floe_producer_add(struct floe_partition *p, int64_t id, in
     pr->id = id;
     pr->epoch = epoch;
     pr->used_us = used_us;
-    floe_list_push_back(&p->log->producer_lru, &pr->lru);
+    floe_list_push_back(age_list(p->log, used_us), &pr->age);
     floe_list_push_back(&p->producer_lru, &pr->part_lru);
     p->log->producer_count++;
     return pr;
@@ -310,8 +326,8 @@ enum floe_err floe_producer_note(struct floe_partition *p, const struct floe_bat
                                                          .epoch = b->producer_epoch};
     pr->used_us = now;
     pr->gap_us = 0;
-    floe_list_remove(&pr->lru);
-    floe_list_push_back(&p->log->producer_lru, &pr->lru);
+    floe_list_remove(&pr->age);
+    floe_list_push_back(age_list(p->log, now), &pr->age);
     floe_list_remove(&pr->part_lru);
     floe_list_push_back(&p->producer_lru, &pr->part_lru);
     return FLOE_OK;

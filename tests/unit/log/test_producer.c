@@ -259,6 +259,39 @@ static void producers_are_bounded_and_expire(void **state)
     rig_world_destroy(&w);
 }
 
+/* Partitions come with producers of other brokers, most of which have been silent for long: the one that sent
+ * something a moment ago, and may send it again, is remembered all the same. */
+static void who_comes_along_is_as_old_as_it_is(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(4);
+    struct rig *r = rig_create(w, NULL);
+    struct floe_tp tp = rig_tp(1, 0);
+    rig_open(r);
+    rig_new(r, tp);
+    rig_run(w, FLOE_PRODUCER_EXPIRE_US);
+    assert_int_equal(sent(r, tp, 7, 0, 0), 0);
+    uint64_t now = floe_sim_now_us(w->sim), hour = FLOE_PRODUCER_EXPIRE_US / 24;
+    int64_t id = 1000;
+    for (int32_t i = 0; i < (int32_t)(FLOE_LOG_PRODUCERS_MAX / FLOE_PARTITION_PRODUCERS_MAX) + 2; i++) {
+        struct floe_tp other = rig_tp(2, i);
+        struct floe_partition *p = floe_partition_create(r->log, &other, 1);
+        for (uint32_t k = 0; k < FLOE_PARTITION_PRODUCERS_MAX; k++)
+            assert_non_null(floe_producer_add(p, id++, 0, now - 20 * hour + k));
+    }
+    assert_int_equal(r->log->producer_count, FLOE_LOG_PRODUCERS_MAX);
+    assert_int_equal(sent(r, tp, 7, 0, 0), 0); /* again */
+    assert_int_equal(rig_hw(r, tp), 1);
+    /* They are forgotten when their day is over. */
+    rig_run(w, 5 * hour);
+    assert_int_equal(sent(r, tp, 8, 0, 0), 0);
+    assert_int_equal(r->log->producer_count, 2);
+    assert_int_equal(sent(r, tp, 7, 0, 0), 0);
+    assert_int_equal(rig_hw(r, tp), 2);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +300,7 @@ int main(void)
         cmocka_unit_test(a_duplicate_waits_for_its_original),
         cmocka_unit_test(a_lapsed_session_judges_no_sequence),
         cmocka_unit_test(producers_are_bounded_and_expire),
+        cmocka_unit_test(who_comes_along_is_as_old_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
