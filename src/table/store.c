@@ -18,7 +18,8 @@
  * A store request may wait long, the longer the more of them were in vain. When a store that had left one
  * unanswered answers again, those that were sent before may have been lost as well: each work's is given up
  * once, as if its time were over. So that this is soon heard of, a small read is sent twice a second while
- * requests wait and nothing is answered.
+ * requests wait and nothing is answered. A read that waits long while those sent after it are answered is
+ * taken for lost as well.
  *
  * Long because: the steps above are one machine.
  */
@@ -37,6 +38,7 @@
 #define WAIT_US_MIN 20000u
 #define WAIT_US_MAX 500000u
 #define PROBE_US 500000u
+#define LOST_TIMES 4           /* as long as others take */
 #define GET_FIRST (32u * 1024) /* most records fit; larger ones are asked for again */
 
 enum step { STEP_READ, STEP_SEND, STEP_READBACK, STEP_LIST, STEP_DELETE };
@@ -45,9 +47,11 @@ struct store_table {
     struct floe_table base; /* first */
     struct floe_store *store;
     struct floe_list works;
-    bool silent;       /* a store request was given up, and none was answered since */
-    uint64_t back_us;  /* it answers again what was sent from then on; what was sent before may be lost */
-    uint64_t heard_us; /* when it answered last */
+    bool silent;          /* a store request was given up, and none was answered since */
+    uint64_t back_us;     /* it answers again what was sent from then on; what was sent before may be lost */
+    uint64_t heard_us;    /* when it answered last */
+    uint64_t answered_us; /* the latest sending of what was answered */
+    uint64_t took_us;     /* about the longest that answers take lately */
     struct floe_timer probe_timer; /* runs, or the probe is under way, while works ask */
     struct floe_store_req probe;
     uint64_t probed_us;
@@ -70,7 +74,7 @@ struct work {
     uint32_t sends;             /* copies of a write, or tries of a read, that went out */
     bool doubt;                 /* a copy may have been applied, or may still be */
     bool asking;                /* a store request is under way */
-    bool hurried;               /* its request was given up because others are answered */
+    uint32_t hurried;           /* how often its request was given up because others are answered */
     bool refused412;            /* the last answer was EEXISTS or ECONFLICT */
     char nonce[FLOE_TABLE_NONCE_HEX];
     struct floe_buf *record;
@@ -433,7 +437,7 @@ static void on_deleted(struct work *w)
 /* Nobody is told here: a request that is sent anew is answered later. */
 static void hurry_one(struct work *w)
 {
-    w->hurried = true;
+    w->hurried++;
     w->r->unanswered++;
     floe_store_cancel(w->t->store, &w->sr);
     if (w->step == STEP_SEND || w->step == STEP_DELETE) {
@@ -473,6 +477,8 @@ static bool notice(struct store_table *t, enum floe_err e, uint64_t begun_us, ui
     if (!answered)
         return unanswered;
     t->heard_us = now;
+    t->answered_us = FLOE_MAX(t->answered_us, begun_us);
+    t->took_us = FLOE_MAX(t->took_us - t->took_us / 8, now - begun_us);
     if (t->silent) {
         t->silent = false;
         t->back_us = begun_us;
@@ -506,7 +512,18 @@ static void probe(struct store_table *t)
     };
     t->probed_us = floe_loop_now_us(t->base.loop);
     t->probing = true;
+    floe_timer_stop(&t->probe_timer);
     floe_store_submit(t->store, &t->probe);
+}
+/* A read of which nothing is heard while those sent later were answered; the next time it waits twice as
+ * long. A write may be applied: it waits. */
+static bool is_lost(const struct work *w, uint64_t now)
+{
+    const struct store_table *t = w->t;
+    bool reads = w->sr.kind == FLOE_STORE_GET || w->sr.kind == FLOE_STORE_LIST;
+    uint64_t patience_us = FLOE_MAX((uint64_t)PROBE_US << FLOE_MIN(w->hurried, 8u), LOST_TIMES * t->took_us);
+    return reads && w->asking && left_us(w) && w->begun_us < t->answered_us &&
+           now - w->begun_us >= patience_us;
 }
 static void on_probe_timer(struct floe_timer *timer)
 {
@@ -514,7 +531,9 @@ static void on_probe_timer(struct floe_timer *timer)
     uint64_t oldest = UINT64_MAX, now = floe_loop_now_us(t->base.loop);
     FLOE_LIST_EACH(it, &t->works)
     {
-        const struct work *w = FLOE_LIST_ENTRY(it, struct work, link);
+        struct work *w = FLOE_LIST_ENTRY(it, struct work, link);
+        if (is_lost(w, now))
+            hurry_one(w);
         if (w->asking)
             oldest = FLOE_MIN(oldest, w->begun_us);
     }

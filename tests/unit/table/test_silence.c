@@ -78,6 +78,54 @@ static void a_scan_that_waits_alone_is_soon_sent_anew(void **state)
     }
 }
 
+/* One read and one write are lost; others are answered. The write may be applied, and waits. */
+static void a_read_that_others_overtake_is_sent_anew(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 7);
+    floe_sim_bucket_rule(w.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST, .times = 2});
+    struct floe_table_req r = {.kind = FLOE_TABLE_GET,
+                               .key = "a",
+                               .timeout_us = 30000000,
+                               .copy_us = 10000000},
+                          put = r;
+    put.kind = FLOE_TABLE_PUT;
+    put.value = "1";
+    put.value_n = 1;
+    submit(&w, 0, r);
+    submit(&w, 1, put);
+    uint64_t gets = w.store->stats.get;
+    for (int i = 2; i < 2 * WAITING; i++) {
+        floe_sim_run_for(w.sim, 100000);
+        submit(&w, i, r);
+    }
+    floe_sim_run_for(w.sim, 200000);
+    for (int i = 0; i < 2 * WAITING; i++)
+        assert_int_equal(w.done[i], i != 1);
+    assert_int_equal(w.store->stats.get - gets, 2 * WAITING - 2 + 1); /* once anew, and no probe */
+    close_world(&w);
+}
+/* Where every answer takes long nothing is asked twice. */
+static void a_slow_store_is_not_asked_more_for_it(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 7);
+    floe_sim_bucket_configure(w.bucket,
+                              &(struct floe_sim_bucket_config){.min_us = 200000, .mean_us = 100000});
+    struct floe_table_req r = {
+        .kind = FLOE_TABLE_GET, .key = "a", .timeout_us = 30000000, .copy_us = 10000000};
+    for (int i = 0; i < 2 * WAITING; i++) {
+        submit(&w, i, r);
+        floe_sim_run_for(w.sim, 100000);
+    }
+    floe_sim_run_for(w.sim, 3000000);
+    for (int i = 0; i < 2 * WAITING; i++)
+        assert_true(w.done[i] && w.r[i].unanswered == 0);
+    close_world(&w);
+}
+
 static void submit_more(struct world *w, int i)
 {
     if (i < WAITING)
@@ -159,6 +207,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scan_that_waits_alone_is_soon_sent_anew),
+        cmocka_unit_test(a_read_that_others_overtake_is_sent_anew),
+        cmocka_unit_test(a_slow_store_is_not_asked_more_for_it),
         cmocka_unit_test(a_call_back_after_a_silence_may_do_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
