@@ -19,6 +19,7 @@ struct rig {
     struct store_rig store;
     int listener, fd[S3_CONTROL_CONNECTIONS];
     uint32_t connections;
+    struct floe_store_req waiting[2 * S3_CONTROL_CONNECTIONS], probe, renewal; /* until the store is closed */
 };
 
 static int setup(void **state)
@@ -88,17 +89,17 @@ static struct floe_store_req get_req(struct rig *rig, const char *key, bool urge
 static void two_urgent_requests_go_past_those_that_wait(void **state)
 {
     struct rig *rig = *state;
-    struct floe_store_req waiting[2 * S3_CONTROL_CONNECTIONS];
-    for (size_t i = 0; i < FLOE_COUNTOF(waiting); i++) {
-        waiting[i] = get_req(rig, "ordinary", false);
-        floe_store_submit(rig->store.store, &waiting[i]);
+    for (size_t i = 0; i < FLOE_COUNTOF(rig->waiting); i++) {
+        rig->waiting[i] = get_req(rig, "ordinary", false);
+        floe_store_submit(rig->store.store, &rig->waiting[i]);
     }
     for (int i = 0; i < ORDINARY; i++)
         expect_request(rig, "/ordinary ");
-    struct floe_store_req probe = get_req(rig, "probe", true), renewal = get_req(rig, "renewal", true);
-    floe_store_submit(rig->store.store, &probe);
+    rig->probe = get_req(rig, "probe", true);
+    floe_store_submit(rig->store.store, &rig->probe);
     expect_request(rig, "/probe ");
-    floe_store_submit(rig->store.store, &renewal);
+    rig->renewal = get_req(rig, "renewal", true);
+    floe_store_submit(rig->store.store, &rig->renewal);
     expect_request(rig, "/renewal ");
 }
 
