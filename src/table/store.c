@@ -18,8 +18,8 @@
  * A store request may wait long, the longer the more of them were in vain. When a store that had left one
  * unanswered answers again, those that were sent before may have been lost as well: each work's is given up
  * once, as if its time were over. So that this is soon heard of, a small read is sent twice a second while
- * requests wait and nothing is answered. A read that waits long while those sent after it are answered is
- * taken for lost as well.
+ * requests wait and nothing is answered. What waits long, for its kind, while others sent after it are
+ * answered is taken for lost as well.
  *
  * Long because: the steps above are one machine.
  */
@@ -51,7 +51,7 @@ struct store_table {
     uint64_t back_us;     /* it answers again what was sent from then on; what was sent before may be lost */
     uint64_t heard_us;    /* when it answered last */
     uint64_t answered_us; /* the latest sending of what was answered */
-    uint64_t took_us;     /* about the longest that answers take lately */
+    uint64_t took_us[2];  /* about the longest that answers to reads, and to writes, take lately */
     struct floe_timer probe_timer; /* runs, or the probe is under way, while works ask */
     struct floe_store_req probe;
     uint64_t probed_us;
@@ -465,10 +465,18 @@ static void hurry(struct store_table *t)
     if (!older)
         t->back_us = 0;
 }
+/* Of which kind it is, for took_us. */
+static int is_write(const struct floe_store_req *sr)
+{
+    return sr->kind == FLOE_STORE_PUT || sr->kind == FLOE_STORE_DELETE;
+}
 /* What the answer to a request, or that there was none within `patience_us`, says of the store. True: none.
  */
-static bool notice(struct store_table *t, enum floe_err e, uint64_t begun_us, uint64_t patience_us)
+static bool notice(struct store_table *t, const struct floe_store_req *sr, uint64_t begun_us,
+                   uint64_t patience_us)
 {
+    enum floe_err e = sr->err.code;
+    uint64_t *took_us = &t->took_us[is_write(sr)];
     uint64_t now = floe_loop_now_us(t->base.loop);
     bool answered = e == FLOE_OK || e == FLOE_ENOTFOUND || e == FLOE_EEXISTS || e == FLOE_ECONFLICT;
     bool unanswered = e && now - begun_us >= patience_us;
@@ -478,7 +486,7 @@ static bool notice(struct store_table *t, enum floe_err e, uint64_t begun_us, ui
         return unanswered;
     t->heard_us = now;
     t->answered_us = FLOE_MAX(t->answered_us, begun_us);
-    t->took_us = FLOE_MAX(t->took_us - t->took_us / 8, now - begun_us);
+    *took_us = FLOE_MAX(*took_us - *took_us / 8, now - begun_us);
     if (t->silent) {
         t->silent = false;
         t->back_us = begun_us;
@@ -494,7 +502,7 @@ static void on_probed(struct floe_store_req *sr)
     uint64_t next = t->probed_us + PROBE_US, now = floe_loop_now_us(t->base.loop);
     t->probing = false;
     floe_timer_start(t->base.loop, &t->probe_timer, next > now ? next - now : 0);
-    notice(t, sr->err.code, t->probed_us, PROBE_US);
+    (void)notice(t, sr, t->probed_us, PROBE_US);
 }
 static void probe(struct store_table *t)
 {
@@ -515,15 +523,13 @@ static void probe(struct store_table *t)
     floe_timer_stop(&t->probe_timer);
     floe_store_submit(t->store, &t->probe);
 }
-/* A read of which nothing is heard while those sent later were answered; the next time it waits twice as
- * long. A write may be applied: it waits. */
+/* Nothing is heard of it while what was sent later was answered. The next time it waits twice as long. */
 static bool is_lost(const struct work *w, uint64_t now)
 {
     const struct store_table *t = w->t;
-    bool reads = w->sr.kind == FLOE_STORE_GET || w->sr.kind == FLOE_STORE_LIST;
-    uint64_t patience_us = FLOE_MAX((uint64_t)PROBE_US << FLOE_MIN(w->hurried, 8u), LOST_TIMES * t->took_us);
-    return reads && w->asking && left_us(w) && w->begun_us < t->answered_us &&
-           now - w->begun_us >= patience_us;
+    uint64_t patience_us =
+        FLOE_MAX((uint64_t)PROBE_US << FLOE_MIN(w->hurried, 8u), LOST_TIMES * t->took_us[is_write(&w->sr)]);
+    return w->asking && left_us(w) && w->begun_us < t->answered_us && now - w->begun_us >= patience_us;
 }
 static void on_probe_timer(struct floe_timer *timer)
 {
@@ -549,7 +555,7 @@ static void on_store(struct floe_store_req *sr)
 {
     struct work *w = sr->user;
     w->asking = false;
-    if (notice(w->t, sr->err.code, w->begun_us, w->copy_us))
+    if (notice(w->t, sr, w->begun_us, w->copy_us))
         w->r->unanswered++;
     switch (w->step) {
     case STEP_READ:
