@@ -341,6 +341,33 @@ static void test_log_start(void **state)
     end(&x);
 }
 
+/* Nor by one that was behind when the lease told of it. */
+static void test_log_start_ahead(void **state)
+{
+    (void)state;
+    struct world x = start(12);
+    struct floe_tp tp = rig_tp(1, 0);
+    rig_new(x.a, tp);
+    fill(x.a, tp, "v", 0, 20);
+    assert_true(rig_view_reaches(x.b, tp, 20, 5000000));
+    floe_sim_bucket_rule(x.w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                              .node = x.b->node,
+                                                              .kinds = FLOE_SIM_KIND(FLOE_STORE_GET)});
+    fill(x.a, tp, "v", 20, 40);
+    floe_log_want_start(x.a->log, &tp, 30);
+    rig_run(x.w, 1000000);
+    assert_int_equal(rig_view(x.b, tp), 20);
+    assert_int_equal(view_start(&x, tp), 20);
+    floe_sim_bucket_heal(x.w->bucket);
+    assert_true(rig_view_reaches(x.b, tp, 40, 20000000));
+    assert_int_equal(view_start(&x, tp), 30);
+    expect(x.b, tp, 30, "v30");
+    struct floe_log_read rd = {.tp = tp, .view = true, .offset = 29, .max_bytes = 1000};
+    assert_true(floe_log_read(x.b->log, &rd));
+    assert_int_equal(rd.err.code, FLOE_EINVAL);
+    end(&x);
+}
+
 /* Without a lease there is no view; one that goes takes the view along. */
 static void test_no_lease(void **state)
 {
@@ -412,19 +439,13 @@ static void test_store_trouble(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_follows),
-        cmocka_unit_test(test_starts_from_record),
-        cmocka_unit_test(test_waits),
-        cmocka_unit_test(test_hole_below_span),
-        cmocka_unit_test(test_seal_ends),
-        cmocka_unit_test(test_takeover),
-        cmocka_unit_test(test_led_between),
-        cmocka_unit_test(test_disuse),
-        cmocka_unit_test(test_log_start),
-        cmocka_unit_test(test_no_lease),
-        cmocka_unit_test(test_long_use),
-        cmocka_unit_test(test_store_trouble),
-        cmocka_unit_test(test_gone_below_checkpoint),
+        cmocka_unit_test(test_follows),       cmocka_unit_test(test_starts_from_record),
+        cmocka_unit_test(test_waits),         cmocka_unit_test(test_hole_below_span),
+        cmocka_unit_test(test_seal_ends),     cmocka_unit_test(test_takeover),
+        cmocka_unit_test(test_led_between),   cmocka_unit_test(test_disuse),
+        cmocka_unit_test(test_log_start),     cmocka_unit_test(test_log_start_ahead),
+        cmocka_unit_test(test_no_lease),      cmocka_unit_test(test_long_use),
+        cmocka_unit_test(test_store_trouble), cmocka_unit_test(test_gone_below_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
