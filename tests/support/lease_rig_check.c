@@ -56,6 +56,9 @@ static bool is_move(struct lrig *r, const struct floe_lease_entry *was, const st
         return false;
     if (from == NULL) /* it died when its write was on its way, unless it was sealed: then it is a takeover */
         return now->span_count == 2 && !lrig_seal_at(r, &was->holder, now->spans[0].end);
+    for (uint64_t seq = from->committed; seq <= from->next; seq++)
+        if (lrig_seal_at(r, &was->holder, seq))
+            return false; /* it stands still, and is taken over */
     assert_true(lrig_part_of(from, &was->tp)->handing);
     assert_true(was->checkpoint.present && floe_session_name_eq(&was->checkpoint.session, &was->holder));
     assert_int_equal(was->span_count, 1);

@@ -396,6 +396,32 @@ static void deaths_on_the_way(void **state)
     }
 }
 
+/* Somebody stands still in the middle of it, for a moment or for longer than its lease time (then its clock
+ * goes on, or nothing would tell it), and goes on with what it was about to do. */
+static void stalls_on_the_way(void **state)
+{
+    (void)state;
+    static const uint64_t ms[] = {400, LEASE_MS / 3, LEASE_MS + 300, 3 * LEASE_MS};
+    for (uint64_t at_us = 0; at_us < 120000; at_us += 30000) {
+        for (uint32_t how = 0; how < 4 * FLOE_COUNTOF(ms); how++) {
+            struct lrig r;
+            uint64_t stall_ms = ms[how / 4];
+            bool clock_stops = how & 1;
+            if (clock_stops && stall_ms >= LEASE_MS)
+                continue;
+            begin(&r, 300 + at_us, 2);
+            lrig_boot_wait(&r, 2);
+            lrig_run_ms(&r, 100);
+            floe_sim_run_for(r.sim, LEASE_MS * 1000 / 3 - 150000 + at_us);
+            floe_sim_node_stall(r.b[how & 2].node, stall_ms * 1000, clock_stops);
+            lrig_run_ms(&r, stall_ms);
+            assert_true(lrig_until(&r, all_served, LEASE_MS + 2000));
+            assert_true(lrig_until(&r, balanced, 3 * LEASE_MS));
+            finish(&r);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +442,7 @@ int main(void)
         cmocka_unit_test(every_refused_write),
         cmocka_unit_test(every_lost_read),
         cmocka_unit_test(deaths_on_the_way),
+        cmocka_unit_test(stalls_on_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
