@@ -89,7 +89,7 @@ static const struct metric metrics[] = {
     {"floe_store_retries_total", COUNTER, NULL, "Requests to the store that were sent again.", AT(store_retries)},
     {"floe_store_errors_total", COUNTER, NULL, "Requests to the store that failed.", AT(store_errors)},
     {"floe_store_trouble_seconds", GAUGE, NULL,
-     "Since when the store does not answer, or refuses segments; 0 while all is well.", AT(store_trouble_s)},
+     "For how long the store has not answered, or has refused segments; 0 while all is well.", AT(store_trouble_s)},
     {"floe_store_bytes_total", COUNTER, "direction=\"in\"", "Bytes read from and written to the store.", AT(store_in)},
     {"floe_store_bytes_total", COUNTER, "direction=\"out\"", NULL, AT(store_out)},
     {"floe_table_requests_total", COUNTER, "kind=\"get\"", "Requests to the table.", AT(table_get)},

@@ -109,6 +109,9 @@ static void *ask_status(void *arg)
             (void)snprintf(out->why, sizeof out->why, "%s answers as another broker", addr);
     } else if (err.code == FLOE_EREFUSED) {
         (void)snprintf(out->why, sizeof out->why, "nothing listens on %s", addr);
+    } else if (err.code == FLOE_ETIMEOUT) {
+        (void)snprintf(out->why, sizeof out->why, "%s did not answer within %d s", addr,
+                       STATUS_TIMEOUT_MS / 1000);
     } else {
         (void)snprintf(out->why, sizeof out->why, "%s", err.msg);
     }

@@ -4,6 +4,7 @@
 
 #include <floe/base/assert.h>
 #include <floe/base/str.h>
+#include <floe/kafka/configs.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +219,13 @@ static int run_alter(const struct floe_cli_args *a, bool set)
             return floe_cli_usage(a, "\"%.64s\" is not KEY=VALUE", text);
         floe_cli_config_fill(&configs[n], text, set ? (size_t)(eq - text) : strlen(text),
                              set ? eq + 1 : NULL);
+        /* Brokers keep what they do not know, as Kafka's do, for plug-ins that may be told of it. */
+        if (set && r.type == FLOE_CLI_RESOURCE_BROKER &&
+            floe_kafka_config_find(FLOE_CONFIG_BROKER, floe_slice(text, (size_t)(eq - text))) == NULL)
+            return floe_cli_usage(a,
+                                  "\"%.*s\" is none of a broker's configurations: Floe's own settings are "
+                                  "given at its start (floe broker --help)",
+                                  (int)FLOE_MIN(eq - text, 64), text);
     }
     if (open_for(a, &r, &c, &err) != FLOE_OK || floe_cli_alter_configs(&r, configs, n, &err) != FLOE_OK ||
         (set && floe_cli_note_unobeyed(&r, configs, n, &err) != FLOE_OK))

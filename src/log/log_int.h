@@ -47,6 +47,7 @@
 #define FLOE_LOG_PROBE_TIMEOUT_US 2000000ull
 #define FLOE_LOG_QUIET_TRIES 5u /* of one PUT, before trouble that may pass is told */
 #define FLOE_LOG_HEDGE_MIN_US 200000ull
+#define FLOE_LOG_TELL_US 30000000ull  /* between two notes of trouble */
 #define FLOE_LOG_SILENT_US 3000000ull /* of a PUT without success, before that is told */
 #define FLOE_LOG_HEDGE_COST 20u       /* PUTs that must have succeeded for one early second copy */
 #define FLOE_LOG_HEDGE_CREDIT_MAX 60u /* three of them at a time */
@@ -288,7 +289,9 @@ struct floe_chain {
     uint32_t latency_us[FLOE_LOG_LATENCY_SAMPLES];
     uint32_t latency_n, latency_at;
     uint32_t hedge_credit;
-    struct floe_store_trouble trouble; /* of the PUTs, as it was noted, and no success since */
+    struct floe_store_trouble trouble; /* of the PUTs, and no success since */
+    enum floe_err told;                /* the reason that was noted last, */
+    uint64_t told_us;                  /* when */
     struct floe_error lost_why;        /* told by the next turn */
     bool lost_told, lost_fatal;
 };

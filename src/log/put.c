@@ -112,16 +112,27 @@ static uint64_t rehedge_max_us(const struct floe_put *put)
     return FLOE_MIN(FLOE_LOG_REHEDGE_MAX_US, FLOE_LOG_REHEDGE_MIN_US * 3 / 2 + bytes);
 }
 
+/* Told once until a PUT succeeds again, and anew when the reason is another one, now and then. */
 static void tell(struct floe_put *put, const struct floe_error *note)
 {
-    put->log->chain.trouble = (struct floe_store_trouble){FLOE_MAX(put->since_us, 1u), *note};
+    struct floe_chain *c = &put->log->chain;
+    uint64_t now = floe_loop_now_us(put->log->cfg.loop);
+    bool first = c->trouble.since_us == 0;
+    if (first)
+        c->trouble.since_us = FLOE_MAX(put->since_us, 1u);
+    c->trouble.last = *note;
+    if (!first && (note->code == c->told || now - c->told_us < FLOE_LOG_TELL_US))
+        return;
+    c->told = note->code;
+    c->told_us = now;
     floe_log_note(put->log, note);
 }
 
 static void note_silence(struct floe_put *put, uint64_t now)
 {
     struct floe_chain *c = &put->log->chain;
-    if (c->trouble.since_us > 0 || now - put->since_us < FLOE_LOG_SILENT_US)
+    bool refused = c->trouble.since_us > 0 && c->trouble.last.code != FLOE_ETIMEOUT;
+    if (refused || now - put->since_us < FLOE_LOG_SILENT_US)
         return;
     struct floe_error note;
     char key[FLOE_STORE_KEY_MAX];
@@ -213,13 +224,14 @@ static void put_durable(struct floe_put *put)
     put->done(put);
 }
 
-/* What lasts is named once, until a PUT succeeds again: refusals at once, other trouble after a few tries. */
+/* Refusals at once, other trouble after a few tries. */
 static void note_trouble(struct floe_put *put, const struct floe_error *why)
 {
     struct floe_chain *c = &put->log->chain;
     bool refused = why->code == FLOE_EDENIED || why->code == FLOE_ENOSPACE || why->code == FLOE_ENOTFOUND;
     bool long_ago = floe_loop_now_us(put->log->cfg.loop) - put->since_us >= FLOE_LOG_SILENT_US;
-    if (c->trouble.since_us > 0 || (!refused && !long_ago && put->failures < FLOE_LOG_QUIET_TRIES))
+    bool quiet = !refused && !long_ago && put->failures < FLOE_LOG_QUIET_TRIES;
+    if (c->trouble.since_us == 0 && quiet)
         return;
     struct floe_error note = *why;
     floe_error_prefix(&note, "the store %s (they are repeated)",

@@ -265,6 +265,7 @@ def configs(folder):
         c.fails(1, "UNKNOWN_TOPIC_OR_PARTITION", "config", "describe", "topic", "none")
         c.fails(1, "broker 77 is not in the cluster", "config", "describe", "broker", "77")
         c.fails(1, "Cannot update these configs dynamically: Set(num.partitions)", "config", "set", "broker", "1", "num.partitions=3")
+        c.fails(2, '"lease-ms" is none of a broker', "config", "set", "broker", "1", "lease-ms=4000")
         c.ok("config", "set", "broker", "1", "message.max.bytes=2000000")
         of = {x["name"]: (x["value"], x["source"]) for x in c.json("config", "describe", "broker", "1")["configs"]}
         check(of.get("message.max.bytes") == ("2000000", "broker"), of)

@@ -76,12 +76,51 @@ static void a_lost_put_overtakes_the_bucket(void **state)
     rig_close(&w, &r);
 }
 
+/* What is told of trouble is since when there is any, and what is wrong now; the log is not filled with it.
+ */
+static void trouble_has_its_latest_reason(void **state)
+{
+    (void)state;
+    struct rig_world *w;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig *r = rig_one(&w, NULL, tp);
+    static const struct {
+        enum floe_sim_fault fault;
+        enum floe_err told;
+        uint32_t noted;
+    } step[] = {{FLOE_SIM_LOST_REQUEST, FLOE_ETIMEOUT, 1},
+                {FLOE_SIM_REFUSED, FLOE_EREFUSED, 1},
+                {FLOE_SIM_DENIED, FLOE_EDENIED, 2},
+                {FLOE_SIM_DENIED, FLOE_EDENIED, 2}};
+    struct rig_op *a = rig_append(r, tp, -1, "a");
+    struct floe_store_trouble t, first = {0};
+    for (size_t i = 0; i < FLOE_COUNTOF(step); i++) {
+        floe_sim_bucket_heal(w->bucket);
+        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = step[i].fault,
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+        rig_run(w, i == 2 ? 60000000 : 10000000);
+        floe_log_put_trouble(r->log, &t);
+        assert_int_equal(t.last.code, step[i].told);
+        assert_true(t.since_us > 0 && (i == 0 || t.since_us == first.since_us));
+        assert_int_equal(r->noted, step[i].noted);
+        first = i == 0 ? t : first;
+    }
+    floe_sim_bucket_heal(w->bucket);
+    rig_await(a);
+    floe_log_put_trouble(r->log, &t);
+    assert_int_equal(t.since_us, 0);
+    assert_int_equal(r->noted, 3);
+    rig_op_free(a);
+    rig_close(&w, &r);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
         cmocka_unit_test(copies_are_sent_while_none_is_answered),
         cmocka_unit_test(a_lost_put_overtakes_the_bucket),
+        cmocka_unit_test(trouble_has_its_latest_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
