@@ -116,7 +116,7 @@ static void on_started(void *user, const struct floe_error *err)
         floe_sim_node_kill(p->node);
         if (late) {
             floe_sim_after(c->sim, &c->machine[machine].restart, 1000);
-            c->healed_us = floe_sim_now_us(c->sim) + 1000;
+            c->healed_us = FLOE_MAX(c->healed_us, floe_sim_now_us(c->sim) + 1000);
         }
         return;
     }

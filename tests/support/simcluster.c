@@ -272,7 +272,9 @@ static void settle(struct simcluster *c)
 {
     if (!floe_sim_run_until(c->sim, producers_idle, c, 60 * SECOND))
         simcluster_violation(c, 10, "a producer has not ended 60 s after the faults");
-    floe_sim_run_for(c->sim, 2 * SECOND);
+    /* Whoever was stopped goes on only then. */
+    floe_sim_run_for(c->sim,
+                     FLOE_MAX(c->healed_us, floe_sim_now_us(c->sim)) - floe_sim_now_us(c->sim) + 2 * SECOND);
     simprocs_see_each_other(c);
     simmixed_settle(c);
     if (!floe_sim_run_until(c->sim, members_settled, c, 10 * SECOND))
