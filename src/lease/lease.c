@@ -79,9 +79,10 @@ static void check_start(struct floe_lease *l)
     struct floe_error err = {0};
     if (l->life != LIFE_STARTING)
         return;
-    /* Joined: a broker that does not read the cluster's format stops before anybody takes it for ready. */
-    if (lease_own_open(l) && !l->own.tell_open && lease_nodes_ready(l) && lease_shards_loaded(l) &&
-        l->catalog.loaded && (l->format.joined || FLOE_MUTANT(FORMAT_JOIN_LATE))) {
+    /* Joined: a broker that does not read the cluster's format stops before anybody takes it for ready.
+     * Alive: one that lapsed on its way may be over, and have missed that the format was raised. */
+    if (lease_own_open(l) && floe_lease_alive(l) && !l->own.tell_open && lease_nodes_ready(l) &&
+        lease_shards_loaded(l) && l->catalog.loaded && (l->format.joined || FLOE_MUTANT(FORMAT_JOIN_LATE))) {
         finish_start(l, &err);
     } else if (lease_now(l) >= l->start_deadline_us) {
         floe_error_set(&err, l->trouble.code != FLOE_OK ? l->trouble.code : FLOE_ETIMEOUT,
