@@ -148,6 +148,7 @@ bool simmixed_refuses(struct simproc *p, const struct floe_error *err)
     if (!p->c->shape.mixed || err->code != FLOE_EUNSUPPORTED || p->newest >= p->needed)
         return false;
     floe_sim_note(p->c->sim, p->node, "refuses: %s", err->msg);
+    p->refused = true;
     if (p->c->healed || below(m, 2)) /* somebody reads that */
         m->newest[p->machine] = floe_format_newest;
     return true;

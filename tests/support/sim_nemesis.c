@@ -241,6 +241,7 @@ void simcluster_heal(struct simcluster *c)
     bool any = false;
     c->healed = true;
     c->healed_us = floe_sim_now_us(c->sim);
+    c->unseen_healed = simwatch_unseen(c);
     for (uint32_t i = 0; i < c->shape.nodes; i++) {
         const struct simproc *p = c->machine[i].proc;
         if (!p)

@@ -92,8 +92,9 @@ static void on_reap(struct floe_sim_event *e)
 static void on_killed(struct floe_sim_driver *d)
 {
     struct simproc *p = FLOE_CONTAINER(d, struct simproc, driver);
-    /* One that was asked to end under faults: its machine has a broker again later than the faults' end. */
-    p->c->machine[p->machine].back_late = p->c->healed && p->state == PROC_ENDING;
+    /* One that was asked to end under faults, or does not read the cluster's format: its machine has a broker
+     * again later than the faults' end. */
+    p->c->machine[p->machine].back_late = p->c->healed && (p->state == PROC_ENDING || p->refused);
     p->state = PROC_DEAD;
     p->c->out->kills++;
     simcalls_broken(p);

@@ -22,6 +22,8 @@ struct simwatch {
     json_t *shard[SHARDS_MAX]; /* of leases, as it was last */
     int64_t node_epoch[64];
     char node_id[64][24];
+    uint64_t claimed_us[64]; /* when a session of it was begun, and by whom */
+    const struct floe_sim_node *claimed_by[64];
 };
 
 static void check_entry(struct simwatch *w, const char *key, int part, json_t *entry, json_t *sessions)
@@ -138,12 +140,31 @@ static void check_node(struct simwatch *w, const struct floe_sim_store_event *e,
                              (long long)epoch, session ? session : "(none)", (long long)w->node_epoch[id],
                              w->node_id[id]);
     bool live = state && strcmp(state, "live") == 0;
+    if (live && (other || !w->node_epoch[id])) {
+        w->claimed_us[id] = floe_sim_now_us(w->c->sim);
+        w->claimed_by[id] = e->node;
+    }
     if (live || (state && strcmp(state, "ended") == 0))
         note_own(w, e->node, live);
     if (state && !live)
         floe_sim_note(w->c->sim, NULL, "node %d epoch %lld is %s", id, (long long)epoch, state);
     w->node_epoch[id] = epoch;
     snprintf(w->node_id[id], sizeof w->node_id[id], "%s", session ? session : "");
+}
+bool simwatch_unseen(struct simcluster *c)
+{
+    const struct simwatch *w = c->watch;
+    for (uint32_t id = 0; id < 64; id++) {
+        bool lives = false;
+        for (uint32_t i = 0; i < c->shape.nodes; i++) {
+            const struct simproc *p = c->machine[i].proc;
+            lives = lives || (p && p->node == w->claimed_by[id] && p->state != PROC_DEAD);
+        }
+        if (w->claimed_us[id] && !lives &&
+            floe_sim_now_us(c->sim) < w->claimed_us[id] + 1000ull * c->shape.lease_ms)
+            return true;
+    }
+    return false;
 }
 static void check_table(struct simwatch *w, const struct floe_sim_store_event *e)
 {

@@ -178,6 +178,8 @@ static void check_writable(struct simcluster *c)
     /* A rebuild reads every footer since the last checkpoint, 32 at a time, until checkpoints ride along the
      * chain: then this allowance goes. */
     uint64_t limit = 1000ull * c->shape.lease_ms + SECOND + 1000 * simtruth_longest_chain(c);
+    if (c->unseen_healed)
+        limit += 1000ull * c->shape.lease_ms;
     simprobe_start(&c->producer[c->producers], c, c->producers);
     c->producers++;
     if (!floe_sim_run_until(c->sim, all_writable, c, c->healed_us - floe_sim_now_us(c->sim) + 30 * SECOND)) {
@@ -306,12 +308,23 @@ static bool all_down(void *user)
     }
     return true;
 }
+static bool none_starts(void *user)
+{
+    const struct simcluster *c = user;
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->machine[i].proc && c->machine[i].proc->state == PROC_STARTING)
+            return false;
+    return true;
+}
 /* A clean end of every broker, at once or one after the other, changes nothing that was written. */
 static void end_all(struct simcluster *c)
 {
     bool at_once = floe_rng_below(&c->rng, 2);
-    for (uint32_t i = 0; i < c->shape.nodes; i++) {
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
         c->machine[i].keep_down = true;
+    if (!floe_sim_run_until(c->sim, none_starts, c, 10 * SECOND))
+        simcluster_violation(c, 10, "a broker has not started 10 s after the faults");
+    for (uint32_t i = 0; i < c->shape.nodes; i++) {
         if (c->machine[i].proc && c->machine[i].proc->state == PROC_UP)
             simproc_end(c->machine[i].proc);
         if (!at_once)

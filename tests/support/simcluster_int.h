@@ -192,6 +192,7 @@ struct simproc {
     int32_t newest, needed; /* format that it reads; that the cluster demanded at some time since it began */
     uint64_t renewed_us;    /* its last renewal landed */
     bool over;              /* and later that it has ended */
+    bool refused;           /* to go on: it does not read the cluster's format */
     uint64_t stands_until, misled_until; /* its clock stood still: it may believe in its lease for so long */
 };
 struct simmachine {
@@ -351,6 +352,7 @@ struct simcluster {
     uint32_t producers;    /* started */
     bool set_back;         /* a disk was: what it had sent again may be sent once more */
     bool healed, stopping; /* no more faults; no more new batches */
+    bool unseen_healed;    /* simwatch_unseen then */
     uint64_t healed_us;
     struct floe_sim_event nemesis, heal_outage, heal_faults, theme;
     /* theme: partitions that were given away go back */
@@ -435,6 +437,9 @@ void simtables_event(struct simcluster *c, const struct floe_sim_store_event *e)
 void simtables_fini(struct simcluster *c);
 void simwatch_start(struct simcluster *c);
 void simwatch_fini(struct simcluster *c);
+/* A broker came within the last lease time and has died: others, who list the brokers that often, may not
+ * have seen it yet, and then see it for a lease time before they take it for dead. */
+bool simwatch_unseen(struct simcluster *c);
 /* Brokers name only leaders that a lease has named. */
 uint64_t simwatch_superseded(struct simcluster *c, uint32_t part, int32_t epoch); /* when, or 0: not yet */
 void simwatch_check_leader(struct simcluster *c, uint32_t part, int32_t node, int32_t epoch);
