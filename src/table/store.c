@@ -309,6 +309,12 @@ static void on_list(struct work *w)
     finish(w, NULL);
 }
 
+static void took(struct store_table *t, bool write, uint64_t us)
+{
+    uint64_t *p = &t->took_us[write];
+    *p = FLOE_MAX(*p - *p / 8, us);
+}
+
 /* PUT. */
 static void on_sent(struct work *w)
 {
@@ -374,6 +380,8 @@ static void on_readback(struct work *w)
         free(rec.value);
     }
     if (own) {
+        if (w->hurried) /* its answer was not waited for: about so long it takes */
+            took(w->t, true, floe_loop_now_us(w->t->base.loop) - r->first_sent_us);
         finish(w, NULL);
     } else if (absent ? create : !create && strcmp(sr->version, r->if_version) == 0) {
         again(w, STEP_SEND);
@@ -466,7 +474,7 @@ static void hurry(struct store_table *t)
         t->back_us = 0;
 }
 /* Of which kind it is, for took_us. */
-static int is_write(const struct floe_store_req *sr)
+static bool is_write(const struct floe_store_req *sr)
 {
     return sr->kind == FLOE_STORE_PUT || sr->kind == FLOE_STORE_DELETE;
 }
@@ -476,7 +484,6 @@ static bool notice(struct store_table *t, const struct floe_store_req *sr, uint6
                    uint64_t patience_us)
 {
     enum floe_err e = sr->err.code;
-    uint64_t *took_us = &t->took_us[is_write(sr)];
     uint64_t now = floe_loop_now_us(t->base.loop);
     bool answered = e == FLOE_OK || e == FLOE_ENOTFOUND || e == FLOE_EEXISTS || e == FLOE_ECONFLICT;
     bool unanswered = e && now - begun_us >= patience_us;
@@ -486,7 +493,7 @@ static bool notice(struct store_table *t, const struct floe_store_req *sr, uint6
         return unanswered;
     t->heard_us = now;
     t->answered_us = FLOE_MAX(t->answered_us, begun_us);
-    *took_us = FLOE_MAX(*took_us - *took_us / 8, now - begun_us);
+    took(t, is_write(sr), now - begun_us);
     if (t->silent) {
         t->silent = false;
         t->back_us = begun_us;
@@ -523,12 +530,14 @@ static void probe(struct store_table *t)
     floe_timer_stop(&t->probe_timer);
     floe_store_submit(t->store, &t->probe);
 }
-/* Nothing is heard of it while what was sent later was answered. The next time it waits twice as long. */
+/* Nothing is heard of it while what was sent later was answered. The next time a read waits twice as long: it
+ * must get its answer through in the end. What is written is found by reading back. */
 static bool is_lost(const struct work *w, uint64_t now)
 {
     const struct store_table *t = w->t;
-    uint64_t patience_us =
-        FLOE_MAX((uint64_t)PROBE_US << FLOE_MIN(w->hurried, 8u), LOST_TIMES * t->took_us[is_write(&w->sr)]);
+    bool write = is_write(&w->sr);
+    uint64_t patience_us = FLOE_MAX((uint64_t)PROBE_US << (write ? 0 : FLOE_MIN(w->hurried, 8u)),
+                                    LOST_TIMES * t->took_us[write]);
     return w->asking && left_us(w) && w->begun_us < t->answered_us && now - w->begun_us >= patience_us;
 }
 static void on_probe_timer(struct floe_timer *timer)

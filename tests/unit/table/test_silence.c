@@ -139,6 +139,34 @@ static void a_slow_store_is_not_asked_more_for_it(void **state)
     }
 }
 
+/* Where writes alone take long, that is soon learned. */
+static void slow_writes_are_not_sent_over_and_over(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, 7);
+    floe_sim_bucket_rule(w.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_HANG,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                           .delay_us = 1500000});
+    uint64_t puts = w.store->stats.put;
+    for (int i = 0; i < WAITING; i++) {
+        struct floe_table_req r = {
+            .kind = FLOE_TABLE_PUT, .value = "1", .value_n = 1, .timeout_us = 30000000, .copy_us = 10000000};
+        snprintf(r.key, sizeof r.key, "%c", 'a' + i);
+        submit(&w, i, r);
+        for (int k = 0; k < 50; k++) { /* others are answered at once */
+            submit(&w, WAITING, (struct floe_table_req){.kind = FLOE_TABLE_GET, .key = "z"});
+            floe_sim_run_for(w.sim, 100000);
+            assert_true(w.done[WAITING]);
+            w.done[WAITING] = false;
+        }
+        assert_true(w.done[i]);
+        assert_int_equal(w.r[i].err.code, FLOE_OK);
+    }
+    assert_in_range(w.store->stats.put - puts, WAITING, WAITING + 3);
+    close_world(&w);
+}
+
 static void submit_more(struct world *w, int i)
 {
     if (i < WAITING)
@@ -222,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_scan_that_waits_alone_is_soon_sent_anew),
         cmocka_unit_test(what_others_overtake_is_sent_anew),
         cmocka_unit_test(a_slow_store_is_not_asked_more_for_it),
+        cmocka_unit_test(slow_writes_are_not_sent_over_and_over),
         cmocka_unit_test(a_call_back_after_a_silence_may_do_anything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
