@@ -108,13 +108,6 @@ void simmixed_lease(struct simcluster *c, const struct floe_sim_store_event *e, 
 
 /* ---- what brokers see and do ---- */
 
-static struct simproc *proc_of(struct simcluster *c, const struct floe_sim_node *node)
-{
-    for (uint32_t i = 0; i < c->shape.nodes; i++)
-        if (c->machine[i].proc && c->machine[i].proc->node == node)
-            return c->machine[i].proc;
-    return NULL;
-}
 /* The session that this process has at the bucket, if its claim was there before what is newer was announced:
  * whoever announced must have seen it. */
 static const struct session *known(const struct simmixed *m, const struct simproc *p)
@@ -131,7 +124,7 @@ void simmixed_read(struct simcluster *c, const struct floe_sim_node *node, const
                    size_t n)
 {
     struct simmixed *m = c->mixed;
-    struct simproc *p = c->shape.mixed ? proc_of(c, node) : NULL;
+    struct simproc *p = c->shape.mixed ? simproc_of(c, node) : NULL;
     if (!p || p->newest >= m->format || p->state == PROC_DEAD)
         return;
     json_t *root = json_loadb(value, n, 0, NULL);

@@ -231,6 +231,13 @@ struct simproc *simproc_at(struct simcluster *c, int32_t machine)
     struct simproc *p = c->machine[machine].proc;
     return p && p->state != PROC_DEAD && p->state != PROC_STARTING ? p : NULL;
 }
+struct simproc *simproc_of(struct simcluster *c, const struct floe_sim_node *node)
+{
+    for (uint32_t i = 0; i < c->shape.nodes; i++)
+        if (c->machine[i].proc && c->machine[i].proc->node == node)
+            return c->machine[i].proc;
+    return NULL;
+}
 struct simproc *simproc_any_from(struct simcluster *c, uint64_t from)
 {
     for (uint32_t i = 0; i < c->shape.nodes; i++) {

@@ -115,14 +115,12 @@ static void check_shard(struct simwatch *w, const struct floe_sim_store_event *e
  * ended: anybody may have taken over. */
 static void note_own(struct simwatch *w, const struct floe_sim_node *node, bool lives)
 {
-    for (uint32_t i = 0; i < w->c->shape.nodes; i++) {
-        struct simproc *p = w->c->machine[i].proc;
-        if (!p || p->node != node)
-            continue;
-        p->over = !lives;
-        if (lives)
-            p->renewed_us = floe_sim_now_us(w->c->sim);
-    }
+    struct simproc *p = simproc_of(w->c, node);
+    if (!p)
+        return;
+    p->over = !lives;
+    if (lives)
+        p->renewed_us = floe_sim_now_us(w->c->sim);
 }
 static void check_node(struct simwatch *w, const struct floe_sim_store_event *e, json_t *value)
 {
@@ -155,11 +153,8 @@ bool simwatch_unseen(struct simcluster *c)
 {
     const struct simwatch *w = c->watch;
     for (uint32_t id = 0; id < 64; id++) {
-        bool lives = false;
-        for (uint32_t i = 0; i < c->shape.nodes; i++) {
-            const struct simproc *p = c->machine[i].proc;
-            lives = lives || (p && p->node == w->claimed_by[id] && p->state != PROC_DEAD);
-        }
+        const struct simproc *p = simproc_of(c, w->claimed_by[id]);
+        bool lives = p && p->state != PROC_DEAD;
         if (w->claimed_us[id] && !lives &&
             floe_sim_now_us(c->sim) < w->claimed_us[id] + 1000ull * c->shape.lease_ms)
             return true;

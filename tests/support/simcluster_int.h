@@ -208,6 +208,7 @@ void simproc_start(struct simcluster *c, uint32_t machine);
 const char *simproc_rack(uint32_t machine);
 void simproc_end(struct simproc *p);                               /* as SIGTERM */
 struct simproc *simproc_at(struct simcluster *c, int32_t machine); /* that serves there, or null */
+struct simproc *simproc_of(struct simcluster *c, const struct floe_sim_node *node); /* or null */
 void simprocs_see_each_other(struct simcluster *c);
 bool simproc_lapsed(const struct simproc *p);      /* what it promises now is worth nothing */
 struct simproc *simproc_any(struct simcluster *c); /* a random one that is up, or null */
