@@ -264,11 +264,9 @@ static void producers_are_bounded_and_expire(void **state)
 static void who_comes_along_is_as_old_as_it_is(void **state)
 {
     (void)state;
-    struct rig_world *w = rig_world_create(4);
-    struct rig *r = rig_create(w, NULL);
+    struct rig_world *w;
     struct floe_tp tp = rig_tp(1, 0);
-    rig_open(r);
-    rig_new(r, tp);
+    struct rig *r = rig_one(&w, NULL, tp);
     rig_run(w, FLOE_PRODUCER_EXPIRE_US);
     assert_int_equal(sent(r, tp, 7, 0, 0), 0);
     uint64_t now = floe_sim_now_us(w->sim), hour = FLOE_PRODUCER_EXPIRE_US / 24;
@@ -288,8 +286,7 @@ static void who_comes_along_is_as_old_as_it_is(void **state)
     assert_int_equal(r->log->producer_count, 2);
     assert_int_equal(sent(r, tp, 7, 0, 0), 0);
     assert_int_equal(rig_hw(r, tp), 2);
-    rig_free(&r);
-    rig_world_destroy(&w);
+    rig_close(&w, &r);
 }
 
 int main(void)
