@@ -176,8 +176,12 @@ static void on_joined(struct simconvert *m, struct simcall *k)
     floe_sim_note(a->c->sim, NULL, "converting member %u joins %d of a %s group", m->slot, m->epoch,
                   m->joined.classic ? "classic" : "consumer");
     note_kind(a, m->joined.classic);
-    if (!m->joined.classic) /* of a classic group nothing is kept before the shares are */
+    if (!m->joined.classic) { /* of a classic group nothing is kept before the shares are */
+        /* Was it put out meanwhile, then it comes anew: a consumer group takes any id, as Kafka's does. */
+        if (now_of(m) >= m->heard_us + WAITED_US)
+            m->owned = 0;
         heard_of(m, k);
+    }
     tick(m, below(m, 20000));
 }
 /* What a share of a cooperative group lacks is its own until it has given it up, which takes a moment; it
