@@ -79,6 +79,7 @@ static void send_try(struct floe_put *put, struct floe_put_try *t)
 
 static void send_first(struct floe_put *put)
 {
+    floe_timer_stop(&put->retry); /* of what was read back while it waited for the session */
     put->idle = !floe_chain_may_send(put->log);
     if (put->idle)
         return;

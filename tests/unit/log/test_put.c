@@ -114,12 +114,46 @@ static void trouble_has_its_latest_reason(void **state)
     rig_close(&w, &r);
 }
 
+/* Of two copies one is unclear and read back, the other refused and sent again, and the session lapses while
+ * both are looked into: what wants a sending when it is alive again is sent once. */
+static void a_put_that_waits_for_the_session_is_sent_once(void **state)
+{
+    (void)state;
+    struct rig_world *w;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig *r = rig_one(&w, NULL, tp);
+    struct floe_sim_bucket_config slow = {.min_us = 120000, .mean_us = 1};
+    floe_sim_bucket_configure(w->bucket, &slow);
+    static const enum floe_sim_fault puts[] = {FLOE_SIM_E500, FLOE_SIM_DENIED};
+    for (size_t i = 0; i < FLOE_COUNTOF(puts); i++)
+        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = puts[i],
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                                .times = 1});
+    floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
+                                                            .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                            .times = 1});
+    struct rig_op *a = rig_append(r, tp, -1, "a");
+    rig_run(w, 441000); /* both copies were answered, after 240 and 440 ms; it is read back */
+    r->alive = false;
+    uint32_t gets = w->gets;
+    while (w->gets == gets)
+        rig_run(w, 1000);
+    rig_run(w, 121000); /* nothing lies there */
+    r->alive = true;
+    floe_log_session_alive(r->log, true);
+    rig_await(a);
+    assert_int_equal(a->a.err.code, FLOE_OK);
+    rig_op_free(a);
+    rig_close(&w, &r);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_put_is_sent_again_on_another_connection),
         cmocka_unit_test(copies_are_sent_while_none_is_answered),
         cmocka_unit_test(a_lost_put_overtakes_the_bucket),
+        cmocka_unit_test(a_put_that_waits_for_the_session_is_sent_once),
         cmocka_unit_test(trouble_has_its_latest_reason),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
