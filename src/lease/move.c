@@ -23,6 +23,7 @@
 
 #define STABLE_US 3000000u /* a view that has not changed for so long, or a third of the lease time */
 #define PAUSE_US 200000u   /* between two batches: table and store have others to serve */
+#define DRAIN_BEAT_NEXT 2u /* of the next session: its claim may have been on its way */
 #define KEEP_US 1000000u   /* a partition that could not be moved is not tried again before */
 
 static bool moves_wanted(const struct floe_lease *l)
@@ -123,6 +124,7 @@ void lease_moves_reset(struct floe_lease *l)
         free_move(l, FLOE_LIST_ENTRY(l->mover.moves.next, struct lease_move, link));
     l->mover.step = MOVE_NONE;
     l->mover.look = true;
+    l->mover.drain_beat = DRAIN_BEAT_NEXT;
 }
 
 bool lease_move_waits(struct floe_lease *l, const struct floe_tp *tp)
@@ -427,7 +429,7 @@ void floe_lease_drain(struct floe_lease *l, uint64_t limit_us, void (*done)(void
     struct lease_mover *m = &l->mover;
     FLOE_ASSERT(!m->draining);
     m->draining = true;
-    m->drain_beat = l->own.beat + 1;
+    m->drain_beat = lease_own_open(l) ? l->own.beat + 1 : DRAIN_BEAT_NEXT;
     m->drain_deadline_us = lease_now(l) + limit_us;
     m->drained = done;
     m->drained_user = user;

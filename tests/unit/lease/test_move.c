@@ -301,6 +301,25 @@ static void late_copies_land_nowhere(void **state)
     }
 }
 
+/* The session is over, and it drains before the next one is open: that says so with its first renewals, which
+ * count from one again. */
+static void a_new_session_says_that_it_drains_at_once(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 6, LEASE_MS);
+    r.moves = true;
+    lrig_boot_wait(&r, 0);
+    lrig_run_ms(&r, 100 * LEASE_MS);
+    floe_lease_session_lost(r.b[0].lease, "a test");
+    lrig_drain(&r, 0, 15000);
+    lrig_count_reset(&r);
+    lrig_run_ms(&r, LEASE_MS);
+    assert_int_equal(r.b[0].opens, 2);
+    assert_in_range(r.table_puts, 3, 20);
+    finish(&r);
+}
+
 /* The n-th request of a kind is hit, of a broker that joins, and one that drains and ends. */
 static bool story(enum floe_sim_fault fault, uint32_t kinds, const char *prefix, uint32_t skip)
 {
@@ -431,6 +450,7 @@ int main(void)
         cmocka_unit_test(moves_take_turns),
         cmocka_unit_test(one_that_drains_leaves_nothing),
         cmocka_unit_test(the_last_one_has_nobody_to_drain_to),
+        cmocka_unit_test(a_new_session_says_that_it_drains_at_once),
         cmocka_unit_test(nothing_moves_without_the_receivers_word),
         cmocka_unit_test(a_flush_that_does_not_end_is_given_up),
         cmocka_unit_test(refused_writes_are_resumed_from),

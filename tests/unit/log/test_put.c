@@ -126,9 +126,9 @@ static void a_put_that_waits_for_the_session_is_sent_once(void **state)
     floe_sim_bucket_configure(w->bucket, &slow);
     static const enum floe_sim_fault puts[] = {FLOE_SIM_E500, FLOE_SIM_DENIED};
     for (size_t i = 0; i < FLOE_COUNTOF(puts); i++)
-        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = puts[i],
-                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
-                                                                .times = 1});
+        floe_sim_bucket_rule(
+            w->bucket,
+            &(struct floe_sim_rule){.fault = puts[i], .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT), .times = 1});
     floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_LOST_REQUEST,
                                                             .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
                                                             .times = 1});
