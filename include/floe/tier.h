@@ -57,7 +57,7 @@ struct floe_tier_ops {
      * ids, node id. */
     void (*meta_put)(struct floe_tier *t, const char *name, struct floe_slice value,
                      void (*done)(void *user, const struct floe_error *err), void *user);
-    /* Reads one, at once; see floe_tier_meta. */
+    /* Reads one, at once, on the disk or not; see floe_tier_meta. */
     struct floe_slice (*meta)(struct floe_tier *t, const char *name);
     /* Answers everything given before, then frees the tier and runs `closed`. What is given in between
      * is answered FLOE_ECLOSED. */

@@ -230,13 +230,13 @@ static void go_on(struct floe_reappend *r)
     }
     if (!r->producer_ready && !r->asking_producer) {
         r->asking_producer = true;
-        if (read_meta(r, &r->session)) {
-            r->producer_ready = true;
+        if (read_meta(r, &r->session)) { /* stored again: the tier also tells what its disk did not take */
+            put_meta(r, r->done_to, on_producer_stored);
         } else {
             r->open++;
             h->reappend_producer_id(h->user, on_producer_id, r);
-            return;
         }
+        return;
     }
     floe_reappend_pump(r);
 }

@@ -66,6 +66,8 @@ struct front {
     struct floe_sim_node *node;
     struct floe_sim_driver driver;
     struct floe_list jobs; /* in order; the first is under way */
+    struct floe_list
+        refused; /* values that the disk did not take: told all the same, and with the next one */
     struct floe_sim_event ready;
     bool closing;
 };
@@ -362,6 +364,24 @@ static void run_scan(struct front *f, struct job *j)
         seq = e.seq + 1;
     }
 }
+static void run_meta(struct front *f, struct job *j)
+{
+    struct floe_error err = {0};
+    if (f->disk->fail) {
+        floe_error_set(&err, f->disk->fail, "value \"%s\": the simulated disk fails", j->name);
+        floe_list_push_back(&f->refused, &j->link);
+        j->done(j->user, &err);
+        return;
+    }
+    for (struct floe_list *n; (n = floe_list_pop_front(&f->refused));) {
+        struct job *old = FLOE_LIST_ENTRY(n, struct job, link);
+        disk_meta(f->disk, old->name, old->value, old->value_n);
+        job_free(old);
+    }
+    disk_meta(f->disk, j->name, j->value, j->value_n);
+    j->done(j->user, &err);
+    job_free(j);
+}
 static void front_free(struct front *f);
 static void on_ready(struct floe_sim_event *ev)
 {
@@ -392,12 +412,8 @@ static void on_ready(struct floe_sim_event *ev)
             j->done(j->user, &err);
         break;
     case JOB_META:
-        if (f->disk->fail)
-            floe_error_set(&err, f->disk->fail, "value \"%s\": the simulated disk fails", j->name);
-        else
-            disk_meta(f->disk, j->name, j->value, j->value_n);
-        j->done(j->user, &err);
-        break;
+        run_meta(f, j);
+        return;
     case JOB_CLOSE:
         ghosts(f->disk, false);
         f->disk->open = NULL;
@@ -464,7 +480,13 @@ static void op_meta_put(struct floe_tier *t, const char *name, struct floe_slice
 }
 static struct floe_slice op_meta(struct floe_tier *t, const char *name)
 {
-    struct meta *m = meta_find(front_of(t)->disk, name);
+    struct front *f = front_of(t);
+    for (struct floe_list *n = f->refused.prev; n != &f->refused; n = n->prev) {
+        const struct job *j = FLOE_LIST_ENTRY(n, struct job, link);
+        if (strcmp(j->name, name) == 0)
+            return floe_slice(j->value, j->value_n);
+    }
+    struct meta *m = meta_find(f->disk, name);
     return m ? floe_slice(m->p, m->n) : floe_slice(NULL, 0);
 }
 static void op_close(struct floe_tier *t, void (*closed)(void *user), void *user)
@@ -520,6 +542,8 @@ static void front_destroy(void *p)
     struct front *f = p;
     while (!floe_list_empty(&f->jobs))
         job_free(FLOE_LIST_ENTRY(f->jobs.next, struct job, link));
+    while (!floe_list_empty(&f->refused))
+        job_free(FLOE_LIST_ENTRY(f->refused.next, struct job, link));
     floe_sim_unschedule(f->disk->sim, &f->ready);
     if (f->disk->open == f)
         f->disk->open = NULL;
@@ -548,6 +572,7 @@ enum floe_err floe_sim_tier_open(struct floe_tier **out, struct floe_sim_disk *d
     f->disk = d;
     f->node = n;
     floe_list_init(&f->jobs);
+    floe_list_init(&f->refused);
     f->ready = (struct floe_sim_event){.fn = on_ready, .node = n};
     f->driver.killed = on_killed;
     floe_sim_node_register(n, &f->driver);

@@ -210,6 +210,31 @@ static void a_disk_that_cannot_be_read_is_asked_with_pauses(void **state)
     rig_world_destroy(&w);
 }
 
+/* The disk does not take the producer's id: nothing is sent under one that a crash would forget. */
+static void nothing_is_sent_under_an_id_that_is_not_on_the_disk(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(10);
+    struct rig_config cfg = {.tier = true, .reappend = true, .disk = floe_sim_disk_create(w->sim)};
+    struct floe_tp tp = rig_tp(1, 0);
+    struct floe_session_name dead;
+    leave(w, &cfg, tp, 12, 4, -1, &dead);
+    floe_sim_disk_fail(cfg.disk, FLOE_ENOSPACE);
+    struct rig *r = follow(w, &cfg, &dead);
+    rig_await_serving(r, tp);
+    rig_run(w, 5000000);
+    dead = r->session;
+    rig_free(&r);
+    floe_sim_disk_fail(cfg.disk, FLOE_OK);
+    r = follow(w, &cfg, &dead);
+    rig_await_serving(r, tp);
+    rig_run(w, 5000000);
+    expect_values(r, tp, 0, 12);
+    assert_int_equal(left(cfg.disk), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void a_producer_that_went_on_sets_its_batch_aside(void **state)
 {
     (void)state;
@@ -333,6 +358,7 @@ int main(void)
         cmocka_unit_test(a_session_that_is_lost_appends_again_in_the_next),
         cmocka_unit_test(old_batches_are_set_aside),
         cmocka_unit_test(a_disk_that_cannot_be_read_is_asked_with_pauses),
+        cmocka_unit_test(nothing_is_sent_under_an_id_that_is_not_on_the_disk),
         cmocka_unit_test(a_producer_that_went_on_sets_its_batch_aside),
         cmocka_unit_test(another_broker_may_hold_the_partition),
         cmocka_unit_test(order_is_kept_when_the_partition_comes_here_meanwhile),
