@@ -18,7 +18,8 @@
 #define LEASE_TRIES_MAX 16                  /* renewals sent since the last one that counted */
 #define LEASE_COPY_US_MIN 100000u           /* one copy of a table request is waited for so long at least */
 #define LEASE_FLIGHT_MAX 32                 /* shard requests at once */
-#define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries */
+#define LEASE_CREATE_BYTES_MAX (192 * 1024) /* a shard longer than this takes no new entries, */
+#define LEASE_ENTRY_GROWS 48                /* once each has its checkpoint, and keys and offsets are long */
 #define LEASE_TAKE_BYTES_MAX (240 * 1024)   /* and it is taken over in parts past this */
 #define LEASE_TAKES_MIN 16                  /* but so many at once in any case */
 #define LEASE_MOVES_MAX 256                 /* partitions handed over together, */

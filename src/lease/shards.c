@@ -399,7 +399,7 @@ static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_write
     w->bad = false;
     lease_doc_encode(&s->next, w);
     size_t bytes = w->bad ? FLOE_TABLE_VALUE_MAX : w->n;
-    if (created > 0 && bytes > LEASE_CREATE_BYTES_MAX) {
+    if (created > 0 && bytes + (size_t)s->next.n * LEASE_ENTRY_GROWS > LEASE_CREATE_BYTES_MAX) {
         FLOE_LIST_EACH(it, &s->flight)
         {
             struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
