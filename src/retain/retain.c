@@ -343,11 +343,7 @@ void floe_retain_destroy(struct floe_retain **rp)
     retain_pass_fini(r);
     while (!floe_list_empty(&r->chains))
         retain_chain_free(r, FLOE_LIST_ENTRY(r->chains.next, struct retain_chain, link));
-    for (struct floe_map_node *m = floe_map_iter(&r->gone, NULL), *next; m != NULL; m = next) {
-        next = floe_map_iter(&r->gone, m);
-        free(FLOE_MAP_ENTRY(m, struct retain_gone, node));
-    }
-    floe_map_fini(&r->gone);
+    retain_gone_drop(r);
     floe_map_fini(&r->by_session);
     free(r);
 }

@@ -168,6 +168,7 @@ void retain_chain_free(struct floe_retain *r, struct retain_chain *c);
 /* Is it the open session's, as far as nobody has ended it? */
 bool retain_is_live(struct floe_retain *r, const struct floe_session_name *s);
 void retain_gone_add(struct floe_retain *r, const struct floe_uuid *id);
+void retain_gone_drop(struct floe_retain *r); /* all of them */
 /* Has the node gone on from that session, or ended it for good? Its end was recorded before. */
 bool retain_is_past(struct floe_retain *r, const struct floe_session_name *s);
 /* The pass is over: what is due next. */

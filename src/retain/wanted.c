@@ -20,10 +20,22 @@ static bool known_gone(const struct floe_retain *r, const struct floe_uuid *id)
     return false;
 }
 
+void retain_gone_drop(struct floe_retain *r)
+{
+    for (struct floe_map_node *m = floe_map_iter(&r->gone, NULL), *next; m != NULL; m = next) {
+        next = floe_map_iter(&r->gone, m);
+        free(FLOE_MAP_ENTRY(m, struct retain_gone, node));
+    }
+    floe_map_fini(&r->gone);
+    floe_map_init(&r->gone);
+}
+
 void retain_gone_add(struct floe_retain *r, const struct floe_uuid *id)
 {
-    if (known_gone(r, id) || r->gone.n >= RETAIN_GONE_MAX)
+    if (known_gone(r, id))
         return;
+    if (r->gone.n >= RETAIN_GONE_MAX)
+        retain_gone_drop(r); /* what is met again is asked about again */
     struct retain_gone *g = calloc(1, sizeof *g);
     if (g == NULL)
         return;

@@ -5,6 +5,7 @@
 #include "api_rig.h"
 #include "broker/core_int.h"
 #include "garbage_watch.h"
+#include "retain/retain_int.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -357,6 +358,37 @@ static void orphans_go(void **state)
     stop(&r);
 }
 
+/* So many topics were deleted, and others made under their names, that not all are remembered: one more goes
+ * all the same, and is not asked about for ever. */
+static void the_memory_of_topics_is_bounded(void **state)
+{
+    struct api_rig r;
+    uint64_t bits;
+    (void)state;
+    start(&r, 6, 1);
+    struct api_node *n = &r.nodes[0];
+    struct floe_retain *retain = floe_core_retain(n->core);
+    assert_int_equal(api_make_topic(n, "keep", 1, NULL, NULL), 0);
+    assert_int_equal(api_make_topic(n, "gone", 1, NULL, NULL), 0);
+    produce(&r, "gone", 0, 5);
+    produce(&r, "keep", 0, 1);
+    struct floe_session_name s = session(n);
+    assert_int_equal(keys(&r, &s, &bits), 6);
+    for (uint32_t i = 0; i < RETAIN_GONE_MAX; i++) {
+        struct floe_uuid id = {{1}};
+        floe_put_le32(id.b + 4, i);
+        retain_gone_add(retain, &id);
+    }
+    delete_topic(n, "gone");
+    assert_int_equal(api_make_topic(n, "gone", 1, NULL, NULL), 0);
+    uint64_t scans = n->table->stats.scan;
+    api_rig_run(&r, 3 * AGE_MS);
+    assert_in_range(n->table->stats.scan - scans, 1, 100);
+    assert_int_equal(keys(&r, &s, &bits), 1);
+    check_data(&r, "keep", 1);
+    stop(&r);
+}
+
 /* Nothing is asked for while nothing happens, however many chains and partitions there are. */
 static void idle_brokers_ask_for_nothing(void **state)
 {
@@ -382,6 +414,7 @@ int main(void)
         cmocka_unit_test(late_copies_change_nothing),
         cmocka_unit_test(a_stalled_fencer_makes_no_second_end),
         cmocka_unit_test(orphans_go),
+        cmocka_unit_test(the_memory_of_topics_is_bounded),
         cmocka_unit_test(idle_brokers_ask_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
