@@ -304,16 +304,21 @@ static void round_pump(struct floe_catalog *c)
         round_end(c);
 }
 
-static void todo_add(struct floe_catalog *c, const char *name, size_t n)
+static bool todo_has(const struct floe_catalog *c, const char *name, size_t n)
 {
-    if (n == 0 || n > FLOE_TOPIC_NAME_MAX)
-        return;
     FLOE_LIST_EACH(it, &c->todo)
     {
         const char *have = FLOE_LIST_ENTRY(it, struct topic_read, link)->req.key + strlen(TOPIC_PREFIX);
         if (strlen(have) == n && memcmp(have, name, n) == 0)
-            return;
+            return true;
     }
+    return false;
+}
+
+static void todo_add(struct floe_catalog *c, const char *name, size_t n)
+{
+    if (n == 0 || n > FLOE_TOPIC_NAME_MAX)
+        return;
     struct topic_read *r = calloc(1, sizeof *r);
     if (!r) {
         floe_error_set(&c->round_err, FLOE_ENOMEM, "no memory to read topics");
@@ -381,7 +386,8 @@ static void round_start(struct floe_catalog *c)
     {
         struct floe_catalog_wait *w = FLOE_LIST_ENTRY(it, struct floe_catalog_wait, link);
         for (uint32_t i = 0; i < w->name_count && !all; i++)
-            todo_add(c, (const char *)w->names[i].p, w->names[i].n);
+            if (!todo_has(c, (const char *)w->names[i].p, w->names[i].n))
+                todo_add(c, (const char *)w->names[i].p, w->names[i].n);
     }
     if (all)
         scan_start(c);
