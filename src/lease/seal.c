@@ -53,6 +53,7 @@ struct lease_seal {
     struct lease_op *op;
     uint64_t retry_us;
     uint32_t fails;
+    uint32_t lost; /* seals for that key that were not there afterwards */
     bool own, reported;
 };
 
@@ -290,8 +291,13 @@ static void on_look(struct lease_op *op)
     struct floe_seal seal;
     struct floe_error err = r->err;
     s->op = NULL;
-    if (err.code == FLOE_ENOTFOUND) {
-        go(l, s, STEP_PUT);
+    if (err.code == FLOE_ENOTFOUND) { /* once more at once, then with pauses: the store may be overloaded */
+        s->step = STEP_PUT;
+        s->fails = s->lost++;
+        if (s->fails == 0)
+            run(l, s);
+        else
+            later(l, s, &err);
         return;
     }
     struct floe_slice body = r->data != NULL ? floe_slice(r->data->data, r->data->n) : (struct floe_slice){0};
@@ -343,6 +349,7 @@ static void put(struct floe_lease *l, struct lease_seal *s)
                                  .by = lease_own_open(l) ? l->own.name : s->session};
         floe_seal_encode(s->bytes, &seal);
         s->bytes_for = s->next;
+        s->lost = 0;
     }
     floe_uuid_hex(nonce, &s->nonce);
     floe_chain_key(key, &s->session, s->next);

@@ -163,12 +163,36 @@ static void the_search_starts_at_committed(void **state)
     lrig_fini(&r);
 }
 
+/* A store that is asked for less answers PUTs with 503 at once, and reads well: it is not asked for more. */
+static void a_seal_that_is_not_taken_is_put_with_pauses(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 3, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    lrig_boot_wait(&r, 1);
+    lrig_run_ms(&r, 800);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                           .prefix = "chain/"});
+    lrig_kill(&r, 1);
+    lrig_run_ms(&r, 2 * LEASE_MS);
+    lrig_count_reset(&r);
+    lrig_run_ms(&r, 10000);
+    assert_in_range(r.requests, 50, 700);
+    floe_sim_bucket_heal(r.bucket);
+    lrig_run_ms(&r, 1000);
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ends_are_where_they_must_be),
         cmocka_unit_test(a_foreign_object_stops_the_seal),
         cmocka_unit_test(the_search_starts_at_committed),
+        cmocka_unit_test(a_seal_that_is_not_taken_is_put_with_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
