@@ -190,7 +190,8 @@ struct floe_quotas {
     struct floe_quota *list;
     uint32_t n, cap;
 };
-/* The quota of that entity (names are copied); null when memory is out. One without values is not kept. */
+/* The quota of that entity (names are copied); null when memory is out, or there are more than a record
+ * takes. One without values is not kept. */
 struct floe_quota *floe_quotas_at(struct floe_quotas *q, const bool has[FLOE_QUOTA_TYPES],
                                   const struct floe_kstr name[FLOE_QUOTA_TYPES]);
 /* A whole record is read, changed, and written unless somebody else has written it meanwhile: then once more.

@@ -145,6 +145,8 @@ static void answer(struct alter *a)
     floe_request_complete(a->rq);
 }
 
+#define TYPES_TOLD 16 /* of an entity; one of more types than there are is refused */
+
 /* Of a type that comes twice the last one counts. */
 static void put_entity(const alter_entry *e, int32_t m, altered *out)
 {
@@ -152,6 +154,8 @@ static void put_entity(const alter_entry *e, int32_t m, altered *out)
         int32_t at = 0;
         while (at < out->Entity_n && !floe_kstr_eq(out->Entity[at].EntityType, e->Entity[k].EntityType))
             at++;
+        if (at == TYPES_TOLD)
+            continue;
         out->Entity[at].EntityType = e->Entity[k].EntityType;
         out->Entity[at].EntityName = e->Entity[k].EntityName;
         out->Entity_n = FLOE_MAX(out->Entity_n, at + 1);

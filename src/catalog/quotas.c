@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #define KEY "quotas"
+#define ENTITIES_MAX 5000u /* more than a record takes, however short they are */
 
 const char *const floe_quota_types[FLOE_QUOTA_TYPES] = {"user", "client-id", "ip"};
 const char *const floe_quota_keys[FLOE_QUOTA_KEYS] = {"producer_byte_rate", "consumer_byte_rate",
@@ -44,6 +45,8 @@ struct floe_quota *floe_quotas_at(struct floe_quotas *q, const bool has[FLOE_QUO
     for (uint32_t i = 0; i < q->n; i++)
         if (is_of(&q->list[i], has, name))
             return &q->list[i];
+    if (q->n == ENTITIES_MAX)
+        return NULL;
     if (q->n == q->cap) {
         uint32_t cap = FLOE_MAX(16u, 2 * q->cap);
         struct floe_quota *list = realloc(q->list, cap * sizeof *list);
@@ -151,7 +154,10 @@ static char *change(struct floe_record_edit *e, const struct floe_slice *got, st
     if (got)
         (void)!floe_quotas_decode(&op->quotas, (const char *)got->p, got->n, err);
     if (!err->code && op->edit) {
-        if (!op->edit(op->user, &op->quotas) || !(text = floe_quotas_encode(&op->quotas)))
+        bool ok = op->edit(op->user, &op->quotas);
+        if (!ok && op->quotas.n == ENTITIES_MAX)
+            floe_error_set(err, FLOE_ETOOLARGE, "more quotas than one record holds");
+        else if (!ok || !(text = floe_quotas_encode(&op->quotas)))
             floe_error_set(err, FLOE_EINVAL, "a name is not UTF-8, or memory is out");
     }
     return text;

@@ -2,7 +2,10 @@
 #include <floe_cmocka.h>
 
 #include "api_rig.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 typedef struct floe_kafka_AlterClientQuotasRequest alter_request;
 typedef struct floe_kafka_DescribeClientQuotasResponse described;
@@ -177,12 +180,65 @@ static void test_bad_record(void **state)
     api_rig_stop(&r);
 }
 
+#define MANY 100000
+#define SOON_S                                                                                               \
+    10 /* of the processor; ten seconds are a lease time, and one in a hundred of these is needed */
+
+/* A request is one turn of the loop: what it names is looked through once, not each against each. */
+static void test_many(void **state)
+{
+    struct floe_kafka_AlterClientQuotasRequest_EntityData *entity = calloc(MANY, sizeof *entity);
+    struct floe_kafka_AlterClientQuotasRequest_EntryData *entry = calloc(MANY, sizeof *entry);
+    char(*text)[8] = calloc(MANY, sizeof *text);
+    struct api_rig r;
+    struct one o;
+    (void)state;
+    assert_true(entity && entry && text);
+    api_rig_start(&r, 35, 1);
+    struct api_node *n = &r.nodes[0];
+    for (int i = 0; i < MANY; i++)
+        snprintf(text[i], sizeof text[i], "%d", i);
+    clock_t from = clock();
+    /* Types of one entity. */
+    prepare(&o, "user", "u", "producer_byte_rate", 1);
+    for (int i = 0; i < MANY; i++) {
+        entity[i] = o.entity[0];
+        entity[i].EntityType = floe_kstr(text[i]);
+    }
+    o.entry.Entity = entity;
+    o.entry.Entity_n = MANY;
+    struct floe_kafka_AlterClientQuotasResponse *rs = api_do(n, 49, 1, &o.rq);
+    assert_non_null(rs);
+    assert_int_equal(rs->Entries_n, 1);
+    assert_int_equal(rs->Entries[0].ErrorCode, FLOE_KERR_INVALID_REQUEST);
+    /* Entities of one request: more than the record takes. */
+    prepare(&o, "user", "u", "producer_byte_rate", 1);
+    for (int i = 0; i < MANY; i++) {
+        entity[i] = o.entity[0];
+        entity[i].EntityName = floe_kstr(text[i]);
+        entry[i] = o.entry;
+        entry[i].Entity = &entity[i];
+    }
+    o.rq.Entries = entry;
+    o.rq.Entries_n = MANY;
+    rs = api_do(n, 49, 1, &o.rq);
+    assert_non_null(rs);
+    assert_int_equal(rs->Entries_n, MANY);
+    assert_int_equal(rs->Entries[0].ErrorCode, FLOE_KERR_POLICY_VIOLATION);
+    assert_int_equal(rs->Entries[MANY - 1].ErrorCode, FLOE_KERR_POLICY_VIOLATION);
+    assert_in_range((clock() - from) / CLOCKS_PER_SEC, 0, SOON_S);
+    assert_int_equal(describe(n, NULL, 0, NULL, false)->Entries_n, 0);
+    api_rig_stop(&r);
+    free(entity);
+    free(entry);
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stored),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_writers_at_once),
+        cmocka_unit_test(test_many),       cmocka_unit_test(test_stored),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_writers_at_once),
         cmocka_unit_test(test_bad_record),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
