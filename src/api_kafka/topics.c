@@ -3,6 +3,7 @@
 #include "api_kafka/api_int.h"
 #include <floe/kafka/configs.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The store keeps the copies, so that as many replicas are taken however few brokers there are; more than
  * that and than there are brokers is a mistake. */
@@ -28,8 +29,9 @@ struct admin {
     struct api_want *wants;
     struct work *works;
     uint32_t n, open;
+    struct metric *metrics; /* creation */
+    uint32_t metric_count;
     struct floe_timer timer;
-    struct floe_catalog_wait wait;
 };
 
 /* Kafka tells of what is named several times once. */
@@ -250,30 +252,52 @@ static int16_t check_configs(struct floe_request *rq, const creatable *t, struct
 }
 
 /* '.' and '_' are one character to Kafka's metrics: names that differ only in them are refused. */
-static bool collides(struct floe_request *rq, const char *name, const char **with)
+struct metric {
+    const char *folded, *name;
+};
+
+static const char *fold(struct floe_arena *a, const char *name)
 {
-    struct floe_catalog *c = api_of(rq)->cfg.catalog;
-    if (!strpbrk(name, "._"))
-        return false;
-    uint32_t n = floe_catalog_list(c, NULL, 0);
-    const struct floe_topic **list = floe_arena_calloc(&rq->arena, n, sizeof(void *));
-    if (!list)
-        return false;
-    n = FLOE_MIN(floe_catalog_list(c, list, n), n);
-    for (uint32_t i = 0; i < n; i++) {
-        const char *a = list[i]->name, *b = name;
-        if (strcmp(a, b) == 0)
+    char *out = floe_arena_strndup(a, name, strlen(name));
+    for (char *p = out; p && (p = strchr(p, '.'));)
+        *p = '_';
+    return out;
+}
+
+static int by_folded(const void *a, const void *b)
+{
+    return strcmp(((const struct metric *)a)->folded, ((const struct metric *)b)->folded);
+}
+
+/* The topics that another name may collide with, in order: looked for once. */
+static void list_metrics(struct admin *a)
+{
+    uint32_t n = 0;
+    struct api_want *all = api_all_topics(a->rq, &n);
+    struct metric *m = all ? floe_arena_calloc(&a->rq->arena, n, sizeof *m) : NULL;
+    for (uint32_t i = 0; m && i < n; i++) {
+        if (!all[i].name.p || !strpbrk(all[i].name.p, "._"))
             continue;
-        while (*a && (*a == *b || (strchr("._", *a) && *b && strchr("._", *b)))) {
-            a++;
-            b++;
-        }
-        if (*a == 0 && *b == 0) {
-            *with = list[i]->name;
-            return true;
-        }
+        m[a->metric_count] = (struct metric){fold(&a->rq->arena, all[i].name.p), all[i].name.p};
+        a->metric_count += m[a->metric_count].folded != NULL;
     }
-    return false;
+    if (a->metric_count > 1)
+        qsort(m, a->metric_count, sizeof *m, by_folded);
+    a->metrics = m;
+}
+
+/* Null: with none. */
+static const char *collides(struct admin *a, const char *name)
+{
+    if (!strpbrk(name, "._"))
+        return NULL;
+    if (!a->metrics)
+        list_metrics(a);
+    struct metric key = {.folded = fold(&a->rq->arena, name)};
+    const struct metric *m = key.folded && a->metric_count > 0
+                                 ? bsearch(&key, a->metrics, a->metric_count, sizeof key, by_folded)
+                                 : NULL;
+    return m ? m->name : NULL;
 }
 
 static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsRequest *in, int32_t i,
@@ -281,7 +305,6 @@ static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsR
 {
     struct floe_request *rq = w->a->rq;
     const creatable *t = &in->Topics[i];
-    const char *other;
     if (w->repeated) {
         floe_error_set(err, FLOE_EINVAL, "Duplicate topic name.");
         return FLOE_KERR_INVALID_REQUEST;
@@ -295,7 +318,8 @@ static int16_t check_topic(struct work *w, const struct floe_kafka_CreateTopicsR
         floe_error_set(err, FLOE_EEXISTS, "Topic '%s' already exists.", name);
         return FLOE_KERR_TOPIC_ALREADY_EXISTS;
     }
-    if (collides(rq, name, &other)) {
+    const char *other = collides(w->a, name);
+    if (other) {
         floe_error_set(err, FLOE_EINVAL, "Topic '%.120s' collides with existing topic: %.120s", name, other);
         return FLOE_KERR_INVALID_TOPIC_EXCEPTION;
     }
