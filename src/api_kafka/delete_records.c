@@ -43,7 +43,7 @@ static void finish(struct deletion *d, struct item *it, int16_t error, int64_t l
 static bool compacted_only(const struct floe_topic *t)
 {
     const char *policy = floe_topic_config_get(t, "cleanup.policy");
-    return policy && strcmp(policy, "compact") == 0;
+    return policy && strstr(policy, "compact") && !strstr(policy, "delete"); /* with blanks, perhaps */
 }
 
 static void begin(struct deletion *d, struct item *it, const struct floe_topic *t,

@@ -2,7 +2,7 @@
  * GETs of the names they ask for, or a scan of all topics followed by GETs of those that changed. */
 #include "catalog/catalog_int.h"
 #include <floe/base/crc32c.h>
-#include <floe/base/str.h>
+#include <floe/kafka/configs.h>
 #include <stdio.h>
 
 static void round_start(struct floe_catalog *c);
@@ -141,41 +141,45 @@ static const char *of_brokers(const struct floe_catalog *c, const char *name)
     return own ? own : floe_dynamics_get(&c->dynamics, FLOE_DYNAMIC_BROKER, floe_kstr(""), name);
 }
 
+/* A number as Kafka reads it, with blanks around it or a plus; `*out` stays where it is none. */
+static void whole(enum floe_config_kind kind, const char *name, const char *value, int64_t *out)
+{
+    const struct floe_kafka_config *k = floe_kafka_config_find(kind, floe_slice_str(name));
+    if (k && value && floe_kafka_config_check(k, floe_slice_str(value), NULL) == FLOE_OK)
+        *out = floe_kafka_config_int(k, floe_slice_str(value));
+}
+
+static bool is_append_time(const char *value)
+{
+    return strstr(value, "LogAppendTime") != NULL; /* that or CreateTime, with blanks around it */
+}
+
 /* What of the configuration is obeyed. Values were checked when the topic was made; others keep the default.
  */
 static void derive(const struct floe_catalog *c, struct floe_topic *t)
 {
-    const char *v;
-    uint64_t bytes;
-    t->max_message_bytes = c->cfg.default_max_message_bytes;
-    t->log_append_time = c->cfg.default_log_append_time;
-    t->stamp_before_ms = INT64_MAX;
-    t->stamp_after_ms = 3600000;
-    if ((v = of_brokers(c, "message.max.bytes")) && floe_str_parse_u64(v, &bytes, NULL) == FLOE_OK &&
-        bytes <= INT32_MAX)
-        t->max_message_bytes = (uint32_t)bytes;
-    if ((v = of_brokers(c, "log.message.timestamp.type")))
-        t->log_append_time = strcmp(v, "LogAppendTime") == 0;
-    if ((v = of_brokers(c, "log.message.timestamp.before.max.ms")))
-        (void)!floe_str_parse_i64(v, &t->stamp_before_ms, NULL);
-    if ((v = of_brokers(c, "log.message.timestamp.after.max.ms")))
-        (void)!floe_str_parse_i64(v, &t->stamp_after_ms, NULL);
+    static const char *const of_broker[3] = {"message.max.bytes", "log.message.timestamp.before.max.ms",
+                                             "log.message.timestamp.after.max.ms"};
+    static const char *const of_topic[3] = {"max.message.bytes", "message.timestamp.before.max.ms",
+                                            "message.timestamp.after.max.ms"};
+    int64_t number[3] = {c->cfg.default_max_message_bytes, INT64_MAX, 3600000};
+    const char *v = of_brokers(c, "log.message.timestamp.type");
+    t->log_append_time = v ? is_append_time(v) : c->cfg.default_log_append_time;
+    for (int i = 0; i < 3; i++)
+        whole(FLOE_CONFIG_BROKER, of_broker[i], of_brokers(c, of_broker[i]), &number[i]);
     for (uint32_t i = 0; i < t->config_count; i++) {
         const struct floe_topic_config *e = &t->configs[i];
-        if (strcmp(e->name, "max.message.bytes") == 0) {
-            uint64_t v;
-            if (floe_str_parse_u64(e->value + (e->value[0] == '+'), &v, NULL) == FLOE_OK && v <= INT32_MAX)
-                t->max_message_bytes = (uint32_t)v;
-        } else if (strcmp(e->name, "message.timestamp.type") == 0) {
-            t->log_append_time = strcmp(e->value, "LogAppendTime") == 0;
-        } else if (strcmp(e->name, "message.timestamp.before.max.ms") == 0) {
-            (void)!floe_str_parse_i64(e->value, &t->stamp_before_ms, NULL);
-        } else if (strcmp(e->name, "message.timestamp.after.max.ms") == 0) {
-            (void)!floe_str_parse_i64(e->value, &t->stamp_after_ms, NULL);
-        } else if (strcmp(e->name, "cleanup.policy") == 0) {
+        for (int k = 0; k < 3; k++)
+            if (strcmp(e->name, of_topic[k]) == 0)
+                whole(FLOE_CONFIG_TOPIC, e->name, e->value, &number[k]);
+        if (strcmp(e->name, "message.timestamp.type") == 0)
+            t->log_append_time = is_append_time(e->value);
+        else if (strcmp(e->name, "cleanup.policy") == 0)
             t->compacted = strstr(e->value, "compact") != NULL; /* a list of `compact` and `delete` */
-        }
     }
+    t->max_message_bytes = (uint32_t)FLOE_MAX(number[0], 0);
+    t->stamp_before_ms = number[1];
+    t->stamp_after_ms = number[2];
 }
 
 void floe_catalog_derive_all(struct floe_catalog *c)

@@ -1,7 +1,7 @@
 /* KIP-848 groups: groups and members, and what others ask about them. */
 #include "consumer_int.h"
 
-#include <floe/base/str.h>
+#include <floe/kafka/configs.h>
 
 #include <stdlib.h>
 
@@ -146,9 +146,10 @@ uint32_t consumer_setting(const struct floe_groups *g, struct floe_kstr group, c
 {
     const char *set =
         floe_dynamics_get(floe_catalog_dynamics(g->cfg.catalog), FLOE_DYNAMIC_GROUP, group, name);
-    uint64_t ms;
-    return set && floe_str_parse_u64(set, &ms, NULL) == FLOE_OK && ms > 0 && ms <= INT32_MAX ? (uint32_t)ms
-                                                                                             : def;
+    const struct floe_kafka_config *k = floe_kafka_config_find(FLOE_CONFIG_GROUP, floe_slice_str(name));
+    bool ok = set && k && floe_kafka_config_check(k, floe_slice_str(set), NULL) == FLOE_OK;
+    int64_t ms = ok ? floe_kafka_config_int(k, floe_slice_str(set)) : 0;
+    return ms > 0 ? (uint32_t)ms : def;
 }
 
 void consumer_member_touch(struct consumer_member *m)

@@ -273,6 +273,68 @@ static void test_dynamic(void **state)
     api_rig_stop(&r);
 }
 
+static int32_t heartbeat_ms(struct api_rig *r)
+{
+    static struct floe_kafka_ConsumerGroupHeartbeatRequest_TopicPartitions none;
+    struct floe_kstr topic = floe_kstr("t");
+    struct floe_kafka_ConsumerGroupHeartbeatRequest rq;
+    struct api_node *n = api_coordinator(r, "g");
+    floe_kafka_defaults(&floe_kafka_ConsumerGroupHeartbeatRequest_desc, &rq);
+    rq.GroupId = floe_kstr("g");
+    rq.MemberId = floe_kstr("m");
+    rq.InstanceId = rq.RackId = floe_kstr(NULL);
+    rq.RebalanceTimeoutMs = 60000;
+    rq.TopicPartitions = &none;
+    rq.TopicPartitions_n = 0;
+    rq.SubscribedTopicNames = &topic;
+    rq.SubscribedTopicNames_n = 1;
+    struct floe_kafka_ConsumerGroupHeartbeatResponse *rs = api_do(n, 68, 1, &rq);
+    assert_int_equal(rs->ErrorCode, 0);
+    rq.MemberEpoch = rs->MemberEpoch;
+    rq.SubscribedTopicNames_n = rq.TopicPartitions_n = -1;
+    rq.RebalanceTimeoutMs = -1;
+    api_rig_run(r, 20000); /* while the group is on the move, members come more often */
+    rs = api_do(n, 68, 1, &rq);
+    assert_int_equal(rs->ErrorCode, 0);
+    return rs->HeartbeatIntervalMs;
+}
+
+/* Kafka takes a value without the blanks around it, and a number with a plus: so it counts, wherever it was
+ * set. */
+static void test_blanks(void **state)
+{
+    struct api_rig r;
+    struct floe_arena arena;
+    int64_t base;
+    bool set;
+    (void)state;
+    api_rig_start(&r, 45, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&arena, 1 << 20);
+    struct floe_krecords batch = api_batch(&arena, 0, 100, true, FLOE_COMPRESSION_NONE);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    produce_to(&r, "t", 0);
+    assert_int_equal(alter(n, "t", "max.message.bytes", 0, " +200 "), 0);
+    assert_string_equal(shown(n, "t", "max.message.bytes", &set), "200");
+    assert_int_equal(api_produce_one(n, "t", 0, -1, batch, &base), FLOE_KERR_MESSAGE_TOO_LARGE);
+    assert_int_equal(alter(n, "t", "max.message.bytes", 1, NULL), 0);
+    assert_int_equal(alter_of(n, 4, "", "message.max.bytes", 0, "\t300", false), 0);
+    assert_string_equal(shown(n, "t", "max.message.bytes", &set), "300");
+    assert_int_equal(alter_of(n, 4, "", "message.max.bytes", 1, NULL, false), 0);
+    assert_int_equal(alter(n, "t", "message.timestamp.type", 0, " LogAppendTime "), 0);
+    assert_string_equal(shown(n, "t", "message.timestamp.type", &set), "LogAppendTime");
+    assert_int_equal(alter(n, "t", "message.timestamp.type", 0, "CreateTime"), 0);
+    assert_int_equal(alter(n, "t", "message.timestamp.before.max.ms", 0, "+1 "), 0);
+    assert_int_equal(api_produce_one(n, "t", 0, -1, batch, &base), FLOE_KERR_INVALID_TIMESTAMP);
+    assert_int_equal(alter(n, "t", "message.timestamp.before.max.ms", 1, NULL), 0);
+    assert_int_equal(alter_of(n, 4, "1", "log.message.timestamp.before.max.ms", 0, " +1", false), 0);
+    assert_int_equal(api_produce_one(n, "t", 0, -1, batch, &base), FLOE_KERR_INVALID_TIMESTAMP);
+    assert_int_equal(alter_of(n, 32, "g", "consumer.heartbeat.interval.ms", 0, " +7000 ", false), 0);
+    assert_int_equal(heartbeat_ms(&r), 7000);
+    floe_arena_fini(&arena);
+    api_rig_stop(&r);
+}
+
 /* Each is compared with each: so many only, of a topic and of a broker. */
 static void test_too_many(void **state)
 {
@@ -317,7 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_partitions), cmocka_unit_test(test_lost_answers),
         cmocka_unit_test(test_configs),    cmocka_unit_test(test_dynamic),
-        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_too_many),   cmocka_unit_test(test_blanks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,7 +160,9 @@ static void test_policy(void **state)
     api_rig_start(&r, 23, 1);
     assert_int_equal(api_make_topic(&r.nodes[0], "c", 1, "cleanup.policy", "compact"), 0);
     assert_int_equal(api_make_topic(&r.nodes[0], "d", 1, "cleanup.policy", "compact,delete"), 0);
+    assert_int_equal(api_make_topic(&r.nodes[0], "b", 1, "cleanup.policy", " compact "), 0);
     assert_int_equal(del(&r.nodes[0], 2, "c", 0, 0)->ErrorCode, FLOE_KERR_POLICY_VIOLATION);
+    assert_int_equal(del(&r.nodes[0], 2, "b", 0, 0)->ErrorCode, FLOE_KERR_POLICY_VIOLATION);
     assert_int_equal(del(&r.nodes[0], 2, "d", 0, 0)->ErrorCode, 0);
     api_rig_stop(&r);
 }
