@@ -133,6 +133,17 @@ static struct floe_buf *detach_frame(struct floe_conn *c)
     return frame;
 }
 
+/* What a request takes once it is decoded, up to sixteen times its frame, is in memory as long as that: it
+ * counts too, so that the next frame waits. A little is not worth the account. */
+static void charge_decoded(struct floe_request *rq, struct floe_budget *b)
+{
+    if (rq->arena.used < DECODED_FREE)
+        return;
+    rq->decoded = rq->arena.used;
+    rq->decoded_budget = b;
+    floe_budget_force(b, rq->decoded);
+}
+
 /* The frame is whole: decode it and hand it to the core. False: the connection must end. */
 static bool frame_done(struct floe_conn *c)
 {
@@ -165,6 +176,7 @@ static bool frame_done(struct floe_conn *c)
         free(rq);
         return false;
     }
+    charge_decoded(rq, s->cfg.budget);
     floe_list_push_back(&c->requests, &rq->link);
     c->inside++;
     c->known = true;

@@ -33,7 +33,7 @@ static void request_free(struct floe_conn *c, struct floe_request *rq)
         floe_budget_give(rq->held_budget, rq->held);
     floe_list_remove(&rq->link);
     c->inside--;
-    floe_arena_fini(&rq->arena);
+    floe_request_arena_fini(rq);
     floe_buf_unref(rq->frame);
     free(rq);
 }

@@ -74,6 +74,14 @@ void floe_request_arrive(struct floe_request *rq)
         start_next(c);
 }
 
+void floe_request_arena_fini(struct floe_request *rq)
+{
+    floe_arena_fini(&rq->arena);
+    if (rq->decoded)
+        floe_budget_give(rq->decoded_budget, rq->decoded);
+    rq->decoded = 0;
+}
+
 void floe_request_forget(struct floe_request *rq)
 {
     floe_buf_unref(rq->frame);
@@ -81,7 +89,7 @@ void floe_request_forget(struct floe_request *rq)
     rq->body = NULL;
     rq->head.client_id = floe_kstr(NULL);
     rq->head.body = floe_slice(NULL, 0);
-    floe_arena_fini(&rq->arena);
+    floe_request_arena_fini(rq);
     floe_arena_init(&rq->arena, FLOE_REQUEST_ANSWER_MAX);
 }
 

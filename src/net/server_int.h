@@ -13,6 +13,7 @@
 #define PIPELINE_MAX 64          /* requests inside, a connection */
 #define WRITE_HIGH (1024 * 1024) /* bytes of answers waiting: the socket is read no more */
 #define FORCED_MAX 4096          /* a connection's only request passes a full budget up to this size */
+#define DECODED_FREE (64 * 1024) /* what a decoded request takes beside its frame, and is not counted */
 #define RESUME_US 5000           /* how often paused connections look for room */
 #define OVERDRAFT_US 200000      /* no room for so long: one connection finishes its frame */
 #define OVERDRAFT_IDLE_MS 2000   /* the one that may, and sends nothing for so long, is closed */

@@ -40,6 +40,8 @@ struct floe_request {
     struct floe_client *client;
     struct floe_buf *frame;
     struct floe_arena arena;
+    size_t decoded; /* bytes of the arena that were taken from that budget when it was decoded */
+    struct floe_budget *decoded_budget;
     struct floe_kafka_request_header head;
     void *body;                                /* decoded request; null where `unsupported` */
     bool unsupported;                          /* ApiVersions of a version that is not served */
@@ -78,6 +80,8 @@ void floe_request_arrive(struct floe_request *rq);
 /* The request is not looked at any more and its answer not begun: its frame, and what was decoded and
  * allocated, go. What the handler needs still is not in the arena. */
 void floe_request_forget(struct floe_request *rq);
+/* The arena, and what was taken for it, go. Any thread, by whoever owns the request. */
+void floe_request_arena_fini(struct floe_request *rq);
 /* The next request of the client may start (this one has taken its place in every order that matters). */
 void floe_request_next(struct floe_request *rq);
 /* The answer stands: hands the request back. */

@@ -69,6 +69,59 @@ static void test_pause_and_resume(void **state)
     rig_end(&r);
 }
 
+/* Metadata of topics without names: a byte or two each on the wire, and much more in memory. */
+static size_t send_names(int fd, const char *what, int32_t n)
+{
+    struct floe_kafka_MetadataRequest rq;
+    struct floe_kafka_MetadataRequest_MetadataRequestTopic *t = calloc((size_t)n, sizeof *t);
+    struct floe_writer w;
+    struct floe_error err;
+    assert_non_null(t);
+    floe_kafka_defaults(&floe_kafka_MetadataRequest_desc, &rq);
+    for (int32_t i = 0; i < n; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_MetadataRequest_MetadataRequestTopic_desc, &t[i]);
+        t[i].Name = floe_kstr(i == 0 ? what : "");
+    }
+    rq.Topics = t;
+    rq.Topics_n = n;
+    floe_writer_init(&w, 1 << 20);
+    assert_int_equal(floe_kafka_request_frame(floe_kafka_api_find(3), 9, 1, floe_kstr("test"), &rq, &w, &err),
+                     FLOE_OK);
+    put(fd, w.p, w.n);
+    floe_writer_fini(&w);
+    free(t);
+    return (size_t)n * sizeof *t;
+}
+
+/* What a request takes once it is decoded counts like its frame, as long as it is inside. */
+static void test_decoded(void **state)
+{
+    struct rig r;
+    int fd[2];
+    (void)state;
+    rig_start(&r, 4 << 20, 1 << 20);
+    rig_open(&r);
+    fd[0] = dial(r.listen[0].port);
+    size_t decoded = send_names(fd[0], "hold", 200000);
+    WAIT_FOR(k.held == 1);
+    assert_true(decoded > 6000000);
+    assert_in_range(floe_budget_used(&r.budget), decoded, decoded + (1 << 20));
+    fd[1] = dial(r.listen[0].port);
+    (void)send_names(fd[1], "hold", 200000); /* alone it fits */
+    while (floe_server_stats(r.server)->paused == 0)
+        nap();
+    assert_int_equal(counts().held, 1);
+    expect_service(&r);
+    release(0);
+    WAIT_FOR(k.held == 2);
+    release(1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(next_answer(fd[i], NULL), 1);
+        close(fd[i]);
+    }
+    rig_end(&r);
+}
+
 static void *produce_once(void *arg)
 {
     struct floe_writer w;
@@ -179,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_flood),       cmocka_unit_test(test_pause_and_resume),
         cmocka_unit_test(test_overdraft),   cmocka_unit_test(test_overdraft_is_taken_away),
         cmocka_unit_test(test_slow_reader), cmocka_unit_test(test_answers_not_taken),
+        cmocka_unit_test(test_decoded),
     };
     rig_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
