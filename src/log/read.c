@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define SEEKS_TURN 1000u /* that go one step */
+
 /* ---- tasks ---------------------------------------------------------------------------------------- */
 
 void reader_turn_soon(struct floe_log_reader *rd)
@@ -14,10 +16,10 @@ void reader_turn_soon(struct floe_log_reader *rd)
         floe_timer_start(rd->cfg.loop, &rd->turn, 0);
 }
 
-static void make_ready(struct floe_log_reader *rd, struct task *t)
+void reader_make_ready(struct floe_log_reader *rd, struct task *t)
 {
     floe_list_remove(&t->wait);
-    floe_list_push_back(&rd->ready, &t->wait);
+    floe_list_push_back(t->kind == TASK_SEEK ? &rd->seeks : &rd->ready, &t->wait);
     reader_turn_soon(rd);
 }
 
@@ -57,7 +59,7 @@ void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe
             t->pin = x;
             x->pins++;
         }
-        make_ready(rd, t);
+        reader_make_ready(rd, t);
     }
 }
 
@@ -346,6 +348,30 @@ static bool step(struct floe_log_reader *rd, struct task *t)
     return false;
 }
 
+static void take_turn(struct floe_log_reader *rd, struct floe_list *from)
+{
+    struct task *t = FLOE_LIST_ENTRY(from->next, struct task, wait);
+    struct extent *pin = t->pin;
+    floe_list_remove(&t->wait);
+    t->pin = NULL;
+    bool done = step(rd, t);
+    if (pin)
+        cache_unpin(rd, pin);
+    if (done)
+        answer(rd, t);
+}
+
+/* A batch that is looked into takes milliseconds to decompress, or a good part of a second: one in a turn,
+ * however many partitions are asked for by time. */
+static void seek_turn(struct floe_log_reader *rd)
+{
+    rd->looked = 0;
+    for (uint32_t i = 0; i < SEEKS_TURN && rd->looked == 0 && !floe_list_empty(&rd->seeks); i++)
+        take_turn(rd, &rd->seeks);
+    if (!floe_list_empty(&rd->seeks))
+        reader_turn_soon(rd);
+}
+
 static void turn(struct floe_timer *timer)
 {
     struct floe_log_reader *rd = timer->user;
@@ -353,17 +379,9 @@ static void turn(struct floe_timer *timer)
     floe_list_init(&batch); /* what becomes ready meanwhile has its own turn */
     while (!floe_list_empty(&rd->ready))
         floe_list_push_back(&batch, floe_list_pop_front(&rd->ready));
-    while (!floe_list_empty(&batch)) {
-        struct task *t = FLOE_LIST_ENTRY(batch.next, struct task, wait);
-        struct extent *pin = t->pin;
-        floe_list_remove(&t->wait);
-        t->pin = NULL;
-        bool done = step(rd, t);
-        if (pin)
-            cache_unpin(rd, pin);
-        if (done)
-            answer(rd, t);
-    }
+    while (!floe_list_empty(&batch))
+        take_turn(rd, &batch);
+    seek_turn(rd);
     if (rd->ahead_due)
         ahead_fetch(rd);
     cache_trim(rd);
@@ -379,7 +397,7 @@ void floe_log_reader_read(struct floe_log_reader *rd, struct floe_index *ix, int
     r->slices = NULL;
     r->slice_count = r->bytes = 0;
     r->driver = t;
-    make_ready(rd, t);
+    reader_make_ready(rd, t);
 }
 
 void floe_log_reader_cancel(struct floe_log_reader *rd, struct floe_log_read *r)
@@ -401,7 +419,7 @@ void floe_log_reader_seek(struct floe_log_reader *rd, struct floe_index *ix, int
     s->offset = s->found_timestamp = -1;
     s->leader_epoch = -1;
     s->driver = t;
-    make_ready(rd, t);
+    reader_make_ready(rd, t);
 }
 
 void floe_log_reader_forget(struct floe_log_reader *rd, struct floe_index *ix)
@@ -413,7 +431,7 @@ void floe_log_reader_forget(struct floe_log_reader *rd, struct floe_index *ix)
             continue;
         t->ix = NULL;
         floe_error_set(&t->err, FLOE_ENOTHOLDER, "the partition moved while it was read");
-        make_ready(rd, t);
+        reader_make_ready(rd, t);
     }
     ahead_forget(rd, ix);
 }
@@ -432,6 +450,7 @@ enum floe_err floe_log_reader_create(struct floe_log_reader **out, const struct 
     floe_list_init(&rd->gets);
     floe_list_init(&rd->tasks);
     floe_list_init(&rd->ready);
+    floe_list_init(&rd->seeks);
     floe_list_init(&rd->streams);
     floe_timer_init(&rd->turn, turn, rd);
     *out = rd;

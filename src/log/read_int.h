@@ -119,6 +119,8 @@ struct floe_log_reader {
     uint64_t page_bytes;   /* of cached_bytes: index blocks */
     uint64_t unread_bytes; /* of READY extents: what will be asked for and was not yet */
     struct floe_list tasks, ready;
+    struct floe_list seeks; /* ready tasks that may look into a batch */
+    uint32_t looked;        /* batches that were, this turn */
     struct floe_timer turn;
     struct floe_list streams;
     uint32_t stream_count, sequential; /* all, and those with a window */
@@ -128,6 +130,8 @@ struct floe_log_reader {
 /* read.c */
 void reader_wake(struct floe_log_reader *rd, struct extent *x, const struct floe_error *err);
 void reader_turn_soon(struct floe_log_reader *rd);
+/* The task has its turn. */
+void reader_make_ready(struct floe_log_reader *rd, struct task *t);
 /* Step of a lookup. FOUND: out-parameters are set. WAIT: the task waits (or, without a task, a GET is under
  * way). NONE: the index has no answer. FAILED: `err` says why. */
 enum find { FIND_FOUND, FIND_WAIT, FIND_NONE, FIND_FAILED };

@@ -85,8 +85,10 @@ static enum floe_err look_into(struct task *t, const struct floe_batch *batch, s
     return FLOE_OK;
 }
 
-/* Walks a block's batches. FLOE_OK: answered; FLOE_ENOTFOUND: go on behind the block. */
-static enum floe_err walk_block(struct task *t, const struct floe_index_entry *at, const uint8_t *p)
+/* Walks a block's batches. FLOE_OK: answered; FLOE_EAGAIN: looked into one in vain, what lies behind it has
+ * another turn; FLOE_ENOTFOUND: go on behind the block. */
+static enum floe_err walk_block(struct floe_log_reader *rd, struct task *t, const struct floe_index_entry *at,
+                                const uint8_t *p)
 {
     struct floe_slice rest = floe_slice(p, at->length), bytes;
     struct floe_batch batch;
@@ -100,10 +102,15 @@ static enum floe_err walk_block(struct task *t, const struct floe_index_entry *a
         if (floe_batch_last_offset(&batch) < t->from || batch.max_timestamp < wanted)
             continue;
         e = look_into(t, &batch, bytes);
+        rd->looked++;
+        if (e == FLOE_ENOTFOUND && !t->max) {
+            t->from = floe_batch_last_offset(&batch) + 1;
+            e = FLOE_EAGAIN;
+        }
         if (e != FLOE_ENOTFOUND)
             break;
     }
-    if (!e || e == FLOE_ENOTFOUND) {
+    if (!e || e == FLOE_ENOTFOUND || e == FLOE_EAGAIN) {
         t->err = (struct floe_error){0}; /* also what the last record's iterator said of its end */
     } else if (e) {
         char key[FLOE_CHAIN_KEY_MAX];
@@ -129,7 +136,13 @@ bool seek_step(struct floe_log_reader *rd, struct task *t)
         f = reader_find_block(rd, t, e, e->position + e->length, false, &piece, &t->err);
         if (f == FIND_WAIT)
             return false;
-        if (f != FIND_FOUND || walk_block(t, e, piece.p) != FLOE_ENOTFOUND || t->max)
+        enum floe_err walked = f == FIND_FOUND ? walk_block(rd, t, e, piece.p) : FLOE_OK;
+        if (walked == FLOE_EAGAIN) {
+            t->found = t->from < e->end_offset;
+            reader_make_ready(rd, t);
+            return false;
+        }
+        if (walked != FLOE_ENOTFOUND || t->max)
             return true;
         t->from = e->end_offset;
         t->found = false;

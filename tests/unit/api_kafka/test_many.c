@@ -63,10 +63,86 @@ static void test_create_with_dots(void **state)
     free(name);
 }
 
+#define TURNS_MAX 100000u
+
+struct turns { /* of the loop, until the call is done */
+    struct floe_timer timer;
+    struct floe_loop *loop;
+    const struct api_call *call;
+    uint32_t n;
+};
+
+static void on_turn(struct floe_timer *t)
+{
+    struct turns *c = t->user;
+    if (c->call->done || c->n++ == TURNS_MAX) /* time stands still meanwhile */
+        return;
+    floe_timer_start(c->loop, &c->timer, 0);
+}
+
+/* How often others had their turn before the call was done. */
+static uint32_t turns_of(struct api_node *n, struct api_call *call)
+{
+    struct turns c = {.loop = floe_sim_node_loop(n->node), .call = call};
+    floe_timer_init(&c.timer, on_turn, &c);
+    floe_timer_start(c.loop, &c.timer, 0);
+    assert_non_null(api_wait(n, call, 60000));
+    floe_timer_stop(&c.timer);
+    return c.n;
+}
+
+/* A batch is decompressed for each partition that is asked for by time: one in a turn. */
+static void test_offsets_by_time(void **state)
+{
+    enum { MANY = 300 };
+    struct floe_kafka_ListOffsetsRequest_ListOffsetsPartition *p = calloc(MANY, sizeof *p);
+    struct floe_kafka_ListOffsetsRequest_ListOffsetsTopic t;
+    struct floe_kafka_ListOffsetsRequest rq;
+    struct floe_arena a;
+    struct api_rig r;
+    int64_t base;
+    (void)state;
+    assert_non_null(p);
+    api_rig_start(&r, 72, 1);
+    struct api_node *n = &r.nodes[0];
+    floe_arena_init(&a, 1 << 20);
+    assert_int_equal(api_make_topic(n, "t", 1, NULL, NULL), 0);
+    while (!api_leader_of(&r, "t", 0))
+        api_rig_run(&r, 50);
+    assert_int_equal(
+        api_produce_one(n, "t", 0, -1, api_batch(&a, 0, 1000, true, FLOE_COMPRESSION_ZSTD), &base), 0);
+    floe_kafka_defaults(&floe_kafka_ListOffsetsRequest_desc, &rq);
+    floe_kafka_struct_defaults(&floe_kafka_ListOffsetsRequest_ListOffsetsTopic_desc, &t);
+    rq.ReplicaId = -1;
+    rq.Topics = &t;
+    rq.Topics_n = 1;
+    t.Name = floe_kstr("t");
+    t.Partitions = p;
+    t.Partitions_n = MANY;
+    for (int i = 0; i < MANY; i++) {
+        floe_kafka_struct_defaults(&floe_kafka_ListOffsetsRequest_ListOffsetsPartition_desc, &p[i]);
+        p[i].CurrentLeaderEpoch = -1;
+        p[i].Timestamp = 1000000 + i;
+    }
+    t.Partitions_n = 1;
+    assert_non_null(api_do(n, 2, 7, &rq)); /* brings the batch from the store */
+    t.Partitions_n = MANY;
+    struct api_call *c = api_send(n, NULL, 2, 7, &rq);
+    assert_in_range(turns_of(n, c), MANY - 1, TURNS_MAX);
+    const struct floe_kafka_ListOffsetsResponse *rs = c->response;
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(rs->Topics[0].Partitions[i].Offset, base + i);
+    api_call_free(c);
+    floe_arena_fini(&a);
+    api_rig_stop(&r);
+    free(p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create_with_dots),
+        cmocka_unit_test(test_offsets_by_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
