@@ -34,7 +34,9 @@ struct api_racks {
 struct floe_api {
     struct floe_api_config cfg;
     struct api_racks racks;
-    struct floe_list produces;     /* those that the log has not let go of (produce.c) */
+    struct floe_list produces; /* those that the log has not let go of (produce.c) */
+    struct floe_list checks;   /* of these: those with a batch that is to be decompressed */
+    struct floe_timer check;
     struct floe_api_count *counts; /* by the place in the table */
     uint64_t fetched_bytes, throttle_ms;
     struct fetch_sessions sessions;
@@ -66,6 +68,8 @@ struct api_records_check {
     struct floe_kafka_ProduceResponse_BatchIndexAndErrorMessage *errors;
     int32_t n;
 };
+/* Does that decompress it? A good part of a second, at worst. */
+bool api_check_decompresses(struct floe_request *rq, const struct floe_batch *b, const struct floe_topic *t);
 void api_check_records(struct floe_request *rq, struct floe_bufslice bytes, const struct floe_batch *b,
                        const struct floe_topic *t, int32_t partition, struct api_records_check *out);
 bool api_produce_prepare(struct floe_request *rq);
@@ -73,6 +77,7 @@ bool api_produce_prepare(struct floe_request *rq);
 uint64_t api_hold_until(struct floe_request *rq);
 /* It waits for one, or does not any more; since when is kept in *since_us, 0 while it does not. */
 void api_held(struct floe_request *rq, uint64_t *since_us, bool waits);
+void api_produce_init(struct floe_api *api);
 void api_produce_fini(struct floe_api *api);
 
 /* FLOE_E… as Kafka's code. */

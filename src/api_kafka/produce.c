@@ -4,7 +4,9 @@
  * buffer, waits, and while any waits the client's next request does not start: so a producer's batches reach
  * each partition in the order they were sent. For a partition it waits a short while only, since all of the
  * connection waits with it (HOLD_US); then the client is to look again who leads, and to send again. What it
- * sent behind the refused batch is refused too (floe_log_refused).
+ * sent behind the refused batch is refused too (floe_log_refused). One whose records the topic wants to be
+ * looked at, and which must be decompressed for that, waits for its turn: of all requests one in a turn of
+ * the loop.
  *
  * Where memory or the tier run short, answers carry a throttle time, and their connections are not read for
  * so long (KIP-219); what is pushed back waits for room until the request's own timeout. */
@@ -42,15 +44,17 @@ struct produce {
     struct floe_request *rq; /* null once answered */
     struct floe_timer timer, retry;
     struct floe_log_waiter room; /* linked while it waits for room */
+    struct floe_list check_link; /* floe_api.checks, while a batch of it is to be decompressed */
     uint64_t hold_until_us, room_until_us;
     uint64_t held_since_us;   /* it waits for a partition; 0: it does not */
     uint64_t paced_us;        /* the latest of its appends */
     uint32_t n, open, in_log; /* items; not finished; in the log's hands */
+    uint32_t from;            /* those before it are finished or in the log's hands */
     struct api_want *wants;   /* in the request's arena */
     struct item items[];
 };
 
-static void pump(struct produce *p, bool waited);
+static void pump(struct produce *p, bool waited, bool may_check);
 
 bool api_produce_prepare(struct floe_request *rq)
 {
@@ -82,6 +86,7 @@ static void stop_waiting(struct produce *p)
     floe_timer_stop(&p->timer);
     floe_timer_stop(&p->retry);
     floe_log_wait_cancel(&p->room);
+    floe_list_remove(&p->check_link);
 }
 
 static void produce_free(struct produce *p)
@@ -95,6 +100,7 @@ static void produce_free(struct produce *p)
 
 void api_produce_fini(struct floe_api *api)
 {
+    floe_timer_stop(&api->check);
     for (struct floe_list *l; (l = floe_list_pop_front(&api->produces));) {
         struct produce *p = FLOE_LIST_ENTRY(l, struct produce, link);
         floe_log_wait_cancel(&p->room);
@@ -227,16 +233,17 @@ static void refuse_records(struct item *it, const struct api_records_check *c)
     it->out->RecordErrors_n = c->n;
 }
 
-/* FLOE_EAGAIN: must wait, for its partition or (*full) for room; else the item is in the log's hands or
- * finished.
- */
-static enum floe_err append_item(struct item *it, bool waited, bool *full)
+enum why { FOR_PARTITION, FOR_ROOM, FOR_CHECK };
+
+/* FLOE_EAGAIN: must wait, *why; else the item is in the log's hands or finished. *may_check: it may be
+ * decompressed, and none after it. */
+static enum floe_err append_item(struct item *it, bool waited, bool *may_check, enum why *why)
 {
     struct produce *p = it->produce;
     const struct floe_kafka_ProduceRequest *in = p->rq->body;
     const struct floe_topic *t = api_topic(p->api, &p->wants[it->topic_at]);
     struct floe_partition *part;
-    *full = false;
+    *why = FOR_PARTITION;
     if (t)
         it->tp.topic = t->id;
     switch (api_place(p->api, t, &it->tp, &part)) {
@@ -257,13 +264,18 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
         finish(it, FLOE_KERR_INVALID_TOPIC_EXCEPTION, NULL);
         return FLOE_OK;
     }
-    *full = true;
     if (!it->checked) {
         struct api_records_check check;
         it->log_start = floe_partition_log_start(part);
         if (it->refused) {
             finish(it, it->refused, NULL);
             return FLOE_OK;
+        }
+        *why = FOR_CHECK;
+        if (api_check_decompresses(p->rq, &it->append.batch, t)) {
+            if (!*may_check)
+                return FLOE_EAGAIN;
+            *may_check = false;
         }
         api_check_records(p->rq, it->append.bytes, &it->append.batch, t, it->tp.index, &check);
         if (check.error) {
@@ -272,6 +284,7 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
         }
         it->checked = true;
     }
+    *why = FOR_ROOM;
     it->append.tp = it->tp;
     it->append.topic_name = t->name;
     it->append.log_append_time = t->log_append_time;
@@ -293,30 +306,60 @@ static enum floe_err append_item(struct item *it, bool waited, bool *full)
 
 static void retried(struct floe_timer *t)
 {
-    pump(t->user, false);
+    pump(t->user, false, false);
 }
 
 static void has_room(struct floe_log_waiter *w)
 {
-    pump(w->user, true);
+    pump(w->user, true, false);
+}
+
+static void on_check(struct floe_timer *t)
+{
+    struct floe_api *api = t->user;
+    struct floe_list *l = floe_list_pop_front(&api->checks);
+    if (l)
+        pump(FLOE_LIST_ENTRY(l, struct produce, check_link), false, true);
+    if (!floe_list_empty(&api->checks) && !floe_timer_armed(&api->check))
+        floe_timer_start(api->cfg.loop, &api->check, 0);
+}
+
+static void wait_for_check(struct produce *p)
+{
+    if (floe_list_empty(&p->check_link))
+        floe_list_push_back(&p->api->checks, &p->check_link);
+    if (!floe_timer_armed(&p->api->check))
+        floe_timer_start(p->api->cfg.loop, &p->api->check, 0);
+}
+
+void api_produce_init(struct floe_api *api)
+{
+    floe_list_init(&api->produces);
+    floe_list_init(&api->checks);
+    floe_timer_init(&api->check, on_check, api);
 }
 
 /* Appends what can be appended now. A partition is named once in a request (refuse_repeated), so only the
  * order of requests matters. */
-static void pump(struct produce *p, bool waited)
+static void pump(struct produce *p, bool waited, bool may_check)
 {
     struct floe_api *api = p->api;
     uint64_t now = floe_loop_now_us(api->cfg.loop);
-    bool waiting = false;
+    bool waiting = false, checking = false;
     size_t want = 0;
-    for (uint32_t i = 0; i < p->n; i++) {
+    while (p->from < p->n && (p->items[p->from].finished || p->items[p->from].appended))
+        p->from++;
+    for (uint32_t i = p->from; i < p->n && !checking; i++) {
         struct item *it = &p->items[i];
-        bool full;
-        if (it->finished || it->appended || append_item(it, waited, &full) != FLOE_EAGAIN)
+        enum why why;
+        if (it->finished || it->appended || append_item(it, waited, &may_check, &why) != FLOE_EAGAIN)
             continue;
-        if (now >= (full ? p->room_until_us : p->hold_until_us))
-            finish(it, full ? FLOE_KERR_REQUEST_TIMED_OUT : FLOE_KERR_NOT_LEADER_OR_FOLLOWER, NULL);
-        else if (full)
+        if (why == FOR_CHECK)
+            checking = true; /* those behind it come to their turn when it has */
+        else if (now >= (why == FOR_ROOM ? p->room_until_us : p->hold_until_us))
+            finish(it, why == FOR_ROOM ? FLOE_KERR_REQUEST_TIMED_OUT : FLOE_KERR_NOT_LEADER_OR_FOLLOWER,
+                   NULL);
+        else if (why == FOR_ROOM)
             want += it->append.bytes.n;
         else
             waiting = true;
@@ -324,9 +367,11 @@ static void pump(struct produce *p, bool waited)
     api_held(p->rq, &p->held_since_us, waiting);
     if (want && floe_list_empty(&p->room.link))
         floe_log_wait_room(api->cfg.log, want, &p->room);
+    if (checking)
+        wait_for_check(p);
     if (waiting || want)
         floe_timer_start(api->cfg.loop, &p->retry, waiting ? POLL_US : ROOM_POLL_US);
-    else if (p->open)
+    else if (p->open && !checking)
         floe_request_next(p->rq);
     if (p->open == 0)
         answer(p);
@@ -368,7 +413,7 @@ static void ready(struct floe_request *rq)
     rq->cancel = cancel;
     if (in->Acks != 0)
         floe_timer_start(p->api->cfg.loop, &p->timer, (uint64_t)timeout_ms * 1000);
-    pump(p, false);
+    pump(p, false, false);
 }
 
 static int by_place(const void *a, const void *b)
@@ -472,6 +517,7 @@ void api_produce(struct floe_request *rq)
     floe_timer_init(&p->retry, retried, p);
     p->room = (struct floe_log_waiter){.fn = has_room, .user = p};
     floe_list_init(&p->room.link);
+    floe_list_init(&p->check_link);
     floe_kafka_defaults(&floe_kafka_ProduceResponse_desc, rs);
     rq->state = rs;
     rq->prepared = p;

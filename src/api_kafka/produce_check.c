@@ -82,6 +82,24 @@ static int16_t walk(struct walk *w, struct floe_slice bytes)
     return error;
 }
 
+/* What of it must be looked at record by record. */
+static struct walk walk_of(struct floe_request *rq, const struct floe_batch *b, const struct floe_topic *t)
+{
+    struct walk w = {.rq = rq, .t = t, .keys = t->compacted};
+    if (t->log_append_time)
+        return w;
+    w.now = floe_loop_wall_ms(api_of(rq)->cfg.loop);
+    /* The largest timestamp is the header's; the smallest may lie before its first. */
+    w.stamps = !stamp_fits(t, w.now, b->max_timestamp) || t->stamp_before_ms < w.now;
+    return w;
+}
+
+bool api_check_decompresses(struct floe_request *rq, const struct floe_batch *b, const struct floe_topic *t)
+{
+    struct walk w = walk_of(rq, b, t);
+    return (w.keys || w.stamps) && floe_batch_compression(b) != FLOE_COMPRESSION_NONE;
+}
+
 void api_check_records(struct floe_request *rq, struct floe_bufslice bytes, const struct floe_batch *b,
                        const struct floe_topic *t, int32_t partition, struct api_records_check *out)
 {
@@ -90,12 +108,9 @@ void api_check_records(struct floe_request *rq, struct floe_bufslice bytes, cons
         out->error = FLOE_KERR_MESSAGE_TOO_LARGE;
         return;
     }
-    struct walk w = {.rq = rq, .t = t, .partition = partition, .keys = t->compacted, .out = out};
-    if (!t->log_append_time) {
-        w.now = floe_loop_wall_ms(api_of(rq)->cfg.loop);
-        /* The largest timestamp is the header's; the smallest may lie before its first. */
-        w.stamps = !stamp_fits(t, w.now, b->max_timestamp) || t->stamp_before_ms < w.now;
-    }
+    struct walk w = walk_of(rq, b, t);
+    w.partition = partition;
+    w.out = out;
     if (!w.keys && !w.stamps)
         return;
     out->error = walk(&w, floe_slice(bytes.p, bytes.n));

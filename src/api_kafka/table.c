@@ -132,7 +132,7 @@ enum floe_err floe_api_create(struct floe_api **out, const struct floe_api_confi
         counts[i].name = floe_kafka_api_find(ranges[i].key)->name;
     }
     a->cfg = *cfg;
-    floe_list_init(&a->produces);
+    api_produce_init(a);
     floe_budget_init(&a->answers, cfg->answers_max ? (size_t)cfg->answers_max : (size_t)64 << 20);
     fetch_sessions_init(&a->sessions, cfg->loop, cfg->fetch_sessions, a->answers.limit / 4);
     *out = a;
