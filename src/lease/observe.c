@@ -380,7 +380,7 @@ void lease_observe(struct floe_lease *l)
         struct lease_node *n = l->nodes[i];
         if (lease_own_open(l) && n->id == l->own.name.node)
             continue;
-        bool watch = !n->loaded || (n->present && n->rec.info.state <= FLOE_NODE_FENCED);
+        bool watch = !n->loaded || n->bad || (n->present && n->rec.info.state <= FLOE_NODE_FENCED);
         if (!heard(l, n) && n->next_read_us > now + lease_poll_us(l))
             n->next_read_us = now; /* it went silent */
         if (watch && n->read == NULL && n->fence == NULL && n->mark == NULL && now >= n->next_read_us)

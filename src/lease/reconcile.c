@@ -172,7 +172,7 @@ static bool holder_end(struct floe_lease *l, const struct floe_session_name *h, 
     if (!n->loaded || (n->present && n->rec.info.session.epoch < h->epoch)) {
         if (n->read == NULL && lease_now(l) >= n->next_read_us)
             lease_node_read(l, n);
-    } else if (!n->present || (!n->bad && !floe_session_name_eq(&n->rec.info.session, h))) {
+    } else if (!n->bad && (!n->present || !floe_session_name_eq(&n->rec.info.session, h))) {
         lease_seal_superseded(l, h);
     }
     return false;

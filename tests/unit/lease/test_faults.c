@@ -304,6 +304,30 @@ static void a_lost_session_is_replaced(void **state)
     lrig_fini(&r);
 }
 
+/* A node's record comes cut short to a broker that starts: it takes that for no sign of its end. */
+static void a_record_that_came_cut_short_ends_nobody(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 32, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    assert_int_equal(lrig_create(&r, 0, TOPIC, PARTS), FLOE_OK);
+    assert_true(lrig_until(&r, all_served, LEASE_MS));
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/node/1"});
+    lrig_boot(&r, 1);
+    lrig_run_ms(&r, 2 * LEASE_MS);
+    assert_true(r.b[1].open);
+    assert_int_equal(r.b[0].overs, 0);
+    floe_sim_bucket_heal(r.bucket);
+    lrig_run_ms(&r, LEASE_MS / 2);
+    struct floe_node_info n;
+    assert_true(floe_lease_node(r.b[1].lease, r.b[0].session.node, &n));
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 /* A full disk keeps nobody from a session: only its next start may have to wait for its own ghost. */
 static void a_full_disk_stops_no_session(void **state)
 {
@@ -439,6 +463,7 @@ int main(void)
         cmocka_unit_test(fencers_meet),
         cmocka_unit_test(a_lost_session_is_replaced),
         cmocka_unit_test(a_broker_that_cannot_put_hands_over),
+        cmocka_unit_test(a_record_that_came_cut_short_ends_nobody),
         cmocka_unit_test(a_full_disk_stops_no_session),
         cmocka_unit_test(storms),
     };
