@@ -273,6 +273,7 @@ static void reconcile_shard(struct floe_lease *l, struct lease_shard *s)
 {
     s->dirty = false;
     s->wake_us = UINT64_MAX;
+    s->stale |= s->bad; /* what came may have been cut short on its way */
     if (!s->loaded || s->bad)
         return;
     s->gen++;

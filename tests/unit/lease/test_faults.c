@@ -304,6 +304,41 @@ static void a_lost_session_is_replaced(void **state)
     lrig_fini(&r);
 }
 
+static void on_refreshed(void *user, const struct floe_error *err)
+{
+    assert_int_equal(err->code, FLOE_ECORRUPT);
+    ++*(int *)user;
+}
+
+/* Leases come cut short for a while, and nobody changes them afterwards: they are read again. */
+static void leases_that_came_cut_short_are_read_again(void **state)
+{
+    (void)state;
+    struct lrig r;
+    int cut = 0;
+    lrig_init(&r, 31, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    lrig_boot_wait(&r, 1);
+    lrig_run_ms(&r, 500);
+    assert_int_equal(lrig_create(&r, 0, TOPIC, PARTS), FLOE_OK);
+    assert_true(lrig_until(&r, all_served, LEASE_MS));
+    lrig_run_ms(&r, 2 * LEASE_MS);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/lease/",
+                                                           .node = r.b[0].node});
+    struct floe_tp tp = lrig_tp(TOPIC, 0); /* all lie in its shard */
+    floe_lease_refresh(r.b[0].lease, &tp, on_refreshed, &cut);
+    lrig_run_ms(&r, 1000);
+    assert_int_equal(cut, 1);
+    floe_sim_bucket_heal(r.bucket);
+    lrig_run_ms(&r, 500);
+    lrig_kill(&r, 1);
+    assert_true(lrig_until(&r, all_served, LEASE_MS + 1000));
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 /* A node's record comes cut short to a broker that starts: it takes that for no sign of its end. */
 static void a_record_that_came_cut_short_ends_nobody(void **state)
 {
@@ -463,6 +498,7 @@ int main(void)
         cmocka_unit_test(fencers_meet),
         cmocka_unit_test(a_lost_session_is_replaced),
         cmocka_unit_test(a_broker_that_cannot_put_hands_over),
+        cmocka_unit_test(leases_that_came_cut_short_are_read_again),
         cmocka_unit_test(a_record_that_came_cut_short_ends_nobody),
         cmocka_unit_test(a_full_disk_stops_no_session),
         cmocka_unit_test(storms),
