@@ -320,6 +320,37 @@ static void a_new_session_says_that_it_drains_at_once(void **state)
     finish(&r);
 }
 
+/* The writes of a move break off and land late, and what is read meanwhile comes cut short: a partition whose
+ * move may still land takes no appends. */
+static void a_move_in_doubt_waits_for_what_can_be_read(void **state)
+{
+    (void)state;
+    struct lrig r;
+    begin(&r, 7, 1);
+    r.b[0].hold_stop = true;
+    lrig_boot_wait(&r, 1);
+    assert_true(lrig_until(&r, gives, 2 * LEASE_MS));
+    struct floe_sim_rule late = {.fault = FLOE_SIM_LATE,
+                                 .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                 .prefix = "table/lease/",
+                                 .node = r.b[0].node,
+                                 .delay_us = 2500000};
+    struct floe_sim_rule cut = {.fault = FLOE_SIM_TRUNCATED,
+                                .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                .prefix = "table/lease/",
+                                .node = r.b[0].node};
+    floe_sim_bucket_rule(r.bucket, &late);
+    floe_sim_bucket_rule(r.bucket, &cut);
+    r.b[0].hold_stop = false;
+    lrig_committed(&r.b[0]);
+    lrig_run_ms(&r, 3500);
+    assert_int_equal(r.b[0].resumed, 0);
+    floe_sim_bucket_heal(r.bucket);
+    assert_true(lrig_until(&r, balanced, 4 * LEASE_MS));
+    assert_true(lrig_fault_hit(&r));
+    finish(&r);
+}
+
 /* The n-th request of a kind is hit, of a broker that joins, and one that drains and ends. */
 static bool story(enum floe_sim_fault fault, uint32_t kinds, const char *prefix, uint32_t skip)
 {
@@ -450,6 +481,7 @@ int main(void)
         cmocka_unit_test(moves_take_turns),
         cmocka_unit_test(one_that_drains_leaves_nothing),
         cmocka_unit_test(the_last_one_has_nobody_to_drain_to),
+        cmocka_unit_test(a_move_in_doubt_waits_for_what_can_be_read),
         cmocka_unit_test(a_new_session_says_that_it_drains_at_once),
         cmocka_unit_test(nothing_moves_without_the_receivers_word),
         cmocka_unit_test(a_flush_that_does_not_end_is_given_up),
