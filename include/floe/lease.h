@@ -224,6 +224,7 @@ int32_t floe_lease_partitions(struct floe_lease *l, const struct floe_uuid *topi
 /* The topic is being deleted: this session drops its partitions (hooks.drop runs for each, later) and never
  * adopts one of them again. */
 void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic);
+bool floe_lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic);
 
 /* Live nodes and nodes that a lease still names, by ascending id. Returns how many; fills at most `max`. */
 uint32_t floe_lease_nodes(struct floe_lease *l, struct floe_node_info *out, uint32_t max);

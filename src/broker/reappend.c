@@ -201,6 +201,8 @@ enum floe_reappend_topic floe_core_reappend_topic(void *user, const struct floe_
 {
     struct floe_core *c = user;
     const struct floe_topic *t = floe_catalog_by_id(c->catalog, topic);
+    if (floe_lease_topic_forgotten(c->lease, topic)) /* being deleted: its record is read later */
+        return FLOE_REAPPEND_DROP;
     if (!t)
         return floe_catalog_is_deleted(c->catalog, topic, 0) ? FLOE_REAPPEND_DROP : FLOE_REAPPEND_LATER;
     for (uint32_t i = 0; i < t->config_count; i++) {

@@ -344,6 +344,11 @@ void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic
     lease_kick(l);
 }
 
+bool floe_lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic)
+{
+    return lease_topic_forgotten(l, topic);
+}
+
 void lease_forgotten_drop(struct floe_lease *l)
 {
     for (struct floe_map_node *m = floe_map_iter(&l->forgotten, NULL), *next; m != NULL; m = next) {

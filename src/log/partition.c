@@ -134,8 +134,16 @@ static void wake(struct floe_log *log, struct floe_list *from)
     floe_log_kick(log);
 }
 
+/* What acks=1 left of it in the tier is wanted by nobody. */
+static bool is_deleted(const struct floe_partition *p)
+{
+    const struct floe_log_hooks *h = &p->log->cfg.hooks;
+    return h->reappend_topic && !p->log->detached &&
+           h->reappend_topic(h->user, &p->tp.topic) == FLOE_REAPPEND_DROP;
+}
+
 /* A batch whose partition goes: answered, and taken out of its segment where its bytes were not sent yet. */
-static void release(struct floe_log *log, struct floe_entry *e, enum floe_err why)
+static void release(struct floe_log *log, struct floe_entry *e, enum floe_err why, bool deleted)
 {
     struct floe_log_segment *seg = e->seg;
     e->part = NULL;
@@ -147,6 +155,7 @@ static void release(struct floe_log *log, struct floe_entry *e, enum floe_err wh
     floe_list_remove(&e->stage_link);
     bool sent = seg->state == FLOE_SEG_STARTED || seg->state == FLOE_SEG_DURABLE;
     floe_entry_answer(log, e, why, sent || (e->durable && e->tier_seq != UINT64_MAX)); /* re-append */
+    e->durable = e->durable && !deleted;
     if (seg->state == FLOE_SEG_OPEN || seg->state == FLOE_SEG_WAITING) {
         floe_list_remove(&e->seg_link);
         seg->batch_count--;
@@ -161,12 +170,13 @@ static void release(struct floe_log *log, struct floe_entry *e, enum floe_err wh
 void floe_partition_destroy(struct floe_partition *p, enum floe_err why)
 {
     struct floe_log *log = p->log;
+    bool deleted = p->ring_count > 0 && is_deleted(p);
     if (p->rebuild)
         floe_rebuild_cancel(p);
     while (p->ring_count > 0) {
         struct floe_entry *e = floe_partition_at(p, 0);
         floe_partition_pop_front(p);
-        release(log, e, why);
+        release(log, e, why, deleted);
     }
     wake(log, &p->serving_waiters);
     wake(log, &p->data_waiters);

@@ -43,6 +43,8 @@ static void a_topic_whose_name_is_another_one_s_is_gone(void **state)
         assert_int_equal(floe_core_reappend_topic(r.nodes[i].core, &first), FLOE_REAPPEND_DROP);
         assert_int_equal(floe_core_reappend_topic(r.nodes[i].core, &second), FLOE_REAPPEND_SEND);
     }
+    floe_lease_forget_topic(floe_core_lease(n->core), &never); /* told by who deletes it */
+    assert_int_equal(floe_core_reappend_topic(n->core, &never), FLOE_REAPPEND_DROP);
     /* One that starts later has never seen the first. */
     struct api_node *late = api_rig_add(&r);
     assert_int_equal(floe_core_reappend_topic(late->core, &first), FLOE_REAPPEND_LATER);

@@ -401,6 +401,50 @@ static void what_a_stall_put_in_the_tier_leaves_it(void **state)
     rig_world_destroy(&w);
 }
 
+static enum floe_reappend_topic topic_is;
+static enum floe_reappend_topic what_topic_is(void *user, const struct floe_uuid *topic)
+{
+    (void)user;
+    (void)topic;
+    return topic_is;
+}
+
+/* What a partition leaves that is let go of is appended again, unless its topic is deleted: nothing of that
+ * stays, or the tier could not let go of what comes after it. */
+static void a_deleted_topic_leaves_nothing(void **state)
+{
+    (void)state;
+    static const enum floe_reappend_topic is[] = {FLOE_REAPPEND_SEND, FLOE_REAPPEND_DROP};
+    for (size_t i = 0; i < FLOE_COUNTOF(is); i++) {
+        struct rig_world *w = rig_world_create(11);
+        struct rig_config cfg = {.tier = true, .disk = floe_sim_disk_create(w->sim)};
+        struct rig *r = rig_create(w, &cfg);
+        struct floe_tp tp = rig_tp(1, 0), other = rig_tp(2, 0);
+        size_t durable;
+        topic_is = is[i];
+        r->log->cfg.hooks.reappend_topic = what_topic_is;
+        rig_open(r);
+        rig_new(r, tp);
+        rig_new(r, other);
+        floe_sim_bucket_rule(w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503,
+                                                                .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+        struct rig_op *a = rig_append(r, other, -1, "a");
+        rig_run(w, 1000); /* its PUT is under way */
+        struct rig_op *b = rig_append(r, tp, 1, "b");
+        rig_await(b);
+        assert_int_equal(floe_sim_disk_entries(cfg.disk, &durable), 1);
+        floe_log_drop(r->log, &tp);
+        floe_sim_bucket_heal(w->bucket);
+        rig_await(a);
+        rig_run(w, 1000000);
+        assert_int_equal(floe_sim_disk_entries(cfg.disk, &durable), topic_is == FLOE_REAPPEND_SEND ? 1 : 0);
+        rig_op_free(a);
+        rig_op_free(b);
+        rig_free(&r);
+        rig_world_destroy(&w);
+    }
+}
+
 static void the_staging_header_is_checked(void **state)
 {
     (void)state;
@@ -449,6 +493,7 @@ int main(void)
         cmocka_unit_test(a_tier_that_loses_a_batch_ends_the_session),
         cmocka_unit_test(a_session_that_ends_while_spilled_frees_everything),
         cmocka_unit_test(what_a_stall_put_in_the_tier_leaves_it),
+        cmocka_unit_test(a_deleted_topic_leaves_nothing),
         cmocka_unit_test(the_staging_header_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
