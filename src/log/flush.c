@@ -95,7 +95,8 @@ static void close_open(struct floe_log *log)
 void floe_flush_appended(struct floe_log *log)
 {
     struct floe_chain *c = &log->chain;
-    if (c->open_seg->bytes >= log->cfg.segment_bytes_max)
+    if (c->open_seg->bytes >= log->cfg.segment_bytes_max ||
+        c->open_seg->batch_count >= FLOE_LOG_SEGMENT_BATCHES_MAX)
         close_open(log);
     else if (!floe_timer_armed(&c->linger) && !c->linger_over)
         floe_timer_start(log->cfg.loop, &c->linger, log->cfg.linger_us);

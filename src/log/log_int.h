@@ -62,6 +62,7 @@
 #define FLOE_LOG_SPAN_KEYS_MAX 512u
 #define FLOE_LOG_SPAN_ROUND_US 5000000ull
 #define FLOE_LOG_POOL_MAX 4096u
+#define FLOE_LOG_SEGMENT_BATCHES_MAX 262144u /* their entries fit into a footer several times */
 
 /* ---- producers ------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* The log over the simulated store: append, flush, commit, read; order, ambiguity, seals, lapses. */
 #include "floe_cmocka.h"
 #include "log_rig.h"
+#include "log/log_int.h"
 
 #include <floe/base/assert.h>
 #include <floe/kafka/codec.h>
@@ -511,6 +512,32 @@ static void memory_pushes_back_without_a_tier(void **state)
     rig_close(&w, &r);
 }
 
+/* A large segment of the smallest batches: their footer would not fit. */
+static void a_segment_is_full_of_batches_too(void **state)
+{
+    (void)state;
+    struct rig_world *w;
+    struct floe_tp tp = rig_tp(1, 0);
+    struct rig *r = rig_one(&w, &(struct rig_config){.segment_bytes = 256u << 20}, tp);
+    floe_sim_bucket_rule(
+        w->bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_E503, .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT)});
+    struct rig_op *a = rig_append(r, tp, -1, "a");
+    rig_run(w, 1000); /* its PUT is under way */
+    struct rig_op *b = rig_append(r, tp, -1, "b");
+    r->log->chain.open_seg->batch_count += FLOE_LOG_SEGMENT_BATCHES_MAX - 2; /* they need not be there */
+    struct rig_op *c = rig_append(r, tp, -1, "c");
+    assert_null(r->log->chain.open_seg);
+    floe_sim_bucket_heal(w->bucket);
+    rig_await(a);
+    rig_await(b);
+    rig_await(c);
+    assert_int_equal(rig_hw(r, tp), 3);
+    rig_op_free(a);
+    rig_op_free(b);
+    rig_op_free(c);
+    rig_close(&w, &r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -531,6 +558,7 @@ int main(void)
         cmocka_unit_test(the_cache_stays_within_its_budget),
         cmocka_unit_test(a_small_batch_does_not_pin_a_large_request),
         cmocka_unit_test(memory_pushes_back_without_a_tier),
+        cmocka_unit_test(a_segment_is_full_of_batches_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
