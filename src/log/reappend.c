@@ -271,7 +271,9 @@ static void next_window(struct floe_reappend *r)
 
 static void on_timer(struct floe_timer *t)
 {
-    go_on(t->user);
+    struct floe_reappend *r = t->user;
+    r->asides_left = FLOE_REAPPEND_ASIDES;
+    go_on(r);
 }
 
 /* ---- life ----------------------------------------------------------------------------------------- */
@@ -292,6 +294,7 @@ void floe_reappend_start(struct floe_log *log)
         return; /* the entries stay for the next session */
     r->log = log;
     r->producer_id = -1;
+    r->asides_left = FLOE_REAPPEND_ASIDES;
     floe_map_init(&r->map);
     floe_list_init(&r->parts);
     floe_timer_init(&r->timer, on_timer, r);

@@ -18,6 +18,8 @@
 #define FLOE_REAPPEND_BYTES_MAX (8u << 20) /* read back and not yet committed */
 #define FLOE_REAPPEND_AGE_MS 3600000       /* older ones are set aside */
 #define FLOE_REAPPEND_PAUSE_US 250000ull
+#define FLOE_REAPPEND_ASIDES 8u         /* set aside one after the other: each is a file, and an fsync, */
+#define FLOE_REAPPEND_ASIDES_US 1000ull /* before the loop goes on with other work for so long */
 
 enum floe_reappend_state {
     FLOE_ITEM_NEW,     /* not looked at */
@@ -63,6 +65,7 @@ struct floe_reappend {
     uint32_t items;    /* of the window, not done */
     uint32_t open;     /* call-backs that will come: the struct stays until then */
     uint64_t bytes;
+    uint32_t asides_left; /* of this turn */
     int64_t producer_id;
     int16_t producer_epoch;
     bool session_known, producer_ready, asking_producer, other_session;

@@ -181,6 +181,10 @@ static bool set_aside(struct floe_reappend_item *it)
 {
     struct floe_reappend *r = it->part->r;
     const struct floe_log_hooks *h = &r->log->cfg.hooks;
+    if (r->asides_left == 0)
+        return false; /* until the timer runs */
+    if (--r->asides_left == 0)
+        floe_timer_start(r->log->cfg.loop, &r->timer, FLOE_REAPPEND_ASIDES_US);
     if (!h->set_aside || !h->set_aside(h->user, &it->part->tp, it->head.offset,
                                        floe_slice(it->bytes.p, it->bytes.n), it->aside))
         return false;

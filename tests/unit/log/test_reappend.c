@@ -2,6 +2,7 @@
  * nothing. */
 #include "floe_cmocka.h"
 #include "log_rig.h"
+#include "log/log_int.h"
 
 #include <floe/base/assert.h>
 #include <floe/kafka/codec.h>
@@ -187,6 +188,57 @@ static void old_batches_are_set_aside(void **state)
     rig_world_destroy(&w);
 }
 
+static struct {
+    bool allow;
+    uint64_t now_us;
+    uint32_t now, most, all; /* in one turn of the loop; since it is allowed */
+} asides;
+static bool put_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
+                      const char *why)
+{
+    struct rig *r = user;
+    (void)tp;
+    (void)offset;
+    (void)batch;
+    (void)why;
+    uint64_t now = floe_sim_now_us(r->w->sim);
+    if (!asides.allow)
+        return false;
+    asides.now = now == asides.now_us ? asides.now + 1 : 1;
+    asides.now_us = now;
+    asides.most = FLOE_MAX(asides.most, asides.now);
+    asides.all++;
+    return true;
+}
+
+/* Setting a batch aside costs an fsync in the loop that keeps the session alive: few come in one turn, also
+ * once a disk that was full takes files again. */
+static void few_are_set_aside_at_once(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(12);
+    struct rig_config cfg = {.tier = true, .reappend = true, .disk = floe_sim_disk_create(w->sim)};
+    struct floe_tp tp = rig_tp(1, 0);
+    struct floe_session_name dead;
+    leave(w, &cfg, tp, 100, 4, -1, &dead);
+    rig_run(w, 2ull * 3600 * 1000000);
+    uint64_t end = rig_seal(w, &dead);
+    struct rig *r = rig_create(w, &cfg);
+    memset(&asides, 0, sizeof asides);
+    r->log->cfg.hooks.set_aside = put_aside;
+    rig_open(r);
+    rig_take(r, &dead, end);
+    rig_await_serving(r, tp);
+    rig_run(w, 5000000);
+    asides.allow = true;
+    rig_run(w, 5000000);
+    assert_int_equal(asides.all, 96);
+    assert_in_range(asides.most, 1, 8);
+    assert_int_equal(left(cfg.disk), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static void a_disk_that_cannot_be_read_is_asked_with_pauses(void **state)
 {
     (void)state;
@@ -357,6 +409,7 @@ int main(void)
         cmocka_unit_test(crashes_during_re_append_repeat_nothing),
         cmocka_unit_test(a_session_that_is_lost_appends_again_in_the_next),
         cmocka_unit_test(old_batches_are_set_aside),
+        cmocka_unit_test(few_are_set_aside_at_once),
         cmocka_unit_test(a_disk_that_cannot_be_read_is_asked_with_pauses),
         cmocka_unit_test(nothing_is_sent_under_an_id_that_is_not_on_the_disk),
         cmocka_unit_test(a_producer_that_went_on_sets_its_batch_aside),
