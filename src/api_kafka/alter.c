@@ -215,9 +215,17 @@ static void change(struct item *it, const struct floe_topic *t, struct changes *
         finish(it, FLOE_KERR_REQUEST_TIMED_OUT, NULL);
 }
 
+/* The client is gone: what was begun goes on without it. */
+static void cancel(struct floe_request *rq)
+{
+    struct alter *a = rq->state;
+    timed_out(&a->timer);
+}
+
 static void begin_all(struct floe_request *rq)
 {
     struct alter *a = rq->state;
+    rq->cancel = cancel;
     for (uint32_t i = 0; i < a->n; i++) {
         if (!a->items[i].finished)
             a->begin(a, i);

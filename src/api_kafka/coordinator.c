@@ -166,6 +166,7 @@ static void created(void *user, const struct floe_error *err, const struct floe_
     (void)id;
     f->op = NULL;
     floe_timer_stop(&f->timer);
+    f->rq->cancel = NULL;
     api_topics_ready(f->rq, &f->want, 1, known);
 }
 
@@ -174,6 +175,14 @@ static void create_timed_out(struct floe_timer *t)
     struct find *f = t->user;
     floe_catalog_op_detach(f->op);
     answer(f->rq);
+}
+
+/* The client is gone: the topic is made without it. */
+static void cancel(struct floe_request *rq)
+{
+    struct find *f = rq->state;
+    floe_timer_stop(&f->timer);
+    create_timed_out(&f->timer);
 }
 
 struct floe_topic_spec api_auto_spec(const struct floe_api *api, const char *name)
@@ -197,6 +206,7 @@ static void known(struct floe_request *rq)
         f->made = true;
         f->op = floe_catalog_create_topic(api->cfg.catalog, &spec, created, f);
         if (f->op) {
+            rq->cancel = cancel;
             floe_timer_start(api->cfg.loop, &f->timer, CREATE_US);
             return;
         }

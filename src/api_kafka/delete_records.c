@@ -87,7 +87,7 @@ static void look(struct deletion *d, struct item *it, const struct floe_partitio
 
 static void pump(struct deletion *d)
 {
-    bool late = floe_loop_now_us(d->api->cfg.loop) >= d->until_us;
+    bool late = floe_loop_now_us(d->api->cfg.loop) >= d->until_us || d->rq->client->gone;
     for (uint32_t i = 0; i < d->n; i++) {
         struct item *it = &d->items[i];
         const struct floe_topic *t = api_topic(d->api, &d->wants[it->topic_at]);

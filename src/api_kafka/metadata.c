@@ -155,6 +155,7 @@ static void created(void *user, const struct floe_error *err, const struct floe_
     if (--v->creating > 0)
         return;
     floe_timer_stop(&v->timer);
+    v->rq->cancel = NULL;
     api_topics_ready(v->rq, v->wants, v->n, metadata_answer);
 }
 
@@ -169,6 +170,14 @@ static void create_timed_out(struct floe_timer *t)
         v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;
     }
     metadata_answer(v->rq);
+}
+
+/* The client is gone: they are made without it. */
+static void cancel(struct floe_request *rq)
+{
+    struct view *v = rq->state;
+    floe_timer_stop(&v->timer);
+    create_timed_out(&v->timer);
 }
 
 /* Topics that nobody knows are made, where both sides want that; the answer waits, so that it is complete.
@@ -207,10 +216,12 @@ static void metadata_known(struct floe_request *rq)
         if (!a[i].op)
             v->create_error[i] = FLOE_KERR_LEADER_NOT_AVAILABLE;
     }
-    if (--v->creating == 0)
+    if (--v->creating == 0) {
         metadata_answer(rq);
-    else
-        floe_timer_start(v->api->cfg.loop, &v->timer, CREATE_US);
+        return;
+    }
+    rq->cancel = cancel;
+    floe_timer_start(v->api->cfg.loop, &v->timer, CREATE_US);
 }
 
 /* What is asked for, each once. */

@@ -141,9 +141,17 @@ static bool mark_repeated(struct admin *a, const struct api_want *wants)
     return true;
 }
 
+/* The client is gone: what was begun goes on without it. */
+static void cancel(struct floe_request *rq)
+{
+    struct admin *a = rq->state;
+    timed_out(&a->timer);
+}
+
 /* Begins what is left to be done, within the request's time. */
 static void run(struct admin *a, int32_t timeout_ms)
 {
+    a->rq->cancel = cancel;
     if (a->open > 0)
         floe_timer_start(a->api->cfg.loop, &a->timer, (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * 1000);
     answer_when_done(a);
