@@ -43,6 +43,14 @@ void floe_server_conn_freed(struct net_thread *t)
         floe_loop_uv_stop(t->uv);
 }
 
+/* Clients that fill the limit must not keep other brokers out: as in Kafka, where these have a listener of
+ * their own. */
+static uint32_t connections_max(const struct floe_server *s, uint32_t listener)
+{
+    bool own = s->cfg.listens[listener].for_peers && s->cfg.listen_count > 1;
+    return s->cfg.connections_max + (own ? FLOE_SERVER_PEERS_BEYOND : 0);
+}
+
 static void on_acceptable(uv_poll_t *p, int status, int events)
 {
     struct net_thread *t = p->data;
@@ -67,7 +75,7 @@ static void on_acceptable(uv_poll_t *p, int status, int events)
         atomic_fetch_add_explicit(&s->stats.accepted, 1, memory_order_relaxed);
         struct net_thread *to = &s->threads[s->next_thread++ % s->cfg.threads];
         struct handoff *h = to == t ? NULL : malloc(sizeof *h);
-        if ((to != t && !h) || atomic_load(&s->open_conns) >= s->cfg.connections_max) {
+        if ((to != t && !h) || atomic_load(&s->open_conns) >= connections_max(s, listener)) {
             atomic_fetch_add_explicit(&s->stats.refused, 1, memory_order_relaxed);
             free(h);
             close(fd);

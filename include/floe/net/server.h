@@ -29,6 +29,8 @@ struct floe_listen {
 };
 /* A listening socket, not blocking; l->port is filled in. For servers that are not this one, too. */
 enum floe_err floe_listen_bind(int *out, struct floe_listen *l, struct floe_error *err) FLOE_MUST_USE;
+/* So many connections are let in beyond connections_max on a listener for peers that is not the only one. */
+#define FLOE_SERVER_PEERS_BEYOND 64
 struct floe_server_config {
     struct floe_loop *core;
     uint32_t threads;

@@ -327,6 +327,37 @@ static void test_limits(void **state)
     rig_end(&r);
 }
 
+/* Clients that fill the limit do not keep brokers out, where these have a listener of their own. */
+static void test_limit_and_peers(void **state)
+{
+    struct rig r;
+    int fd[2], peer[FLOE_SERVER_PEERS_BEYOND];
+    (void)state;
+    rig_start(&r, 1 << 20, 1 << 20);
+    r.cfg.connections_max = 2;
+    r.listen[1] = (struct floe_listen){.name = "peer", .host = "127.0.0.1", .for_peers = true};
+    r.cfg.listen_count = 2;
+    rig_open(&r);
+    for (int i = 0; i < 2; i++) {
+        fd[i] = dial(r.listen[0].port);
+        send_metadata(fd[i], 1, "x");
+        assert_int_equal(next_answer(fd[i], NULL), 1);
+    }
+    expect_closed(dial(r.listen[0].port));
+    for (int i = 0; i < FLOE_SERVER_PEERS_BEYOND; i++) {
+        peer[i] = dial(r.listen[1].port);
+        send_metadata(peer[i], 1, "x");
+        assert_int_equal(next_answer(peer[i], NULL), 1);
+    }
+    expect_closed(dial(r.listen[1].port));
+    expect_closed(dial(r.listen[0].port));
+    for (int i = 0; i < FLOE_SERVER_PEERS_BEYOND; i++)
+        close(peer[i]);
+    for (int i = 0; i < 2; i++)
+        close(fd[i]);
+    rig_end(&r);
+}
+
 static void test_ports(void **state)
 {
     struct rig r;
@@ -399,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_close_with_open_connections),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_limit_and_peers),
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_ipv6),
     };
