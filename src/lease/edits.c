@@ -231,6 +231,15 @@ struct lease_edit *lease_edit_add(struct floe_lease *l, enum lease_edit_kind kin
     return e;
 }
 
+bool lease_edit_stays(const struct floe_lease *l, const struct lease_shard *s, const struct lease_edit *e)
+{
+    if (l->life >= LIFE_CLOSING)
+        return false;
+    return e->kind == EDIT_MOVE ? e->unclear
+                                : e->kind == EDIT_CHECKPOINT && s->bad && lease_own_is(l, &e->session) &&
+                                      l->own.state != OWN_ENDING;
+}
+
 /* ---- from the layer above --------------------------------------------------------------------------- */
 
 static struct lease_group *group(struct floe_lease *l, void (*done)(void *, const struct floe_error *),
@@ -295,6 +304,16 @@ int32_t floe_lease_partitions(struct floe_lease *l, const struct floe_uuid *topi
 void floe_lease_checkpointed(struct floe_lease *l, const struct floe_tp *tp, int32_t epoch,
                              const struct floe_checkpoint_ref *ref)
 {
+    struct lease_shard *s = lease_shard_at(l, tp);
+    FLOE_LIST_EACH(it, &s->flight)
+    {
+        struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
+        if (s->bad && e->kind == EDIT_CHECKPOINT && floe_tp_eq(&e->tp, tp) && e->epoch == epoch &&
+            floe_session_name_eq(&e->session, &ref->session)) {
+            e->ref = *ref; /* of what waits for the record the newest is enough */
+            return;
+        }
+    }
     struct lease_edit *e = lease_edit_add(l, EDIT_CHECKPOINT, tp);
     e->session = ref->session;
     e->epoch = epoch;

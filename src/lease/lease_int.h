@@ -247,6 +247,11 @@ struct lease_edit {
 };
 /* Applies the edit to a document that is being made. Sets changed and result. */
 void lease_edit_apply(struct floe_lease *l, struct lease_edit *e, struct lease_doc *doc);
+/* It does not fail with its shard: a move of which a copy may still be applied, until the record tells; a
+ * checkpoint, while the record cannot be read, since no other may come of a partition that does not change.
+ */
+struct lease_shard;
+bool lease_edit_stays(const struct floe_lease *l, const struct lease_shard *s, const struct lease_edit *e);
 
 struct lease_shard {
     uint32_t index;

@@ -117,14 +117,13 @@ static void finish_flight(struct floe_lease *l, struct lease_shard *s)
         finish_edit(l, FLOE_LIST_ENTRY(s->flight.next, struct lease_edit, link));
 }
 
-/* But for moves of which a copy may still be applied: those are in doubt until the record tells. */
 static void fail_edits(struct floe_lease *l, struct lease_shard *s, const struct floe_error *err)
 {
     lease_list_splice(&s->flight, &s->pending);
     FLOE_LIST_EACH_SAFE(it, &s->flight)
     {
         struct lease_edit *e = FLOE_LIST_ENTRY(it, struct lease_edit, link);
-        if (e->kind == EDIT_MOVE && e->unclear && l->life < LIFE_CLOSING)
+        if (lease_edit_stays(l, s, e))
             continue;
         e->result = *err;
         finish_edit(l, e);

@@ -339,6 +339,45 @@ static void leases_that_came_cut_short_are_read_again(void **state)
     lrig_fini(&r);
 }
 
+/* What a checkpoint says while the leases cannot be read is named once they can: no other one comes of a
+ * partition that does not change. */
+static void a_checkpoint_waits_for_what_can_be_read(void **state)
+{
+    (void)state;
+    struct lrig r;
+    int cut = 0;
+    lrig_init(&r, 33, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    assert_int_equal(lrig_create(&r, 0, TOPIC, PARTS), FLOE_OK);
+    assert_true(lrig_until(&r, all_served, LEASE_MS));
+    struct floe_tp tp = lrig_tp(TOPIC, 0);
+    for (int ends = 0; ends < 2; ends++) {
+        floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                               .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                               .prefix = "table/lease/"});
+        floe_lease_refresh(r.b[0].lease, &tp, on_refreshed, &cut);
+        lrig_run_ms(&r, 1000);
+        assert_int_equal(cut, ends + 1);
+        for (uint64_t seq = 1; seq < 4; seq++) {
+            struct floe_checkpoint_ref ref = {
+                .session = r.b[0].session, .seq = 10u * (unsigned)ends + seq, .present = true};
+            floe_lease_checkpointed(r.b[0].lease, &tp, 0, &ref);
+            lrig_run_ms(&r, 500);
+        }
+        if (ends) /* but a clean end does not wait for it */
+            break;
+        floe_sim_bucket_heal(r.bucket);
+        lrig_run_ms(&r, LEASE_MS);
+        struct floe_lease_entry e;
+        assert_true(floe_lease_lookup(r.b[0].lease, &tp, &e));
+        assert_true(e.checkpoint.present);
+        assert_int_equal(e.checkpoint.seq, 3);
+    }
+    lrig_end(&r, 0);
+    assert_int_equal(r.b[0].end_err.code, FLOE_OK);
+    lrig_fini(&r);
+}
+
 /* A node's record comes cut short to a broker that starts: it takes that for no sign of its end. */
 static void a_record_that_came_cut_short_ends_nobody(void **state)
 {
@@ -499,6 +538,7 @@ int main(void)
         cmocka_unit_test(a_lost_session_is_replaced),
         cmocka_unit_test(a_broker_that_cannot_put_hands_over),
         cmocka_unit_test(leases_that_came_cut_short_are_read_again),
+        cmocka_unit_test(a_checkpoint_waits_for_what_can_be_read),
         cmocka_unit_test(a_record_that_came_cut_short_ends_nobody),
         cmocka_unit_test(a_full_disk_stops_no_session),
         cmocka_unit_test(storms),
