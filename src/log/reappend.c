@@ -170,6 +170,7 @@ static void take_entry(void *user, uint64_t seq, struct floe_slice head, struct 
     struct floe_error err;
     if (r->stopped || r->other_session || seq >= r->next)
         return;
+    r->seen = seq + 1;
     enum floe_err rc = floe_stage_head_decode(head, &h, &err);
     if (rc == FLOE_OK)
         rc = floe_batch_parse(body, &b, &err);
@@ -214,6 +215,11 @@ static void go_on(struct floe_reappend *r)
     const struct floe_log_hooks *h = &r->log->cfg.hooks;
     if (r->scanning || r->storing)
         return;
+    if (r->rescan) {
+        r->rescan = false;
+        next_window(r);
+        return;
+    }
     if (r->finished) {
         report(r);
         r->log->tier_from = r->to;
@@ -247,12 +253,21 @@ static void on_scanned(void *user, const struct floe_error *err)
     r->scanning = false;
     if (!floe_reappend_came(r))
         return;
-    if (err->code != FLOE_OK) { /* everything stays; the next session looks again */
-        floe_log_note(r->log, err);
+    if (err->code == FLOE_ECLOSED) { /* everything stays; the next session looks again */
         floe_reappend_stop(r->log);
         return;
     }
-    go_on(r);
+    if (err->code != FLOE_OK) { /* the window ends there, and the next one begins with it */
+        if (!r->told)
+            floe_log_note(r->log, err);
+        r->told = true;
+        r->next = FLOE_MIN(r->next, r->seen);
+        r->rescan = r->next == r->from;
+    }
+    if (r->rescan)
+        floe_reappend_pause(r);
+    else
+        go_on(r);
 }
 
 static void next_window(struct floe_reappend *r)
@@ -264,6 +279,7 @@ static void next_window(struct floe_reappend *r)
         return;
     }
     r->next = FLOE_MIN(r->to, r->from + FLOE_REAPPEND_WINDOW);
+    r->seen = r->from;
     r->scanning = true;
     r->open++;
     r->log->cfg.tier->ops->scan(r->log->cfg.tier, r->from, r->next, take_entry, on_scanned, r);

@@ -61,6 +61,7 @@ struct floe_reappend {
     struct floe_list parts;
     uint64_t from, to; /* sequence numbers still to be looked at */
     uint64_t next;     /* first one behind the window in hand */
+    uint64_t seen;     /* first one behind what its scan gave */
     uint64_t done_to;  /* as it is in the tier */
     uint32_t items;    /* of the window, not done */
     uint32_t open;     /* call-backs that will come: the struct stays until then */
@@ -70,6 +71,7 @@ struct floe_reappend {
     int16_t producer_epoch;
     bool session_known, producer_ready, asking_producer, other_session;
     bool scanning, storing, stopped, finished;
+    bool rescan, told;     /* the scan gave nothing but an error: once more; that was noted */
     struct floe_list link; /* log's reappends, once stopped with call-backs open */
     struct floe_timer timer;
     uint64_t sent, present, aside, dropped;

@@ -20,8 +20,8 @@ void floe_sim_disk_snapshot(struct floe_sim_disk *d);
 bool floe_sim_disk_restore(struct floe_sim_disk *d);
 /* Puts fail with this until FLOE_OK: FLOE_ENOSPACE, FLOE_EIO. */
 void floe_sim_disk_fail(struct floe_sim_disk *d, enum floe_err with);
-/* Gets fail with this until FLOE_OK; and how many there were. */
-void floe_sim_disk_fail_gets(struct floe_sim_disk *d, enum floe_err with);
+/* Gets and scans of entries from `from` on fail with this until FLOE_OK; and how many gets there were. */
+void floe_sim_disk_fail_gets(struct floe_sim_disk *d, enum floe_err with, uint64_t from);
 uint64_t floe_sim_disk_gets(const struct floe_sim_disk *d);
 /* A write takes min plus an exponential with this mean; both 0: 100 us, 200 us. */
 void floe_sim_disk_speed(struct floe_sim_disk *d, uint64_t min_us, uint64_t mean_us);

@@ -39,6 +39,7 @@ struct floe_sim_disk {
     uint64_t dropped; /* sequence numbers below are used up */
     struct floe_uuid cluster;
     enum floe_err fail, fail_gets;
+    uint64_t fail_from;
     uint64_t gets;
     uint64_t min_us, mean_us;
     struct front *open;
@@ -264,9 +265,10 @@ void floe_sim_disk_fail(struct floe_sim_disk *d, enum floe_err with)
 {
     d->fail = with;
 }
-void floe_sim_disk_fail_gets(struct floe_sim_disk *d, enum floe_err with)
+void floe_sim_disk_fail_gets(struct floe_sim_disk *d, enum floe_err with, uint64_t from)
 {
     d->fail_gets = with;
+    d->fail_from = from;
 }
 uint64_t floe_sim_disk_gets(const struct floe_sim_disk *d)
 {
@@ -332,7 +334,7 @@ static void run_get(struct front *f, struct floe_tier_op *op)
     size_t at = search(f->disk, op->seq);
     op->err = (struct floe_error){0};
     f->disk->gets++;
-    if (f->disk->fail_gets) {
+    if (f->disk->fail_gets && op->seq >= f->disk->fail_from) {
         floe_error_set(&op->err, f->disk->fail_gets, "get of entry %llu: the simulated disk fails",
                        (unsigned long long)op->seq);
         return;
@@ -349,12 +351,17 @@ static void run_get(struct front *f, struct floe_tier_op *op)
     op->data->n = e->n;
     op->head_n = e->head_n;
 }
-static void run_scan(struct front *f, struct job *j)
+static void run_scan(struct front *f, struct job *j, struct floe_error *err)
 {
     for (uint64_t seq = j->from; !floe_sim_node_dead(f->node);) {
         size_t at = search(f->disk, seq);
         if (at == f->disk->n || f->disk->e[at].seq >= j->to)
             break;
+        if (f->disk->fail_gets && f->disk->e[at].seq >= f->disk->fail_from) {
+            floe_error_set(err, f->disk->fail_gets, "scan at entry %llu: the simulated disk fails",
+                           (unsigned long long)f->disk->e[at].seq);
+            break;
+        }
         /* A copy: the call-back may change what lies on the disk. */
         struct entry e = f->disk->e[at];
         uint8_t *copy = alloc(e.n);
@@ -407,7 +414,7 @@ static void on_ready(struct floe_sim_event *ev)
         f->disk->dropped = FLOE_MAX(f->disk->dropped, j->to);
         break;
     case JOB_SCAN:
-        run_scan(f, j);
+        run_scan(f, j, &err);
         if (!floe_sim_node_dead(f->node))
             j->done(j->user, &err);
         break;

@@ -188,6 +188,29 @@ static void old_batches_are_set_aside(void **state)
     rig_world_destroy(&w);
 }
 
+/* From one entry on the disk cannot be read: what lies before it is appended, and the rest once it can. */
+static void what_cannot_be_read_holds_up_nothing_before_it(void **state)
+{
+    (void)state;
+    struct rig_world *w = rig_world_create(13);
+    struct rig_config cfg = {.tier = true, .reappend = true, .disk = floe_sim_disk_create(w->sim)};
+    struct floe_tp tp = rig_tp(1, 0);
+    struct floe_session_name dead;
+    leave(w, &cfg, tp, 12, 4, -1, &dead);
+    floe_sim_disk_fail_gets(cfg.disk, FLOE_EIO, 9);
+    struct rig *r = follow(w, &cfg, &dead);
+    rig_await_serving(r, tp);
+    rig_run(w, 10000000);
+    expect_values(r, tp, 0, 9);
+    assert_int_equal(r->noted, 1);
+    floe_sim_disk_fail_gets(cfg.disk, FLOE_OK, 0);
+    rig_run(w, 5000000);
+    expect_values(r, tp, 0, 12);
+    assert_int_equal(left(cfg.disk), 0);
+    rig_free(&r);
+    rig_world_destroy(&w);
+}
+
 static struct {
     bool allow;
     uint64_t now_us;
@@ -248,13 +271,14 @@ static void a_disk_that_cannot_be_read_is_asked_with_pauses(void **state)
     struct floe_session_name dead;
     leave(w, &cfg, tp, 12, 4, -1, &dead);
     struct rig *r = follow(w, &cfg, &dead);
-    floe_sim_disk_fail_gets(cfg.disk, FLOE_EIO);
+    rig_run(w, 100000); /* it was looked through */
+    floe_sim_disk_fail_gets(cfg.disk, FLOE_EIO, 0);
     rig_await_serving(r, tp);
     uint64_t before = floe_sim_disk_gets(cfg.disk);
     rig_run(w, 10000000);
     assert_in_range(floe_sim_disk_gets(cfg.disk) - before, 8, 2000);
     expect_values(r, tp, 0, 4);
-    floe_sim_disk_fail_gets(cfg.disk, FLOE_OK);
+    floe_sim_disk_fail_gets(cfg.disk, FLOE_OK, 0);
     rig_run(w, 5000000);
     expect_values(r, tp, 0, 12);
     assert_int_equal(left(cfg.disk), 0);
@@ -409,6 +433,7 @@ int main(void)
         cmocka_unit_test(crashes_during_re_append_repeat_nothing),
         cmocka_unit_test(a_session_that_is_lost_appends_again_in_the_next),
         cmocka_unit_test(old_batches_are_set_aside),
+        cmocka_unit_test(what_cannot_be_read_holds_up_nothing_before_it),
         cmocka_unit_test(few_are_set_aside_at_once),
         cmocka_unit_test(a_disk_that_cannot_be_read_is_asked_with_pauses),
         cmocka_unit_test(nothing_is_sent_under_an_id_that_is_not_on_the_disk),
