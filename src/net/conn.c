@@ -81,7 +81,9 @@ void floe_conn_end(struct floe_conn *c)
 /* How long a client may take nothing of its answers: less while others wait for the memory that they keep. */
 static uint64_t patience_ms(const struct floe_conn *c)
 {
-    bool wanted = c->held && floe_budget_used(c->held_budget) >= c->held_budget->limit;
+    const struct floe_budget *b = c->t->s->cfg.budget;
+    bool wanted = (c->held && floe_budget_used(c->held_budget) >= c->held_budget->limit) ||
+                  (c->own_bytes > OWN_LITTLE && floe_budget_used(b) >= b->limit);
     return wanted ? STALLED_SHORT_MS : STALLED_MS;
 }
 

@@ -2,10 +2,10 @@
  *
  * A frame's bytes are charged as they come: before a read room is taken for what may come, and what did not
  * is given back. Where there is no room the connection goes on its thread's `paused` list and is looked at
- * again every RESUME_US. A connection that has enough inside (PIPELINE_MAX, WRITE_HIGH) is simply not read:
- * its answers wake it; so is one that was muted, until its time is over. A frame that was begun is read on.
- * So is a connection that ends, and what comes is dropped: a close with bytes unread would take answers back
- * that its client has not got yet, and a client that leaves would not be seen.
+ * again every RESUME_US. A connection that has enough inside (PIPELINE_MAX, FEW_MAX, WRITE_HIGH) is simply
+ * not read: its answers wake it; so is one that was muted, until its time is over. A frame that was begun is
+ * read on. So is a connection that ends, and what comes is dropped: a close with bytes unread would take
+ * answers back that its client has not got yet, and a client that leaves would not be seen.
  */
 #include "net/server_int.h"
 #include <floe/base/assert.h>
@@ -14,8 +14,8 @@
 
 static bool full(const struct floe_conn *c)
 {
-    return !c->ending &&
-           (c->inside >= PIPELINE_MAX || c->write_bytes > WRITE_HIGH || floe_timer_armed(&c->unmute));
+    return !c->ending && (c->inside >= PIPELINE_MAX || c->few >= FEW_MAX || c->write_bytes > WRITE_HIGH ||
+                          floe_timer_armed(&c->unmute));
 }
 
 static void stop_reading(struct floe_conn *c)
@@ -179,6 +179,8 @@ static bool frame_done(struct floe_conn *c)
     charge_decoded(rq, s->cfg.budget);
     floe_list_push_back(&c->requests, &rq->link);
     c->inside++;
+    rq->few = !rq->keep && !rq->head.api->peer;
+    c->few += rq->few;
     c->known = true;
     c->broker = c->broker || rq->head.api->peer;
     rq->task = (struct floe_task){.fn = request_run, .user = rq};
@@ -212,7 +214,8 @@ static int frame_begin(struct floe_conn *c)
         c->frame = floe_buf_create(n, NULL);
     } else {
         c->frame = floe_buf_create(n, s->cfg.budget);
-        if (!c->frame && c->inside == 0) /* heartbeats and metadata get through */
+        /* Heartbeats and metadata get through, but of nobody who has not taken his last answer. */
+        if (!c->frame && c->inside == 0 && c->write_bytes == 0)
             c->frame = floe_buf_create_forced(n, s->cfg.budget);
     }
     if (!c->frame)

@@ -11,6 +11,7 @@ struct reply {
     struct floe_bufslice *slices;
     uint32_t count;
     size_t bytes;
+    size_t own;  /* of them those in the memory budget */
     size_t held; /* the request's, until the answer is written */
     struct floe_budget *held_budget;
 };
@@ -33,6 +34,7 @@ static void request_free(struct floe_conn *c, struct floe_request *rq)
         floe_budget_give(rq->held_budget, rq->held);
     floe_list_remove(&rq->link);
     c->inside--;
+    c->few -= rq->few;
     floe_request_arena_fini(rq);
     floe_buf_unref(rq->frame);
     free(rq);
@@ -59,6 +61,7 @@ static void written(uv_write_t *w, int status)
     struct reply *r = w->data;
     struct floe_conn *c = r->conn;
     c->write_bytes -= r->bytes;
+    c->own_bytes -= r->own;
     c->held -= r->held;
     c->active_us = c->write_us = floe_loop_now_us(c->t->loop);
     reply_free(r);
@@ -83,6 +86,7 @@ static bool send_reply(struct floe_conn *c, struct reply *r)
     if (c->write_bytes == 0)
         c->write_us = floe_loop_now_us(c->t->loop);
     c->write_bytes += r->bytes;
+    c->own_bytes += r->own;
     c->held += r->held;
     if (r->held)
         c->held_budget = r->held_budget;
@@ -92,6 +96,7 @@ static bool send_reply(struct floe_conn *c, struct reply *r)
         free(bufs);
     if (rc < 0) {
         c->held -= r->held;
+        c->own_bytes -= r->own;
         c->write_bytes -= r->bytes;
         return false;
     }
@@ -110,6 +115,7 @@ static bool answer(struct floe_conn *c, struct floe_request *rq)
         floe_error_set(&err, FLOE_ENOMEM, "no memory for an answer");
     } else if (floe_kafka_response_frame(rq->head.api, version, rq->head.correlation_id, rq->response, &out,
                                          &err) == FLOE_OK &&
+               (r->own = out.w.n) > 0 &&
                floe_kafka_out_take(&out, c->t->s->cfg.budget, &r->slices, &r->count, &err) == FLOE_OK) {
         r->held = rq->held;
         r->held_budget = rq->held_budget;

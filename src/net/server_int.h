@@ -8,9 +8,10 @@
 #include <uv.h>
 
 #define SCRATCH (64 * 1024)
-#define SCRATCH_SHORT 4096       /* read at once where the next frame is large, or memory is short */
-#define READ_STEP (1024 * 1024)  /* of a frame: room is taken for so much, what did not come is given back */
-#define PIPELINE_MAX 64          /* requests inside, a connection */
+#define SCRATCH_SHORT 4096      /* read at once where the next frame is large, or memory is short */
+#define READ_STEP (1024 * 1024) /* of a frame: room is taken for so much, what did not come is given back */
+#define PIPELINE_MAX 64         /* requests inside, a connection */
+#define FEW_MAX 4 /* of these: such as have answers of any size (all but Produce and brokers') */
 #define WRITE_HIGH (1024 * 1024) /* bytes of answers waiting: the socket is read no more */
 #define FORCED_MAX 4096          /* a connection's only request passes a full budget up to this size */
 #define DECODED_FREE (64 * 1024) /* what a decoded request takes beside its frame, and is not counted */
@@ -20,6 +21,7 @@
 #define OVERDRAFT_MAX_MS 30000   /* or is not done after so long */
 #define STALLED_MS 60000         /* a frame without a new byte for so long closes its connection, */
 #define STALLED_SHORT_MS 5000    /* ... and for so long while others wait for memory */
+#define OWN_LITTLE (64 * 1024)   /* of its answers in the memory budget: who keeps no more is not hurried */
 #define REPLY_MAX ((size_t)256 << 20)
 #define LOG_PER_S 20
 
@@ -61,7 +63,7 @@ struct floe_conn {
     struct floe_list link, paused_link;
     struct floe_client client; /* the core's, once the first request was posted */
     struct floe_list requests; /* in order of arrival */
-    uint32_t inside;           /* requests on that list */
+    uint32_t inside, few;      /* requests on that list; of them those that FEW_MAX counts */
     struct floe_task gone_task;
     struct floe_task back_task;
     bool for_peers, reading, closing, closed, gone_posted, gone_back, overdraft;
@@ -79,6 +81,7 @@ struct floe_conn {
     size_t stash_n;
     bool last_large;
     size_t write_bytes, write_left; /* handed to libuv; of that not sent when last looked at */
+    size_t own_bytes;               /* of write_bytes: those in the memory budget */
     size_t held; /* of what answers keep in memory by the handlers' account, not written yet */
     struct floe_budget *held_budget;
     uint64_t muted_us;

@@ -64,6 +64,7 @@ struct floe_request {
     int16_t lookup_error; /* why what was asked for looks unknown, where that is not known for sure; else 0 */
     bool started, queued, done;
     bool hurried; /* another kind of request waits behind it, or did */
+    bool few;     /* the connection's: of its kind few are inside at a time */
     /* answer */
     const void *response; /* body; null with no_response or close */
     bool no_response, close;

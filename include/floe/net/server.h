@@ -8,8 +8,8 @@
  * with bytes that have come.
  *  2. Without room in the budget a socket is not read. When nothing has room, one connection at a time may
  * finish the frame it has begun, so that partial frames never block each other for ever.
- *  3. A connection has at most `pipeline_max` requests inside and is not read while a megabyte of answers
- * waits to be written.
+ *  3. A connection has at most 64 requests inside, four of those that may have large answers, and is not read
+ * while a megabyte of answers waits to be written.
  *  4. A connection whose request asks for it (mute_ms) gets its answer and is then not read for so long;
  * other brokers' are.
  *  5. A malformed or unserved request closes its connection, once those before it are answered, with one log
