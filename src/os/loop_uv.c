@@ -3,7 +3,8 @@
  * Timers lie in a binary heap ordered by (due, order of arming). One timerfd on CLOCK_BOOTTIME wakes the loop
  * for the earliest: it has microseconds and counts suspend, which libuv's own timers do not. It is set at
  * most once a turn, just before the loop sleeps. Posted tasks go through a lock-free stack, which the loop
- * takes as a whole and reverses, and one uv_async.
+ * takes as a whole and reverses, and one uv_async. They run for TASKS_US at a time: what is due comes to its
+ * turn between, however many there are.
  */
 #include <floe/base/assert.h>
 #include <floe/os/loop.h>
@@ -16,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
+
+#define TASKS_US 20000u
 
 struct floe_loop_uv {
     struct floe_loop base; /* first: a floe_loop is turned back into its driver */
@@ -30,6 +33,7 @@ struct floe_loop_uv {
     size_t n_timers, cap_timers;
     uint64_t next_order;
     _Atomic(struct floe_task *) posted; /* newest first */
+    struct floe_task *first, *last;     /* taken from there, in order, and not run yet */
     atomic_bool stop;
     unsigned open_handles;
 };
@@ -186,21 +190,38 @@ static void post(struct floe_loop *l, struct floe_task *t)
         (void)uv_async_send(&u->async);
 }
 
-static void on_async(uv_async_t *h)
+static void take_posted(struct floe_loop_uv *u)
 {
-    struct floe_loop_uv *u = h->data;
     struct floe_task *newest = atomic_exchange_explicit(&u->posted, NULL, memory_order_acquire);
-    struct floe_task *first = NULL;
+    struct floe_task *last = newest, *first = NULL;
     while (newest != NULL) {
         struct floe_task *next = newest->next;
         newest->next = first;
         first = newest;
         newest = next;
     }
-    while (first != NULL) {
-        struct floe_task *t = first;
-        first = t->next; /* before the call: the task may be posted again or freed by it */
+    if (first == NULL)
+        return;
+    if (u->first == NULL)
+        u->first = first;
+    else
+        u->last->next = first;
+    u->last = last;
+}
+
+static void on_async(uv_async_t *h)
+{
+    struct floe_loop_uv *u = h->data;
+    take_posted(u);
+    uint64_t until = u->first != NULL ? now_us(&u->base) + TASKS_US : 0;
+    while (u->first != NULL) {
+        struct floe_task *t = u->first;
+        u->first = t->next; /* before the call: the task may be posted again or freed by it */
         t->fn(t);
+        if (u->first != NULL && now_us(&u->base) >= until && !atomic_load(&u->stop)) {
+            (void)uv_async_send(&u->async);
+            break;
+        }
     }
     if (atomic_load(&u->stop))
         uv_stop(&u->uv);

@@ -2,8 +2,6 @@
 /* The listeners within their memory: floods, a full budget, slow readers. */
 #include "server_rig.h"
 
-#include "net/server_int.h"
-
 /* Hundreds of connections declare 100 MiB and send little. */
 static void test_flood(void **state)
 {

@@ -204,6 +204,44 @@ static void stop_before_run_counts(void **state)
     assert_int_equal(setup(NULL), 0);
 }
 
+#define BUSY 300
+static struct floe_task busy[BUSY];
+static unsigned busy_ran, busy_at_timer;
+
+static void work_a_while(struct floe_task *t)
+{
+    uint64_t until = floe_loop_now_us(loop) + 1000;
+    (void)t;
+    while (floe_loop_now_us(loop) < until)
+        ;
+    if (++busy_ran == BUSY)
+        floe_loop_uv_stop(uv);
+}
+
+static void note_busy(struct floe_timer *t)
+{
+    (void)t;
+    busy_at_timer = busy_ran;
+}
+
+/* What many clients ask for at once must not keep the loop from what is due, such as a lease. */
+static void timers_come_to_their_turn_between_tasks(void **state)
+{
+    struct floe_timer due;
+    (void)state;
+    busy_ran = 0;
+    busy_at_timer = BUSY;
+    floe_timer_init(&due, note_busy, NULL);
+    floe_timer_start(loop, &due, 2000);
+    for (size_t i = 0; i < BUSY; i++) {
+        busy[i].fn = work_a_while;
+        floe_loop_post(loop, &busy[i]);
+    }
+    floe_loop_uv_run(uv);
+    assert_int_equal(busy_ran, BUSY);
+    assert_in_range(busy_at_timer, 1, BUSY - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(posts_from_threads_arrive_once_and_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(a_task_may_post_itself, setup, teardown),
         cmocka_unit_test_setup_teardown(stop_before_run_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(timers_come_to_their_turn_between_tasks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
