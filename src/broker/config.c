@@ -151,13 +151,27 @@ static enum floe_err read_flags(struct floe_config_values *vs, int argc, char *c
     return FLOE_OK;
 }
 
-/* What Kubernetes sets for a service that is called floe, what tests set for themselves, and the client
- * commands' variable. */
-static bool foreign(const char *name)
+/* What Kubernetes sets in each container for a service of its namespace, here one that is called floe or
+ * begins so: FLOE_X_SERVICE_HOST, FLOE_X_SERVICE_PORT..., FLOE_X_PORT=tcp://..., FLOE_X_PORT_9092_TCP... */
+static bool of_service(const char *name, size_t n, const char *value)
 {
-    return strncmp(name, "FLOE_TEST_", 10) == 0 || strcmp(name, "FLOE_BOOTSTRAP") == 0 ||
-           strncmp(name, "FLOE_SERVICE_", 13) == 0 || strcmp(name, "FLOE_PORT") == 0 ||
-           strncmp(name, "FLOE_PORT_", 10) == 0;
+    static const char port[] = "_PORT";
+    const size_t port_n = sizeof port - 1;
+    if (memmem(name, n, "_SERVICE_HOST", 13) != NULL || memmem(name, n, "_SERVICE_PORT", 13) != NULL)
+        return true;
+    for (const char *p = name; (p = memmem(p, n - (size_t)(p - name), port, port_n)) != NULL;) {
+        p += port_n;
+        if (p[0] == '=' ? strstr(value, "://") != NULL : p[0] == '_' && isdigit((unsigned char)p[1]))
+            return true;
+    }
+    return false;
+}
+
+/* That, what tests set for themselves, and the client commands' variable. */
+static bool foreign(const char *name, size_t n, const char *value)
+{
+    return strncmp(name, "FLOE_TEST_", 10) == 0 || strncmp(name, "FLOE_BOOTSTRAP=", 15) == 0 ||
+           of_service(name, n, value);
 }
 
 static enum floe_err read_env(struct floe_config_values *vs, char *const *envp, struct pool *pool,
@@ -169,7 +183,7 @@ static enum floe_err read_env(struct floe_config_values *vs, char *const *envp, 
             continue; /* an empty one is as good as none, as templates leave them */
         char name[80], env[FLOE_CONFIG_ENV_MAX];
         (void)snprintf(name, sizeof name, "%.*s", (int)FLOE_MIN((size_t)(eq - *envp), (size_t)70), *envp);
-        if (foreign(name))
+        if (foreign(*envp, (size_t)(eq - *envp), eq + 1))
             continue;
         size_t i = 0;
         for (; i < floe_config_setting_count; i++) {

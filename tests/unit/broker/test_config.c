@@ -197,6 +197,17 @@ static void environment_errors(void **state)
     assert_int_equal(load(NULL, ENV("FLOE_SERVICE_HOST=10.0.0.1", "FLOE_PORT=tcp://10.0.0.1:9092",
                                     "FLOE_PORT_9092_TCP=x", "FLOE_TEST_S3=http://x", "FLOE", "floe_x=1")),
                      FLOE_OK);
+    /* Of other services whose names begin with floe-; the longest such name has 63 letters. */
+    assert_int_equal(
+        load(NULL,
+             ENV("FLOE_KAFKA_SERVICE_HOST=10.0.0.1", "FLOE_KAFKA_SERVICE_PORT=9092",
+                 "FLOE_KAFKA_SERVICE_PORT_TLS_9093=9093", "FLOE_KAFKA_PORT=tcp://10.0.0.1:9092",
+                 "FLOE_KAFKA_PORT_9092_TCP=tcp://10.0.0.1:9092", "FLOE_KAFKA_PORT_9092_TCP_PROTO=tcp",
+                 "FLOE_KAFKA_PORT_9092_TCP_PORT=9092", "FLOE_KAFKA_PORT_9092_TCP_ADDR=10.0.0.1",
+                 "FLOE_89012345678901234567890123456789012345678901234567890123_SERVICE_HOST=10.0.0.1")),
+        FLOE_OK);
+    refused(NULL, ENV("FLOE_HTTP_PORT=8080"),
+            "environment: unknown setting \"FLOE_HTTP_PORT\"; `floe broker --help` lists them all");
     assert_int_equal(load(NULL, ENV("FLOE_NUM_PARTITIONS=12", "FLOE_AUTO_CREATE_TOPICS_ENABLE=no")), FLOE_OK);
     assert_int_equal(c.num_partitions, 12);
     assert_false(c.auto_create_topics);
