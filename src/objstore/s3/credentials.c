@@ -112,6 +112,19 @@ static void file_path(char out[PATH_SIZE], const char *variable, const char *nam
         snprintf(out, PATH_SIZE, "%s/.aws/%s", home ? home : "", name);
 }
 
+/* Keys and regions are one word. What comes from a file with its line break would end a header too early. */
+static enum floe_err one_word(const char *variable, struct floe_error *err)
+{
+    const char *v = getenv(variable);
+    for (const char *c = v ? v : ""; *c; c++) {
+        if ((unsigned char)*c <= ' ' || *c == 0x7f)
+            return floe_error_set(err, FLOE_EINVAL,
+                                  "%s has a blank or a line break at its end, or in it: set it without",
+                                  variable);
+    }
+    return FLOE_OK;
+}
+
 static enum floe_err from_environment(struct floe_s3_credentials *out, struct floe_error *err)
 {
     const char *id = getenv("AWS_ACCESS_KEY_ID"), *secret = getenv("AWS_SECRET_ACCESS_KEY"),
@@ -123,6 +136,9 @@ static enum floe_err from_environment(struct floe_s3_credentials *out, struct fl
         return floe_error_set(err, FLOE_EINVAL, "%s is set, but %s is not",
                               has_id ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
                               has_id ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
+    if (one_word("AWS_ACCESS_KEY_ID", err) != FLOE_OK || one_word("AWS_SECRET_ACCESS_KEY", err) != FLOE_OK ||
+        one_word("AWS_SESSION_TOKEN", err) != FLOE_OK)
+        return FLOE_EINVAL;
     if (!set(out->access_key, sizeof out->access_key, id) ||
         !set(out->secret_key, sizeof out->secret_key, secret) ||
         !set(out->token, sizeof out->token, token ? token : ""))
@@ -137,6 +153,8 @@ static enum floe_err set_region(char region[64], const struct profile *p, struct
     const char *const from[] = {getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"), p->region};
     if (!region || region[0])
         return FLOE_OK;
+    if (one_word("AWS_REGION", err) != FLOE_OK || one_word("AWS_DEFAULT_REGION", err) != FLOE_OK)
+        return FLOE_EINVAL;
     for (size_t i = 0; i < FLOE_COUNTOF(from); i++) {
         if (!from[i] || !from[i][0])
             continue;

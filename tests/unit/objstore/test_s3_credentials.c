@@ -82,6 +82,35 @@ static void from_environment(void **state)
     assert_string_equal(c.secret_key, "secret");
 }
 
+/* As a secret that was made with echo has it: sent as it is, it would break the head of each request. */
+static void what_no_key_has_is_named(void **state)
+{
+    (void)state;
+    struct floe_s3_credentials c = {0};
+    struct floe_error err = {0};
+    char region[64] = "";
+    static const struct {
+        const char *name, *good, *bad;
+    } cases[] = {{"AWS_ACCESS_KEY_ID", "id", "id\n"},
+                 {"AWS_SECRET_ACCESS_KEY", "a+/=b", "a+/=b\r\n"},
+                 {"AWS_SESSION_TOKEN", "token", " token"},
+                 {"AWS_REGION", "eu-west-1", "eu-west-1\n"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        setenv(cases[i].name, cases[i].good, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        setenv(cases[i].name, cases[i].bad, 1);
+        region[0] = '\0';
+        assert_int_equal(floe_s3_credentials_load(&c, region, &err), FLOE_EINVAL);
+        assert_non_null(strstr(err.msg, cases[i].name));
+        assert_non_null(strstr(err.msg, "line break"));
+        assert_null(strstr(err.msg, "a+/=b"));
+        assert_string_equal(region, "");
+        setenv(cases[i].name, cases[i].good, 1);
+    }
+    assert_int_equal(floe_s3_credentials_load(&c, region, &err), FLOE_OK);
+    assert_string_equal(region, "eu-west-1");
+}
+
 static void from_files(void **state)
 {
     (void)state;
@@ -135,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(from_environment, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_no_key_has_is_named, setup, teardown),
         cmocka_unit_test_setup_teardown(from_files, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_anywhere, setup, teardown),
     };
