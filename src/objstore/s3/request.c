@@ -227,14 +227,14 @@ static int on_prereq(void *arg, char *ip, char *local, int port, int local_port)
     return CURL_PREREQFUNC_OK;
 }
 
+/* Host too: curl would write the address as it understands it (127.0.0.1 for 127.1), and not as it was
+ * signed. */
 static bool add_headers(struct s3_op *op, const struct request *q, const char *authorization)
 {
     char line[FLOE_SIGV4_AUTHORIZATION_MAX + 4200];
     struct curl_slist *l;
     bool ok = true;
     for (uint32_t i = 0; i < q->n && ok; i++) {
-        if (strcmp(q->h[i].name, "Host") == 0)
-            continue; /* curl writes the same by itself */
         int n = snprintf(line, sizeof line, "%s: %s", q->h[i].name, q->h[i].value);
         l = (size_t)n < sizeof line ? curl_slist_append(op->headers, line) : NULL;
         ok = l != NULL;

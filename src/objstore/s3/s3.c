@@ -306,7 +306,7 @@ static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3
                               "the S3 endpoint \"%.200s\" is not of the form http(s)://host[:port]", url);
     char plain[S3_HOST_MAX];
     snprintf(plain, sizeof plain, "%.*s", (int)n, host);
-    /* The port that the scheme implies is not part of Host: curl leaves it out, so the signature must too. */
+    /* The port that the scheme implies is not part of Host. */
     const char *implied = s->tls ? ":443" : ":80";
     if (ends_with(plain, implied))
         plain[n - strlen(implied)] = '\0';

@@ -19,10 +19,11 @@ struct rig {
     struct store_rig store;
     int listener, fd[S3_CONTROL_CONNECTIONS];
     uint32_t connections;
+    char host[32]; /* and port, as the endpoint spells them */
     struct floe_store_req waiting[2 * S3_CONTROL_CONNECTIONS], probe, renewal; /* until the store is closed */
 };
 
-static int setup(void **state)
+static int setup_at(void **state, const char *host)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -35,12 +36,23 @@ static int setup(void **state)
     if (bind(rig->listener, (struct sockaddr *)&a, n) != 0 || listen(rig->listener, 64) != 0 ||
         getsockname(rig->listener, (struct sockaddr *)&a, &n) != 0)
         return -1;
-    snprintf(endpoint, sizeof endpoint, "http://127.0.0.1:%u", ntohs(a.sin_port));
+    snprintf(rig->host, sizeof rig->host, "%s:%u", host, ntohs(a.sin_port));
+    snprintf(endpoint, sizeof endpoint, "http://%s", rig->host);
     store_rig_open(&rig->store);
     if (floe_store_s3_create(&rig->store.store, rig->store.loop, &c, &err) != FLOE_OK)
         fail_msg("%s", err.msg);
     *state = rig;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_at(state, "127.0.0.1");
+}
+
+static int setup_short(void **state)
+{
+    return setup_at(state, "127.1");
 }
 
 static int teardown(void **state)
@@ -103,10 +115,22 @@ static void two_urgent_requests_go_past_those_that_wait(void **state)
     expect_request(rig, "/renewal ");
 }
 
+/* libcurl makes 127.0.0.1 of the address; what was signed is what must arrive. */
+static void host_is_sent_as_it_was_signed(void **state)
+{
+    struct rig *rig = *state;
+    char line[64];
+    rig->probe = get_req(rig, "probe", true);
+    floe_store_submit(rig->store.store, &rig->probe);
+    snprintf(line, sizeof line, "\r\nHost: %s\r\n", rig->host);
+    expect_request(rig, line);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_urgent_requests_go_past_those_that_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(host_is_sent_as_it_was_signed, setup_short, teardown),
     };
     return cmocka_run_group_tests_name("s3_lanes", tests, NULL, NULL);
 }
