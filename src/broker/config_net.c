@@ -113,7 +113,8 @@ enum floe_err floe_config_set_urls(struct floe_config *c, const struct floe_conf
     const struct floe_config_setting *s;
     const struct floe_config_value *v = floe_config_value_of(vs, "store", &s);
     enum floe_err e;
-    if (v->n > 0) {
+    c->store_named = v->n > 0;
+    if (c->store_named) {
         e = parse_url(&c->store, v->v[0], err);
     } else {
         char text[2 * FLOE_CONFIG_PATH_MAX + 32];

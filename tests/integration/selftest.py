@@ -67,6 +67,11 @@ def usage(folder):
                        (("--store", f"file://{folder}/s", "--listen", "x"), "no flag of this command")):
         r = run([FLOE, "selftest", *args], ok=False)
         check(r.returncode == 2 and what in r.stderr.decode(), f"{args}: exit {r.returncode}: {r.stderr.decode()}")
+    with open(folder + "/floe.conf", "w") as f: # what a template leaves empty names no store
+        f.write("lease-ms = 10s\n")
+    for env in ({"FLOE_STORE": ""}, {"FLOE_CONFIG": folder + "/floe.conf"}):
+        r = subprocess.run([FLOE, "selftest", "--minutes", "0.1"], cwd=folder, env=dict(os.environ, **env), capture_output=True, timeout=120)
+        check(r.returncode == 2 and b"--store is missing" in r.stderr, f"{env}: exit {r.returncode}: {r.stderr.decode()}")
     check(b"--s3-endpoint URL" in floe("selftest", "--help"), "help has no settings")
     check(floe("help", "selftest") == floe("selftest", "--help"), "two texts of help")
     code, result, said = selftest("--store", "s3://nobucket/x", "--s3-endpoint", "http://127.0.0.1:1", env=FAKE_KEYS)

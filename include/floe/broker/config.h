@@ -47,6 +47,7 @@ enum floe_config_s3_style { FLOE_CONFIG_S3_AUTO, FLOE_CONFIG_S3_PATH, FLOE_CONFI
 
 struct floe_config {
     struct floe_config_url store; /* default file://DATA-DIR/store */
+    bool store_named;             /* it is not the default */
     struct floe_config_url table;
     bool table_is_store; /* no table of its own: it lies in the store */
     char data_dir[FLOE_CONFIG_PATH_MAX - 16];

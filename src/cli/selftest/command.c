@@ -184,7 +184,6 @@ static bool is_setting(const char *flag, size_t n)
 /* Takes our own flags; the others become the settings' argv. -1: go on, else the exit code. */
 static int parse(struct st *st, int argc, char **argv, char **rest, int *rest_n)
 {
-    bool named = getenv("FLOE_STORE") != NULL || getenv("FLOE_CONFIG") != NULL;
     for (int i = 0; i < argc; i++) {
         const char *a = argv[i];
         bool minutes = strncmp(a, "--minutes", 9) == 0 && (a[9] == '\0' || a[9] == '=');
@@ -202,7 +201,6 @@ static int parse(struct st *st, int argc, char **argv, char **rest, int *rest_n)
             int n = strchr(a, '=') != NULL || i + 1 == argc ? 1 : 2;
             if (*rest_n + n > SETTINGS_MAX)
                 return wrong("too many flags");
-            named = named || strncmp(a, "--store", 7) == 0 || strncmp(a, "--config", 8) == 0;
             for (int k = 0; k < n; k++)
                 rest[(*rest_n)++] = argv[i + k];
             i += n - 1;
@@ -210,7 +208,7 @@ static int parse(struct st *st, int argc, char **argv, char **rest, int *rest_n)
             return wrong("\"%.64s\" is no flag of this command", a);
         }
     }
-    return named ? -1 : wrong("--store is missing: file:///DIR or s3://BUCKET/PREFIX");
+    return -1;
 }
 
 static void on_signal(int number)
@@ -334,6 +332,8 @@ int floe_cli_selftest(int argc, char **argv)
         return rc;
     if (floe_config_load(&st.cfg, rest_n, rest, environ, &err) != FLOE_OK)
         return wrong("%s", err.msg);
+    if (!st.cfg.store_named)
+        return wrong("--store is missing: file:///DIR or s3://BUCKET/PREFIX");
     catch_signals();
     if (st.clean)
         return clean(&st);
