@@ -23,6 +23,7 @@ struct floe_core {
     void (*ended)(void *user, const struct floe_error *err);
     void *ended_user;
     char aside_dir[1024];
+    bool aside_fails; /* and that was told */
 };
 
 /* reappend.c: the log's hooks that reach other brokers. */

@@ -222,33 +222,47 @@ void floe_core_reappend_fini(struct floe_core *c)
     }
 }
 
-/* DATA/aside/<topic id>-<partition>-<leader epoch>-<offset>.batch: the batch as it came, to be looked at and
- * produced by hand. An offset that was not committed is given again, under another epoch. */
-bool floe_core_set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
-                         const char *why)
+static bool write_file(const char *path, struct floe_slice b)
 {
-    struct floe_core *c = user;
-    char id[FLOE_UUID_HEX], path[1200];
-    floe_uuid_hex(id, &tp->topic);
-    if (mkdir(c->aside_dir, 0777) != 0 && errno != EEXIST)
-        return false;
-    FLOE_ASSERT(batch.n >= FLOE_BATCH_HEADER);
-    snprintf(path, sizeof path, "%s/%s-%d-%u-%lld.batch", c->aside_dir, id, tp->index,
-             floe_be32(batch.p + EPOCH_AT), (long long)offset);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return false;
     size_t done = 0;
-    while (done < batch.n) {
-        ssize_t n = write(fd, batch.p + done, batch.n - done);
+    while (done < b.n) {
+        ssize_t n = write(fd, b.p + done, b.n - done);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             break;
         done += (size_t)n;
     }
-    bool ok = done == batch.n && fsync(fd) == 0;
+    bool ok = done == b.n && fsync(fd) == 0;
+    int problem = errno;
     ok = close(fd) == 0 && ok;
+    errno = ok ? 0 : problem;
+    return ok;
+}
+
+/* DATA/aside/<topic id>-<partition>-<leader epoch>-<offset>.batch: the batch as it came, to be looked at and
+ * produced by hand. An offset that was not committed is given again, under another epoch. The caller tries
+ * again until it works. */
+bool floe_core_set_aside(void *user, const struct floe_tp *tp, int64_t offset, struct floe_slice batch,
+                         const char *why)
+{
+    struct floe_core *c = user;
+    char id[FLOE_UUID_HEX], path[1200];
+    floe_uuid_hex(id, &tp->topic);
+    FLOE_ASSERT(batch.n >= FLOE_BATCH_HEADER);
+    snprintf(path, sizeof path, "%s/%s-%d-%u-%lld.batch", c->aside_dir, id, tp->index,
+             floe_be32(batch.p + EPOCH_AT), (long long)offset);
+    bool ok = (mkdir(c->aside_dir, 0777) == 0 || errno == EEXIST) && write_file(path, batch);
+    if (!ok && !c->aside_fails)
+        floe_log_warn(
+            "log",
+            "a batch that acks=1 had acknowledged cannot be set aside in %s: %s; it is tried again, "
+            "and what came after it waits (set aside because: %s)",
+            path, strerror(errno), why);
+    c->aside_fails = !ok;
     if (ok)
         floe_log_warn("log", "a batch that acks=1 had acknowledged was set aside in %s: %s", path, why);
     return ok;

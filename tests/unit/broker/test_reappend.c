@@ -4,6 +4,7 @@
 #include "api_rig.h"
 #include "broker/core_int.h"
 
+#include <floe/base/log.h>
 #include <floe/log.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,11 +90,52 @@ static void batches_set_aside_do_not_meet(void **state)
     assert_int_equal(rmdir(dir), 0);
 }
 
+static void keep_line(void *user, enum floe_log_level level, const char *line)
+{
+    char *lines = user;
+    size_t n = strlen(lines);
+    if (level == FLOE_LOG_WARN)
+        snprintf(lines + n, 1024 - n, "%s\n", line);
+}
+
+/* It is tried again each second, and what lies behind it waits: that is told, once. */
+static void a_batch_that_cannot_be_set_aside_is_told(void **state)
+{
+    (void)state;
+    struct floe_core c = {0};
+    struct floe_tp tp = {.topic = {{1}}, .index = 3};
+    uint8_t batch[FLOE_BATCH_HEADER] = {0};
+    char dir[] = "/tmp/floe-aside-XXXXXX", lines[1024] = "", file[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(file, sizeof file, "%s/aside", dir);
+    snprintf(c.aside_dir, sizeof c.aside_dir, "%s", file);
+    floe_batch_patch(batch, 5, 7);
+    FILE *f = fopen(file, "w"); /* where the folder should be */
+    assert_non_null(f);
+    fclose(f);
+    floe_log_hook(keep_line, lines);
+    for (int i = 0; i < 2; i++)
+        assert_false(floe_core_set_aside(&c, &tp, 5, floe_slice(batch, sizeof batch), "the test says so"));
+    assert_int_equal(remove(file), 0);
+    const char *first = strstr(lines, "Not a directory");
+    assert_non_null(first);
+    assert_non_null(strstr(lines, file));
+    assert_non_null(strstr(lines, "the test says so"));
+    assert_null(strstr(first + 1, "Not a directory"));
+    assert_true(floe_core_set_aside(&c, &tp, 5, floe_slice(batch, sizeof batch), "the test says so"));
+    floe_log_hook(NULL, NULL);
+    assert_non_null(strstr(first, "was set aside in"));
+    assert_true(there(file, "01000000000000000000000000000000-3-7-5.batch"));
+    assert_int_equal(rmdir(file), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_topic_whose_name_is_another_one_s_is_gone),
         cmocka_unit_test(batches_set_aside_do_not_meet),
+        cmocka_unit_test(a_batch_that_cannot_be_set_aside_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
