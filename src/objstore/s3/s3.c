@@ -282,6 +282,14 @@ static bool ends_with(const char *s, const char *tail)
     return n >= k && strcasecmp(s + n - k, tail) == 0;
 }
 
+/* A name that only begins so ("localhost-minio") may be any machine's. */
+static bool is_loopback(const char *host)
+{
+    size_t n = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+    return (n == 9 && strncasecmp(host, "localhost", n) == 0) || (n == 5 && memcmp(host, "[::1]", n) == 0) ||
+           (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n);
+}
+
 /* Takes scheme and host apart. */
 static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3_config *cfg,
                                   struct floe_error *err)
@@ -310,8 +318,7 @@ static enum floe_err set_endpoint(struct s3_store *s, const struct floe_store_s3
     const char *implied = s->tls ? ":443" : ":80";
     if (ends_with(plain, implied))
         plain[n - strlen(implied)] = '\0';
-    s->loopback = strncmp(plain, "127.", 4) == 0 || strncmp(plain, "localhost", 9) == 0 ||
-                  strncmp(plain, "[::1]", 5) == 0;
+    s->loopback = is_loopback(plain);
     s->sign_payload = s->tls ? cfg->sign_payload_tls : !s->loopback;
     s->aws = strstr(plain, ".amazonaws.com") != NULL;
     s->virtual_host = cfg->virtual_host && !(s->tls && s->aws && strchr(s->bucket, '.'));

@@ -126,11 +126,43 @@ static void host_is_sent_as_it_was_signed(void **state)
     expect_request(rig, line);
 }
 
+/* Only what stays on this machine may go unsigned without TLS. */
+static void only_this_machine_is_loopback(void **state)
+{
+    static const struct {
+        const char *endpoint;
+        bool loopback;
+    } cases[] = {{"http://127.0.0.1:9000", true},
+                 {"http://127.1", true},
+                 {"http://localhost", true},
+                 {"http://LOCALHOST:9000", true},
+                 {"http://[::1]:9000", true},
+                 {"http://localhost-minio:9000", false},
+                 {"http://localhost.example.org", false},
+                 {"http://127.example.org:9000", false},
+                 {"http://127.0.0.1.example.org", false},
+                 {"http://[::1:2]:9000", false}};
+    struct store_rig rig = {0};
+    (void)state;
+    for (size_t i = 0; i < FLOE_COUNTOF(cases); i++) {
+        struct floe_store_s3_config c = {
+            .bucket = "bkt", .endpoint = cases[i].endpoint, .credentials = {"access", "secret", ""}};
+        struct floe_error err = {0};
+        store_rig_open(&rig);
+        assert_int_equal(floe_store_s3_create(&rig.store, rig.loop, &c, &err), FLOE_OK);
+        bool is = FLOE_CONTAINER(rig.store, struct s3_store, base)->loopback;
+        store_rig_close(&rig);
+        if (is != cases[i].loopback)
+            fail_msg("%s", cases[i].endpoint);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_urgent_requests_go_past_those_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(host_is_sent_as_it_was_signed, setup_short, teardown),
+        cmocka_unit_test(only_this_machine_is_loopback),
     };
     return cmocka_run_group_tests_name("s3_lanes", tests, NULL, NULL);
 }
