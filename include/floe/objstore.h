@@ -18,8 +18,9 @@
  * over all). The commit path asks for 1 and repeats by its own rules; reads ask for more.
  * A read whose attempt has not ended after `try_us` (doubled for each further one) is repeated on another
  * connection, as long as attempts are left: a lost answer costs that much, not the whole time-out.
- *  5. GET and HEAD of an absent key: FLOE_ENOTFOUND. A GET whose body is shorter than promised, or fails a
- * checksum the store sent along, is retried, then FLOE_ECORRUPT.
+ *  5. GET and HEAD of an absent key: FLOE_ENOTFOUND. Without a bucket GET, LIST and DELETE: FLOE_EDENIED,
+ * which says nothing of the object (an answer to HEAD cannot tell the two). A GET whose body is shorter than
+ * promised, or fails a checksum the store sent along, is retried, then FLOE_ECORRUPT.
  *  6. LIST is ordered by key, byte by byte, and strongly consistent.
  *  7. GET answers with what lies in the range: at or past the end that is FLOE_OK with no bytes; `size` and
  * `version` are then 0 and empty where the store does not tell them (Ceph).

@@ -38,6 +38,8 @@ static enum floe_err by_code(const struct s3_op *op, const struct s3_error_text 
                                           NULL};
     if (code_is(t, full))
         return FLOE_ENOSPACE;
+    if (strcmp(t->code, "NoSuchBucket") == 0 && op->kind != FLOE_STORE_PUT)
+        return FLOE_EDENIED; /* no word on the object: a disk that is not mounted takes the bucket with it */
     if (code_is(t, denied))
         return FLOE_EDENIED;
     if (code_is(t, damaged))

@@ -291,6 +291,10 @@ static void refusals(void **state)
         {FLOE_STORE_PUT, FLOE_PUT_CREATE, 400, "EntityTooLarge", "EntityTooLarge", FLOE_EIO},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 503, "SlowDown", "", FLOE_EUNAVAILABLE},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 404, "NoSuchKey", "\"k\" is not there", FLOE_ENOTFOUND},
+        /* Whether the object is there, nobody knows: a record that was not found is taken for lost. */
+        {FLOE_STORE_GET, FLOE_PUT_ANY, 404, "NoSuchBucket", "bucket b is not there", FLOE_EDENIED},
+        {FLOE_STORE_LIST, FLOE_PUT_ANY, 404, "NoSuchBucket", "bucket b is not there", FLOE_EDENIED},
+        {FLOE_STORE_DELETE, FLOE_PUT_ANY, 404, "NoSuchBucket", "bucket b is not there", FLOE_EDENIED},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 403, "RequestTimeTooSkewed", "clock", FLOE_EDENIED},
         {FLOE_STORE_GET, FLOE_PUT_ANY, 403, "AccessDenied", "does bucket b exist", FLOE_EDENIED},
         {FLOE_STORE_DELETE, FLOE_PUT_ANY, 404, "NoSuchKey", "", FLOE_OK},
