@@ -158,7 +158,7 @@ static enum floe_err find_leaders(struct floe_conns *c, struct floe_cli_tps *t, 
                 if (m->Topics[k].Partitions[j].PartitionIndex != p->partition)
                     continue;
                 p->leader = m->Topics[k].Partitions[j].LeaderId;
-                p->error = p->leader < 0 ? FLOE_KERR_LEADER_NOT_AVAILABLE : 0;
+                p->error = FLOE_KERR_LEADER_NOT_AVAILABLE; /* until it has answered */
             }
         }
     }
@@ -210,12 +210,30 @@ static enum floe_err list_piece(struct floe_client *at, struct floe_cli_tp *cons
     return FLOE_OK;
 }
 
+/* A leader that has come since the brokers were read is one of them from now on. */
+static void know_leaders(struct floe_conns *c, const struct floe_cli_tps *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct floe_client *at;
+        struct floe_error ignored;
+        bool known = t->v[i].listed_now || t->v[i].leader < 0;
+        for (size_t b = 0; !known && b < floe_conns_count(c); b++)
+            known = floe_conns_id(c, b) == t->v[i].leader;
+        if (!known) { /* reads them again: once is enough */
+            (void)!floe_conns_node(c, t->v[i].leader, &at, &ignored);
+            return;
+        }
+    }
+}
+
 /* Asks every leader once for those that are still to be listed. */
 static enum floe_err list_round(struct floe_conns *c, struct floe_cli_tps *t, int64_t time,
                                 struct floe_cli_progress *progress, struct floe_error *err)
 {
     struct floe_cli_tp *piece[PIECE];
     enum floe_err e = find_leaders(c, t, err);
+    if (e == FLOE_OK)
+        know_leaders(c, t);
     for (size_t b = 0; e == FLOE_OK && b < floe_conns_count(c); b++) {
         struct floe_client *at = NULL;
         int32_t n = 0, node = floe_conns_id(c, b);
@@ -230,7 +248,6 @@ static enum floe_err list_round(struct floe_conns *c, struct floe_cli_tps *t, in
             }
             if (i == t->n || t->v[i].listed_now || t->v[i].leader != node)
                 continue;
-            t->v[i].error = FLOE_KERR_LEADER_NOT_AVAILABLE;
             piece[n++] = &t->v[i];
         }
     }

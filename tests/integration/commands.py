@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """`floe group` and `floe config` against a broker, with kcat as the group's member."""
-import json, os, signal, socket, subprocess, sys, threading, time
+import json, os, signal, socket, socketserver, struct, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
+sys.path.insert(1, os.path.join(os.path.dirname(__file__), "compare"))
 from floe_broker import FLOE, Broker, check, main, need
+import wire
 
 RECORDS = 30
 
@@ -144,6 +146,57 @@ def a_broker_is_silent(_folder):
         finally:
             p.kill()
             p.communicate()
+
+
+class Growing(socketserver.BaseRequestHandler):
+    """A cluster of one broker, until it has been asked for once: then another one leads partition 0 of topic t."""
+    versions = {"ApiVersions": 3, "Metadata": 4, "FindCoordinator": 1, "DescribeGroups": 1, "OffsetFetch": 5, "ListOffsets": 5}
+    asked = 0
+
+    def handle(self):
+        names = {wire.api(n).key: n for n in self.versions}
+        while len(size := self.request.recv(4, socket.MSG_WAITALL)) == 4:
+            frame = self.request.recv(struct.unpack(">i", size)[0], socket.MSG_WAITALL)
+            key, version, correlation, n = struct.unpack(">hhih", frame[:10])
+            m = wire.TABLES[names[key] + "Response"]
+            asks = wire.Reader(frame[10 + n:], version, False).struct(wire.api(names[key]).body) if key != 18 else None
+            body = wire.Writer(version, version >= m.flexible).struct(m.body, getattr(self, names[key])(asks))
+            self.request.sendall(struct.pack(">ii", len(body) + 4, correlation) + body)
+
+    def ApiVersions(self, _):
+        return {"ApiKeys": [{"ApiKey": wire.api(n).key, "MinVersion": 0, "MaxVersion": v} for n, v in self.versions.items()]}
+
+    def Metadata(self, _):
+        Growing.asked += 1
+        host, port = self.server.server_address
+        return {"Brokers": [{"NodeId": i, "Host": host, "Port": port} for i in ([1] if Growing.asked == 1 else [1, 2])], "Topics": [
+            {"Name": "t", "Partitions": [{"PartitionIndex": 0, "LeaderId": 2, "ReplicaNodes": [2], "IsrNodes": [2]}]}]}
+
+    def FindCoordinator(self, _):
+        host, port = self.server.server_address
+        return {"NodeId": 1, "Host": host, "Port": port}
+
+    def DescribeGroups(self, _):
+        return {"Groups": [{"GroupId": "g", "GroupState": "Dead"}]}
+
+    def OffsetFetch(self, _):
+        return {"Topics": []}
+
+    def ListOffsets(self, asks):
+        time = asks["Topics"][0]["Partitions"][0]["Timestamp"]
+        return {"Topics": [{"Name": "t", "Partitions": [{"PartitionIndex": 0, "Offset": 7 if time == -2 else 9}]}]}
+
+
+def a_broker_comes_meanwhile(_folder):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Growing) as s:
+        s.daemon_threads = True
+        threading.Thread(target=s.serve_forever, daemon=True).start()
+        try:
+            r = subprocess.run([FLOE, "group", "reset-offsets", "g", "--topic", "t", "--to-earliest", "--bootstrap", "127.0.0.1:%d" % s.server_address[1]],
+                               capture_output=True, text=True, timeout=60)
+            check(r.returncode == 0 and "new-offset=7\n" in r.stdout, f"exit {r.returncode}: {r.stdout} {r.stderr}")
+        finally:
+            s.shutdown()
 
 
 def a_store_is_away(folder):
@@ -291,5 +344,5 @@ def configs(folder):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_store_is_away, a_port_that_is_no_s3_server,
+    main([groups_are_shown_and_reset, groups_say_what_is_wrong, topics_are_altered, a_broker_is_away, a_broker_is_silent, a_broker_comes_meanwhile, a_store_is_away, a_port_that_is_no_s3_server,
           a_data_directory_of_another_cluster, configs], sys.argv[1:])
