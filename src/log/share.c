@@ -496,9 +496,9 @@ void floe_log_lend(struct floe_log *log, struct floe_log_lend *l)
     struct floe_share *s = log->share;
     bool room = s->lending == 0 || s->lending + l->length <= FLOE_MAX(limit(s), (uint64_t)SHARE_RUN_MAX);
     struct share_op *op = room ? calloc(1, sizeof *op) : NULL;
-    bool fits =
-        l->length > 0 && l->length <= SHARE_RUN_MAX &&
-        (l->offset >= 0 ? (uint64_t)l->offset <= FLOE_STORE_OBJECT_MAX : (uint64_t)-l->offset == l->length);
+    bool fits = l->length > 0 && l->length <= SHARE_RUN_MAX &&
+                (l->offset >= 0 ? (uint64_t)l->offset <= FLOE_STORE_OBJECT_MAX
+                                : 0 - (uint64_t)l->offset == l->length);
     struct share_object *o = op && fits ? object_of(s, &l->session, l->seq, true) : NULL;
     l->slices = NULL;
     l->slice_count = l->bytes = 0;

@@ -382,9 +382,31 @@ static void test_peer_requests(void **state)
     api_rig_stop(&r);
 }
 
+/* Bytes that no object has are refused, whatever their place is called. */
+static void test_peer_read_of_nothing(void **state)
+{
+    struct floe_kafka_PeerReadRequest rq;
+    struct api_rig r;
+    (void)state;
+    api_rig_start(&r, 16, 1);
+    floe_kafka_defaults(&floe_kafka_PeerReadRequest_desc, &rq);
+    rq.ClusterId = r.cluster;
+    rq.NodeId = 1;
+    rq.NodeEpoch = 1;
+    for (int i = 0; i < 3; i++) {
+        rq.Offset = i == 0 ? INT64_MIN : i == 1 ? INT64_MAX : -5;
+        rq.Length = i == 2 ? 0 : 1;
+        const struct floe_kafka_PeerReadResponse *rs = api_do(&r.nodes[0], FLOE_PEER_READ, 0, &rq);
+        assert_non_null(rs);
+        assert_int_equal(rs->ErrorCode, FLOE_KERR_INVALID_REQUEST);
+    }
+    api_rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_peer_read_of_nothing),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_api_versions),
         cmocka_unit_test(test_security_off),
