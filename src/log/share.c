@@ -265,6 +265,13 @@ static void gather(struct share_op *op)
     uint64_t length = op->r ? op->r->length : op->lend->length, size = op->object->size;
     struct floe_error err;
     floe_error_set(&err, FLOE_ENOMEM, "no memory to read");
+    if (op->object->empty) {
+        if (op->r)
+            give_local(op, 0, 0);
+        else
+            give_peer(op, 0, 0);
+        return;
+    }
     if (offset < 0 && size == 0) {
         if (!await_tail(op, length))
             finish(op, &err);
@@ -305,6 +312,7 @@ void share_run_came(struct share_run *run, struct floe_buf *buf, uint64_t size)
         o->size = size;
     else if (buf->n < run->to - run->from)
         o->size = run->from + buf->n; /* it ends there, or earlier */
+    o->empty = o->size == 0 && buf->n == 0;
     if (run->tail)
         run->from = o->size - FLOE_MIN(o->size, (uint64_t)buf->n);
     run->to = run->from + buf->n;

@@ -33,6 +33,7 @@ struct share_object {
     struct floe_map_node node;
     struct floe_session_name session;
     uint64_t seq, size; /* size 0: not known */
+    bool empty;         /* unless it is known that there is nothing in it */
     struct floe_list runs, ops;
 };
 /* One request: of the own reader (r), or of another broker (lend). */

@@ -240,6 +240,20 @@ static void get(struct side *s, uint64_t seq, int64_t offset, uint64_t length, u
 
 #define SIZE 1000000u
 
+static void an_empty_object_is_read_once(void **state)
+{
+    (void)state;
+    struct world *w = world_create();
+    for (uint64_t seq = 0; seq < 12; seq++) { /* each side owns some */
+        put(w, seq, 0);
+        w->gets = 0;
+        get(&w->a, seq, -1000, 1000, 0);
+        get(&w->a, seq, 0, 1000, 0);
+        assert_in_range(w->gets, 1, 4);
+    }
+    world_destroy(w);
+}
+
 static void a_rack_reads_once(void **state)
 {
     (void)state;
@@ -379,7 +393,8 @@ static void ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_rack_reads_once), cmocka_unit_test(a_bad_neighbour),
+        cmocka_unit_test(a_rack_reads_once),
+        cmocka_unit_test(an_empty_object_is_read_once), cmocka_unit_test(a_bad_neighbour),
         cmocka_unit_test(no_ring),           cmocka_unit_test(fresh_ones_come_from_the_store),
         cmocka_unit_test(what_is_kept),      cmocka_unit_test(ends),
     };
