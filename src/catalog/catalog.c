@@ -457,7 +457,7 @@ static void swept(struct floe_timer *t)
 {
     struct floe_catalog *c = t->user;
     uint64_t now = floe_loop_now_us(c->cfg.loop), m = members(c);
-    if (m != c->members || now - c->scanned_us > RESCAN_US)
+    if (m != c->members || now - c->scanned_us > (c->unreadable ? UNREADABLE_US : RESCAN_US))
         changed(c);
     c->members = m;
     floe_catalog_finish_half_made(c);

@@ -7,12 +7,13 @@
 #include <stdlib.h>
 
 #define TOPIC_PREFIX "topic/"
-#define READS_IN_FLIGHT 32   /* GETs of one round */
-#define ROUND_NAMES_MAX 256  /* for more names than that one scan is cheaper */
-#define HALF_MADE_US 5000000 /* a half-made topic is finished by placement's node after this long */
-#define RESCAN_US 300000000  /* all topics are read again after this long, whatever was heard */
-#define RETRY_US 200000      /* between tries of a step that failed in passing */
-#define STOP_POLL_US 5000    /* how often the log is asked whether it stopped serving */
+#define READS_IN_FLIGHT 32     /* GETs of one round */
+#define ROUND_NAMES_MAX 256    /* for more names than that one scan is cheaper */
+#define HALF_MADE_US 5000000   /* a half-made topic is finished by placement's node after this long */
+#define RESCAN_US 300000000    /* all topics are read again after this long, whatever was heard */
+#define UNREADABLE_US 10000000 /* and after this long where one of them could not be read */
+#define RETRY_US 200000        /* between tries of a step that failed in passing */
+#define STOP_POLL_US 5000      /* how often the log is asked whether it stopped serving */
 #define PRODUCER_ID_BLOCK 1000
 
 /* One GET of a round. */

@@ -439,6 +439,29 @@ static void test_corrupt_record(void **state)
     api_rig_stop(&r);
 }
 
+/* A record came damaged to a broker that starts, and nothing changes afterwards: it is read again soon. */
+static void test_damaged_on_its_way(void **state)
+{
+    struct api_rig r;
+    struct result res;
+    struct floe_uuid id;
+    (void)state;
+    api_rig_start(&r, 16, 1);
+    begin_create(&r.nodes[0], "good", 1, &res);
+    assert_int_equal(finish(&r.nodes[0], &res), FLOE_OK);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/topic/"});
+    api_rig_add(&r);
+    api_rig_run(&r, 25000);
+    assert_true(r.nodes[1].started && floe_catalog_loaded(r.nodes[1].core->catalog));
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_true(floe_catalog_complete(r.nodes[1].core->catalog));
+    assert_true(api_topic_id(&r.nodes[1], "good", &id));
+    api_rig_stop(&r);
+}
+
 /* Producer ids: never one twice, whatever happens to the record's writes. */
 struct ids {
     int64_t got[8000];
@@ -494,11 +517,12 @@ static void test_producer_ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lost_answers),     cmocka_unit_test(test_race),
-        cmocka_unit_test(test_stalled_maker),    cmocka_unit_test(test_stalled_alter),
-        cmocka_unit_test(test_half_made),        cmocka_unit_test(test_half_deleted),
-        cmocka_unit_test(test_no_stale_unknown), cmocka_unit_test(test_corrupt_record),
-        cmocka_unit_test(test_producer_ids),     cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_lost_answers),       cmocka_unit_test(test_race),
+        cmocka_unit_test(test_stalled_maker),      cmocka_unit_test(test_stalled_alter),
+        cmocka_unit_test(test_half_made),          cmocka_unit_test(test_half_deleted),
+        cmocka_unit_test(test_no_stale_unknown),   cmocka_unit_test(test_corrupt_record),
+        cmocka_unit_test(test_damaged_on_its_way), cmocka_unit_test(test_producer_ids),
+        cmocka_unit_test(test_many_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,9 +394,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rack_reads_once),
-        cmocka_unit_test(an_empty_object_is_read_once), cmocka_unit_test(a_bad_neighbour),
-        cmocka_unit_test(no_ring),           cmocka_unit_test(fresh_ones_come_from_the_store),
-        cmocka_unit_test(what_is_kept),      cmocka_unit_test(ends),
+        cmocka_unit_test(an_empty_object_is_read_once),
+        cmocka_unit_test(a_bad_neighbour),
+        cmocka_unit_test(no_ring),
+        cmocka_unit_test(fresh_ones_come_from_the_store),
+        cmocka_unit_test(what_is_kept),
+        cmocka_unit_test(ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
