@@ -459,6 +459,8 @@ static void swept(struct floe_timer *t)
     uint64_t now = floe_loop_now_us(c->cfg.loop), m = members(c);
     if (m != c->members || now - c->scanned_us > (c->unreadable ? UNREADABLE_US : RESCAN_US))
         changed(c);
+    else if (c->dynamics_missed)
+        floe_dynamics_refresh(c);
     c->members = m;
     floe_catalog_finish_half_made(c);
     floe_timer_start(c->cfg.loop, &c->sweep, HALF_MADE_US / 2);

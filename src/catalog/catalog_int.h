@@ -74,7 +74,7 @@ struct floe_catalog {
     struct floe_dynamics dynamics;
     struct floe_list dynamics_ops; /* floe_dynamics_op; the first one runs */
     struct floe_table_req dynamics_req;
-    bool dynamics_reading, dynamics_again;
+    bool dynamics_reading, dynamics_again, dynamics_missed;
 };
 
 /* records.c: `topic/<name>` as JSON. */

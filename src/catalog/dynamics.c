@@ -195,6 +195,7 @@ static void on_refreshed(struct floe_table_req *req)
     else if (err.code == FLOE_ENOTFOUND)
         err.code = FLOE_OK;
     floe_table_req_fini(req);
+    c->dynamics_missed = err.code != FLOE_OK; /* the next sweep reads it again */
     if (err.code == FLOE_ECORRUPT)
         floe_log_error("catalog", "%s", err.msg); /* what was read before stays in force */
     if (c->dynamics_again) {

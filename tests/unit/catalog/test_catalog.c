@@ -462,6 +462,41 @@ static void test_damaged_on_its_way(void **state)
     api_rig_stop(&r);
 }
 
+static enum floe_err set_one(void *user, struct floe_dynamics *d, struct floe_error *err)
+{
+    (void)user;
+    (void)err;
+    assert_true(floe_dynamics_set(d, FLOE_DYNAMIC_BROKER, floe_kstr(""), floe_kstr("message.max.bytes"),
+                                  floe_kstr("5000000")));
+    return FLOE_OK;
+}
+static void set_done(struct floe_dynamics_op *op)
+{
+    *(bool *)op->user = true;
+}
+
+/* A configuration is changed while another broker cannot read the record: it reads it again. */
+static void test_missed_configuration(void **state)
+{
+    struct api_rig r;
+    bool done = false;
+    (void)state;
+    api_rig_start(&r, 17, 2);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/configs",
+                                                           .node = r.nodes[1].node});
+    struct floe_dynamics_op op = {.edit = set_one, .done = set_done, .user = &done};
+    floe_catalog_dynamics_change(r.nodes[0].core->catalog, &op);
+    api_rig_run(&r, 25000);
+    assert_true(done && !op.err.code);
+    assert_int_equal(floe_catalog_dynamics(r.nodes[1].core->catalog)->n, 0);
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_int_equal(floe_catalog_dynamics(r.nodes[1].core->catalog)->n, 1);
+    api_rig_stop(&r);
+}
+
 /* Producer ids: never one twice, whatever happens to the record's writes. */
 struct ids {
     int64_t got[8000];
@@ -521,8 +556,8 @@ int main(void)
         cmocka_unit_test(test_stalled_maker),      cmocka_unit_test(test_stalled_alter),
         cmocka_unit_test(test_half_made),          cmocka_unit_test(test_half_deleted),
         cmocka_unit_test(test_no_stale_unknown),   cmocka_unit_test(test_corrupt_record),
-        cmocka_unit_test(test_damaged_on_its_way), cmocka_unit_test(test_producer_ids),
-        cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_damaged_on_its_way), cmocka_unit_test(test_missed_configuration),
+        cmocka_unit_test(test_producer_ids),       cmocka_unit_test(test_many_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
