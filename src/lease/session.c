@@ -349,7 +349,11 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     o->preferred = o->name.node;
     o->beat = 1;
     o->alive_from_us = sent_us;
-    o->alive_since_us = o->progress_us = lease_now(l);
+    o->progress_us = lease_now(l);
+    if (o->hold_until_us == 0)
+        o->alive_since_us = o->progress_us;
+    o->hold_until_us =
+        0; /* who stood back was alive before, and has read the others' records all the while */
     o->committed = 0;
     o->tell_open = true;
     set_state(l, OWN_LIVE);
@@ -489,12 +493,27 @@ static struct lease_node *candidate(struct floe_lease *l)
     return NULL;
 }
 
+/* Is somebody there who takes over? Who is silent for longer than between two renewals and the reads of them
+ * may be dead. */
+static bool peers_live(const struct floe_lease *l)
+{
+    uint64_t now = lease_now(l);
+    for (uint32_t i = 0; i < l->node_count; i++) {
+        const struct lease_node *n = l->nodes[i];
+        if (n->id != l->own.name.node && n->present && n->rec.info.state == FLOE_NODE_LIVE &&
+            n->gone == NULL && now - n->seen_us < (uint64_t)n->rec.info.lease_ms * 500)
+            return true;
+    }
+    return false;
+}
+
 void lease_own_step(struct floe_lease *l)
 {
     struct lease_own *o = &l->own;
-    if (o->state != OWN_OPENING || o->op != NULL || lease_now(l) < FLOE_MAX(o->retry_us, o->hold_until_us))
+    uint64_t now = lease_now(l);
+    if (o->state != OWN_OPENING || o->op != NULL || !o->id_durable || now < o->retry_us)
         return;
-    if (!o->id_durable)
+    if (now < o->hold_until_us && peers_live(l))
         return;
     if (o->claim_unclear) {
         read_claim(l);
@@ -516,7 +535,8 @@ static bool peers_commit(const struct floe_lease *l, uint64_t since_us)
 }
 
 /* A broker whose PUTs have failed for a lease time while a peer's succeed hands over: its session ends, and
- * it waits for a lease time before the next, so that the others take its partitions. */
+ * it waits for a lease time before the next, so that the others take its partitions; no longer than there are
+ * others. */
 static void mind_progress(struct floe_lease *l)
 {
     struct lease_own *o = &l->own;

@@ -92,12 +92,47 @@ static void what_is_taken_is_adopted_together(void **state)
     lrig_fini(&r);
 }
 
+/* Its segments are not taken while the other's are: it gives up its session, and stands back so that the
+ * other takes over. When that one dies meanwhile, it stands back no longer. */
+static void who_stands_back_comes_when_nobody_is_left(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 5, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    lrig_boot_wait(&r, 1);
+    lrig_run_ms(&r, 1000);
+    assert_int_equal(lrig_create(&r, 0, 1, PARTS), FLOE_OK);
+    lrig_run_ms(&r, 500);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_DENIED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_PUT),
+                                                           .prefix = "chain/",
+                                                           .node = r.b[0].node});
+    lrig_write(&r, 0);
+    for (int i = 0; i < 100 && r.b[0].overs == 0; i++) {
+        lrig_write(&r, 1);
+        lrig_run_ms(&r, 100);
+    }
+    assert_int_equal(r.b[0].overs, 1);
+    floe_sim_bucket_heal(r.bucket);
+    assert_true(lrig_until(&r, all_served, 1000));
+    assert_int_equal(lrig_serves(&r, 1), PARTS);
+    assert_false(r.b[0].open);
+    lrig_vanish(&r, 1);
+    lrig_run_ms(&r, LEASE_MS / 2 + 300);
+    assert_true(r.b[0].open);
+    assert_true(lrig_until(&r, all_served, LEASE_MS / 2 + 700)); /* the lease time and a second */
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_broker_starts_serves_and_ends),
         cmocka_unit_test(the_dead_are_replaced),
         cmocka_unit_test(what_is_taken_is_adopted_together),
+        cmocka_unit_test(who_stands_back_comes_when_nobody_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
