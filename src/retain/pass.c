@@ -135,7 +135,7 @@ static void judge_tail(struct floe_retain *r, struct retain_item *it)
 
 /* What a listing leaves out is not taken to be absent where it should be there (above the floor chains are
  * dense, and runs are what stays): it is asked for by itself, or kept unseen. Were it forgotten and came
- * back, it would pass for garbage. False when that is too much: the listing is not to be believed. */
+ * back, it would pass for garbage. False when that is more than a page holds: the next one goes on there. */
 static bool mind_gap(struct floe_retain *r, uint64_t to)
 {
     struct retain_pass *p = &r->pass;
@@ -149,8 +149,11 @@ static bool mind_gap(struct floe_retain *r, uint64_t to)
             seq = seq < rec->floor ? FLOE_MIN(FLOE_MAX(rec->floor, seq + 1), next) : next;
             continue;
         }
-        if (p->gap_n++ == FLOE_STORE_LIST_MAX)
+        if (p->gap_n++ == FLOE_STORE_LIST_MAX) {
+            p->list_from = seq;
+            p->more = true;
             return false;
+        }
         struct retain_item *it = &p->items[p->item_n++];
         *it = (struct retain_item){.seq = seq++, .size = RETAIN_TAIL_BYTES, .verdict = RETAIN_LOOK};
         looks += !inside;
@@ -180,7 +183,7 @@ static void on_list(struct floe_store_req *q)
             break;
         }
         if (!p->tail && !mind_gap(r, it.seq))
-            floe_error_set(&err, FLOE_ECORRUPT, "%s: a listing leaves out too much", q->entries[i].key);
+            break;
         p->list_from = it.seq + 1;
         if (p->tail)
             judge_tail(r, &it);
@@ -188,8 +191,8 @@ static void on_list(struct floe_store_req *q)
             judge_body(r, &it);
         p->items[p->item_n++] = it;
     }
-    if (err.code == FLOE_OK && !p->tail && !p->more && !mind_gap(r, p->to))
-        floe_error_set(&err, FLOE_ECORRUPT, "%s: a listing leaves out too much", q->key);
+    if (err.code == FLOE_OK && !p->tail && !p->more)
+        (void)mind_gap(r, p->to);
     floe_store_req_fini(q);
     if (err.code != FLOE_OK)
         retain_pass_failed(r, &err);

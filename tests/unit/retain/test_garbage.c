@@ -389,6 +389,47 @@ static void the_memory_of_topics_is_bounded(void **state)
     stop(&r);
 }
 
+/* More runs than are remembered: the last one stands for all that follows, also for the gaps in it. What is
+ * missing there is asked for, however much it is, and what is there goes with its topic. */
+static void a_run_of_many_gaps(void **state)
+{
+    struct api_rig r;
+    uint64_t bits;
+    char name[FLOE_SESSION_NAME_MAX], key[100];
+    const int32_t gone = 1100;
+    (void)state;
+    start(&r, 7, 1);
+    struct api_node *n = &r.nodes[0];
+    assert_int_equal(api_make_topic(n, "keep", 1, NULL, NULL), 0);
+    assert_int_equal(api_make_topic(n, "gone", 1, NULL, NULL), 0);
+    produce(&r, "keep", 0, 1);
+    for (int32_t i = 0; i < gone; i += 100)
+        produce(&r, "gone", i, 100);
+    produce(&r, "keep", 1, 1);
+    struct floe_session_name s = session(n);
+    delete_topic(n, "gone");
+    api_rig_run(&r, 2 * AGE_MS + 10000);
+    assert_in_range(keys(&r, &s, &bits), 2, 20); /* some may hold a checkpoint of the other */
+    uint32_t floor = (uint32_t)garbage_floor(&watch, &s);
+    assert_in_range(floor, gone - 20, gone + 1);
+    api_rig_kill(n);
+    char record[200];
+    int len = snprintf(record, sizeof record,
+                       "{\"nonce\":\"00112233445566778899aabbccddeeff\",\"value\":{\"floor\":%u,"
+                       "\"known\":%d,\"kept\":[[0,%d,%d]]}}",
+                       floor, gone + 2, gone + 2, RETAIN_PIN_MIXED);
+    floe_session_format(name, &s);
+    snprintf(key, sizeof key, "table/floor/%s", name);
+    floe_sim_bucket_put(r.bucket, key, record, (size_t)len, "");
+    api_rig_add(&r);
+    api_rig_run(&r, 8000);
+    check_data(&r, "keep", 2);
+    delete_topic(&r.nodes[1], "keep");
+    api_rig_run(&r, 8 * AGE_MS);
+    assert_int_equal(keys(&r, &s, &bits), 1);
+    stop(&r);
+}
+
 /* Nothing is asked for while nothing happens, however many chains and partitions there are. */
 static void idle_brokers_ask_for_nothing(void **state)
 {
@@ -415,6 +456,7 @@ int main(void)
         cmocka_unit_test(a_stalled_fencer_makes_no_second_end),
         cmocka_unit_test(orphans_go),
         cmocka_unit_test(the_memory_of_topics_is_bounded),
+        cmocka_unit_test(a_run_of_many_gaps),
         cmocka_unit_test(idle_brokers_ask_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
