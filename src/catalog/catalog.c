@@ -284,6 +284,8 @@ static void read_done(struct floe_table_req *q)
         memcpy(t->version, q->version, sizeof t->version);
         floe_catalog_apply(c, t);
     }
+    if (err.code == FLOE_ENOTFOUND && c->scanned) /* no record of a topic is ever removed */
+        floe_error_set(&err, FLOE_ECORRUPT, "table record '%s' is listed, and is not there", q->key);
     /* A corrupt record stops nobody else: it is left out, and named. */
     if (err.code == FLOE_ECORRUPT) {
         floe_log_error("catalog", "%s", err.msg);

@@ -462,6 +462,30 @@ static void test_damaged_on_its_way(void **state)
     api_rig_stop(&r);
 }
 
+/* A store tells of a record and does not give it: no topic is taken for deleted for that, whose segments
+ * would go. */
+static void test_listed_but_not_given(void **state)
+{
+    struct api_rig r;
+    struct result res;
+    (void)state;
+    api_rig_start(&r, 18, 1);
+    begin_create(&r.nodes[0], "good", 1, &res);
+    assert_int_equal(finish(&r.nodes[0], &res), FLOE_OK);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_ABSENT,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/topic/good"});
+    api_rig_add(&r);
+    api_rig_run(&r, 8000);
+    assert_true(r.nodes[1].started && floe_catalog_loaded(r.nodes[1].core->catalog));
+    assert_false(floe_catalog_is_deleted(r.nodes[1].core->catalog, &res.id, 0));
+    floe_sim_bucket_heal(r.bucket);
+    api_rig_run(&r, 20000);
+    assert_true(floe_catalog_complete(r.nodes[1].core->catalog));
+    assert_non_null(floe_catalog_by_id(r.nodes[1].core->catalog, &res.id));
+    api_rig_stop(&r);
+}
+
 static enum floe_err set_one(void *user, struct floe_dynamics *d, struct floe_error *err)
 {
     (void)user;
@@ -552,12 +576,19 @@ static void test_producer_ids(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lost_answers),       cmocka_unit_test(test_race),
-        cmocka_unit_test(test_stalled_maker),      cmocka_unit_test(test_stalled_alter),
-        cmocka_unit_test(test_half_made),          cmocka_unit_test(test_half_deleted),
-        cmocka_unit_test(test_no_stale_unknown),   cmocka_unit_test(test_corrupt_record),
-        cmocka_unit_test(test_damaged_on_its_way), cmocka_unit_test(test_missed_configuration),
-        cmocka_unit_test(test_producer_ids),       cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_lost_answers),
+        cmocka_unit_test(test_race),
+        cmocka_unit_test(test_stalled_maker),
+        cmocka_unit_test(test_stalled_alter),
+        cmocka_unit_test(test_half_made),
+        cmocka_unit_test(test_half_deleted),
+        cmocka_unit_test(test_no_stale_unknown),
+        cmocka_unit_test(test_corrupt_record),
+        cmocka_unit_test(test_damaged_on_its_way),
+        cmocka_unit_test(test_missed_configuration),
+        cmocka_unit_test(test_listed_but_not_given),
+        cmocka_unit_test(test_producer_ids),
+        cmocka_unit_test(test_many_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
