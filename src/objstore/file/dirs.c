@@ -16,6 +16,9 @@ struct dir {
     uint64_t started, done; /* fsyncs begun and ended */
     uint64_t failed;        /* number of the last one that failed, with this errno */
     int failed_errno;
+    uint64_t good;    /* number of the last one that succeeded */
+    uint64_t owed;    /* so far they must have, for all changes of names to stay */
+    uint32_t placing; /* changes under way */
     uint32_t users;
     bool running;
     bool durable; /* it and all folders above it were fsynced into their parents */
@@ -35,6 +38,11 @@ bool file_dirs_init(struct file_dirs *d, int root_fd, bool fsync)
     return true;
 }
 
+static bool settled(const struct dir *e)
+{
+    return e->placing == 0 && e->owed <= e->good;
+}
+
 static void forget(struct file_dirs *d, bool all)
 {
     struct floe_map_node *next;
@@ -42,7 +50,7 @@ static void forget(struct file_dirs *d, bool all)
         struct dir *e = FLOE_MAP_ENTRY(n, struct dir, node);
         next = floe_map_iter(&d->map, n);
         FLOE_ASSERT(!all || e->users == 0);
-        if (e->users == 0) {
+        if (e->users == 0 && (all || settled(e))) {
             floe_map_remove(&d->map, n);
             free(e);
         }
@@ -119,6 +127,8 @@ int file_dirs_sync(struct file_dirs *d, const char *path)
         pthread_mutex_lock(&d->lock);
         e->running = false;
         e->done = mine;
+        if (r == 0 || r == ENOENT) /* ENOENT: it is gone, with all that was in it */
+            e->good = mine;
         if (r != 0) {
             e->failed = mine;
             e->failed_errno = r;
@@ -130,6 +140,43 @@ int file_dirs_sync(struct file_dirs *d, const char *path)
     e->users--;
     pthread_mutex_unlock(&d->lock);
     return result;
+}
+
+struct dir *file_dirs_placing(struct file_dirs *d, const char *path)
+{
+    if (!d->fsync)
+        return NULL;
+    pthread_mutex_lock(&d->lock);
+    struct dir *e = use(d, path);
+    if (e)
+        e->placing++;
+    pthread_mutex_unlock(&d->lock);
+    return e;
+}
+
+void file_dirs_placed(struct file_dirs *d, struct dir *was, bool changed)
+{
+    if (!was)
+        return;
+    pthread_mutex_lock(&d->lock);
+    if (changed)
+        was->owed = was->started + 1;
+    was->placing--;
+    was->users--;
+    pthread_mutex_unlock(&d->lock);
+}
+
+int file_dirs_settle(struct file_dirs *d, const char *path)
+{
+    if (!d->fsync)
+        return 0;
+    pthread_mutex_lock(&d->lock);
+    struct dir *e = use(d, path);
+    bool now = e && settled(e);
+    if (e)
+        e->users--;
+    pthread_mutex_unlock(&d->lock);
+    return now ? 0 : file_dirs_sync(d, path);
 }
 
 /* True when the folder is known to be durable; sets it when `set`, clears it when `clear`. */

@@ -51,6 +51,12 @@ bool file_dirs_init(struct file_dirs *d, int root_fd, bool fsync);
 void file_dirs_fini(struct file_dirs *d);
 /* Returns 0 or an errno, after an fsync of the folder that began after this call. */
 int file_dirs_sync(struct file_dirs *d, const char *path);
+/* A name in the folder is about to change; what is returned goes to file_dirs_placed, once it has (or has
+ * not). Until a later fsync has succeeded a machine's crash may take it back. */
+struct dir *file_dirs_placing(struct file_dirs *d, const char *path);
+void file_dirs_placed(struct file_dirs *d, struct dir *was, bool changed);
+/* Returns 0 or an errno, once all that was seen in the folder stays. */
+int file_dirs_settle(struct file_dirs *d, const char *path);
 /* Makes the folder and those above it, durably. `again`: it was found missing though it was known. */
 int file_dirs_ensure(struct file_dirs *d, const char *path, bool again);
 /* Removes the folder, and those above it below "objects", where they are empty. */

@@ -271,7 +271,10 @@ void file_put(struct file_op *op)
             break;
         }
         op->err = (struct floe_error){0};
-        if (place(op, tmp, path) != FLOE_ENOTFOUND)
+        struct dir *placing = file_dirs_placing(&op->s->dirs, dir);
+        enum floe_err rc = place(op, tmp, path);
+        file_dirs_placed(&op->s->dirs, placing, rc == FLOE_OK || rc == FLOE_EINDETERMINATE);
+        if (rc != FLOE_ENOTFOUND)
             break;
     }
     if (op->err.code != FLOE_OK || op->cond == FLOE_PUT_CREATE)
@@ -308,6 +311,22 @@ static int open_result(struct file_op *op, struct file_trailer *t)
     return fd;
 }
 
+/* Who reads back what it has put takes it for durable, though the put has not been answered, or has failed.
+ */
+static bool settle(struct file_op *op)
+{
+    char path[FILE_PATH_MAX];
+    size_t dir_n;
+    int e = 0;
+    if (op->lane != FILE_CONTROL || !path_of(op, op->key, path, &dir_n))
+        return op->err.code == FLOE_OK;
+    path[dir_n] = '\0';
+    e = file_dirs_settle(&op->s->dirs, path);
+    if (e != 0)
+        file_error(op, e, "fsync of its folder", op->key);
+    return e == 0;
+}
+
 static void set_head(struct file_op *op, const struct file_trailer *t)
 {
     file_version(op->version, t);
@@ -321,7 +340,8 @@ void file_head(struct file_op *op)
     int fd = open_result(op, &t);
     if (fd < 0)
         return;
-    set_head(op, &t);
+    if (settle(op))
+        set_head(op, &t);
     close(fd);
 }
 
@@ -331,6 +351,10 @@ void file_get(struct file_op *op)
     int fd = open_result(op, &t);
     if (fd < 0)
         return;
+    if (!settle(op)) {
+        close(fd);
+        return;
+    }
     uint64_t at = (uint64_t)op->offset, back = (uint64_t)-op->offset;
     if (op->offset < 0)
         at = back < t.body_n ? t.body_n - back : 0;

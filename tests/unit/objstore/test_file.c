@@ -6,17 +6,69 @@
 #include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 static char dir[64];
+
+/* What the store calls: fsync of a folder, which may fail or take its time. */
+static pthread_mutex_t folder_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t folder_changed = PTHREAD_COND_INITIALIZER;
+static int folder_syncs;
+static bool folder_fails, folder_hangs;
+
+static bool folder_synced(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
+        return true;
+    pthread_mutex_lock(&folder_lock);
+    folder_syncs++;
+    pthread_cond_broadcast(&folder_changed);
+    while (folder_hangs)
+        pthread_cond_wait(&folder_changed, &folder_lock);
+    bool fails = folder_fails;
+    pthread_mutex_unlock(&folder_lock);
+    return !fails;
+}
+
+int fsync(int fd)
+{
+    if (folder_synced(fd))
+        return (int)syscall(SYS_fsync, fd);
+    errno = EIO;
+    return -1;
+}
+
+static void folder(bool fails, bool hangs)
+{
+    pthread_mutex_lock(&folder_lock);
+    folder_fails = fails;
+    folder_hangs = hangs;
+    pthread_cond_broadcast(&folder_changed);
+    pthread_mutex_unlock(&folder_lock);
+}
+
+/* How often that was called; waits until it is more than `before`, unless that is -1. */
+static int folder_count(int before)
+{
+    pthread_mutex_lock(&folder_lock);
+    while (folder_syncs == before)
+        pthread_cond_wait(&folder_changed, &folder_lock);
+    int n = folder_syncs;
+    pthread_mutex_unlock(&folder_lock);
+    return n;
+}
 
 static int unlink_one(const char *path, const struct stat *st, int flag, struct FTW *f)
 {
@@ -290,6 +342,54 @@ static void full_disk(void **state)
     assert_int_equal(small, FLOE_OK);
 }
 
+/* A put whose folder's fsync has failed, or is under way, is not told of as if it had succeeded. */
+static void what_is_read_back_is_durable(void **state)
+{
+    struct store_rig *rig = *state;
+    assert_int_equal(store_rig_put(rig, FLOE_PUT_CREATE, "first", "a", NULL, NULL), FLOE_OK);
+    folder(true, false);
+    enum floe_err rc = store_rig_put(rig, FLOE_PUT_CREATE, "x", "a", NULL, NULL);
+    struct floe_store_req get = store_rig_req(rig, FLOE_STORE_GET, "x");
+    get.cls = FLOE_STORE_CONTROL;
+    (void)store_rig_do(rig, &get);
+    folder(false, false);
+    assert_int_equal(rc, FLOE_EINDETERMINATE);
+    assert_int_equal(get.err.code, FLOE_EIO);
+    store_rig_expect(rig, "x", "a");
+    assert_int_equal(store_rig_do(rig, &get), FLOE_OK);
+    floe_store_req_fini(&get);
+    int before = folder_count(-1);
+    assert_int_equal(store_rig_do(rig, &get), FLOE_OK);
+    floe_store_req_fini(&get);
+    assert_int_equal(folder_count(-1), before); /* once is enough */
+
+    folder(false, true);
+    struct floe_buf *buf = floe_buf_create(1, NULL);
+    struct floe_bufslice body = {buf, buf->data, 1};
+    struct floe_store_req put = store_rig_req(rig, FLOE_STORE_PUT, "y"), again = get;
+    put.cond = FLOE_PUT_CREATE;
+    put.body = &body;
+    put.body_count = 1;
+    put.timeout_us = again.timeout_us = 60000000;
+    snprintf(again.key, sizeof again.key, "%s", put.key);
+    buf->data[0] = 'b';
+    rig->pending = 2;
+    floe_store_submit(rig->store, &put);
+    (void)folder_count(before);
+    floe_store_submit(rig->store, &again);
+    store_rig_run_us(rig, 100000);
+    uint32_t waiting = rig->pending;
+    folder(false, false);
+    while (rig->pending > 0)
+        store_rig_run_us(rig, 1000);
+    assert_int_equal(put.err.code, FLOE_OK);
+    assert_int_equal(again.err.code, FLOE_OK);
+    floe_store_req_fini(&put);
+    floe_store_req_fini(&again);
+    floe_buf_unref(buf);
+    assert_int_equal(waiting, 2);
+}
+
 static void close_drops_open_requests(void **state)
 {
     struct store_rig *rig = *state;
@@ -319,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(folder_removed_by_hand, setup, teardown),
         cmocka_unit_test_setup_teardown(empty_folders_go, setup, teardown),
         cmocka_unit_test_setup_teardown(full_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_read_back_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(close_drops_open_requests, setup, teardown),
     };
     return cmocka_run_group_tests_name("objstore.file", tests, NULL, NULL);
