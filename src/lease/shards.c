@@ -410,7 +410,7 @@ static bool build(struct floe_lease *l, struct lease_shard *s, struct floe_write
         }
         return build(l, s, w); /* once: none is created now */
     }
-    if (takes > LEASE_TAKES_MIN && bytes > LEASE_TAKE_BYTES_MAX) {
+    if (takes > 0 && (w->bad || (takes > LEASE_TAKES_MIN && bytes > LEASE_TAKE_BYTES_MAX))) {
         refuse_takes(s, takes, bytes);
         return build(l, s, w); /* with half as many at most */
     }
