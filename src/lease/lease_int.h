@@ -111,6 +111,7 @@ struct lease_own {
     uint32_t former_count;
     bool id_durable;
     int32_t preferred;
+    uint64_t begun_us;              /* when it was begun to open a session */
     struct floe_session_name claim; /* what is being claimed */
     bool claim_unclear;             /* an answer to it was ambiguous */
     uint64_t claim_sent_us, retry_us;

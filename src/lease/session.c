@@ -332,10 +332,10 @@ void lease_own_begin(struct floe_lease *l)
         o->formers[0] = floe_rng_u64(&l->loop->rng);
     while (o->formers[0] == 0);
     o->former_count++;
-    o->id_durable = false;
+    o->id_durable = o->claim_unclear = false;
     o->retry_us = 0;
+    o->begun_us = lease_now(l);
     o->claim = (struct floe_session_name){0};
-    o->claim_unclear = false;
     keep_ids(l);
     lease_kick(l);
 }
@@ -472,8 +472,8 @@ static struct lease_node *candidate(struct floe_lease *l)
         }
         if (claimable(l, n))
             return n;
-        /* The own former session is fenced and sealed first (observe.c does both). */
-        if (!n->bad && lease_own_former(l, &n->rec.info.session))
+        /* The own former session is fenced and sealed first; what came damaged is read again (observe.c). */
+        if (n->bad ? lease_now(l) - o->begun_us < l->lease_us : lease_own_former(l, &n->rec.info.session))
             return NULL;
         o->preferred = 0;
     }

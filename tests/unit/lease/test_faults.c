@@ -402,6 +402,28 @@ static void a_record_that_came_cut_short_ends_nobody(void **state)
     lrig_fini(&r);
 }
 
+/* A broker that starts again, and to which its own former record comes damaged for a while, keeps its id. */
+static void a_damaged_record_costs_no_id(void **state)
+{
+    (void)state;
+    struct lrig r;
+    lrig_init(&r, 33, LEASE_MS);
+    lrig_boot_wait(&r, 0);
+    assert_int_equal(r.b[0].session.node, 1);
+    lrig_kill(&r, 0);
+    floe_sim_bucket_rule(r.bucket, &(struct floe_sim_rule){.fault = FLOE_SIM_TRUNCATED,
+                                                           .kinds = FLOE_SIM_KIND(FLOE_STORE_GET),
+                                                           .prefix = "table/node/1"});
+    lrig_boot(&r, 0);
+    lrig_run_ms(&r, LEASE_MS / 2);
+    floe_sim_bucket_heal(r.bucket);
+    lrig_run_ms(&r, 2 * LEASE_MS);
+    assert_true(r.b[0].open);
+    assert_int_equal(r.b[0].session.node, 1);
+    lrig_check(&r);
+    lrig_fini(&r);
+}
+
 /* A full disk keeps nobody from a session: only its next start may have to wait for its own ghost. */
 static void a_full_disk_stops_no_session(void **state)
 {
@@ -540,6 +562,7 @@ int main(void)
         cmocka_unit_test(leases_that_came_cut_short_are_read_again),
         cmocka_unit_test(a_checkpoint_waits_for_what_can_be_read),
         cmocka_unit_test(a_record_that_came_cut_short_ends_nobody),
+        cmocka_unit_test(a_damaged_record_costs_no_id),
         cmocka_unit_test(a_full_disk_stops_no_session),
         cmocka_unit_test(storms),
     };
