@@ -8,7 +8,8 @@
  *                                   └──► ENDING ──► ENDED   (ending.c)
  *
  * States change in set_state alone. The id of a session is on the disk before its record exists, so that the
- * next start knows its own ghost. */
+ * next start knows its own ghost.
+ * Long because: the states above are one machine. */
 #include "lease_int.h"
 
 #include <floe/base/mutant.h>
