@@ -84,7 +84,8 @@ public final class Migrate {
 
         @Override
         public void onPartitionsLost(Collection<TopicPartition> parts) {
-            group.lost += parts.size();
+            if (!ending) // one that ends between its JoinGroup and its SyncGroup calls what it has lost, by itself
+                group.lost += parts.size();
             parts.forEach(done::remove);
             parts.forEach(tp -> group.owner.remove(tp, this));
         }
