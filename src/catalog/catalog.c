@@ -141,14 +141,6 @@ static const char *of_brokers(const struct floe_catalog *c, const char *name)
     return own ? own : floe_dynamics_get(&c->dynamics, FLOE_DYNAMIC_BROKER, floe_kstr(""), name);
 }
 
-/* A number as Kafka reads it, with blanks around it or a plus; `*out` stays where it is none. */
-static void whole(enum floe_config_kind kind, const char *name, const char *value, int64_t *out)
-{
-    const struct floe_kafka_config *k = floe_kafka_config_find(kind, floe_slice_str(name));
-    if (k && value && floe_kafka_config_check(k, floe_slice_str(value), NULL) == FLOE_OK)
-        *out = floe_kafka_config_int(k, floe_slice_str(value));
-}
-
 static bool is_append_time(const char *value)
 {
     return strstr(value, "LogAppendTime") != NULL; /* that or CreateTime, with blanks around it */
@@ -166,12 +158,13 @@ static void derive(const struct floe_catalog *c, struct floe_topic *t)
     const char *v = of_brokers(c, "log.message.timestamp.type");
     t->log_append_time = v ? is_append_time(v) : c->cfg.default_log_append_time;
     for (int i = 0; i < 3; i++)
-        whole(FLOE_CONFIG_BROKER, of_broker[i], of_brokers(c, of_broker[i]), &number[i]);
+        number[i] = floe_kafka_config_int_or(FLOE_CONFIG_BROKER, of_broker[i], of_brokers(c, of_broker[i]),
+                                             number[i]);
     for (uint32_t i = 0; i < t->config_count; i++) {
         const struct floe_topic_config *e = &t->configs[i];
         for (int k = 0; k < 3; k++)
             if (strcmp(e->name, of_topic[k]) == 0)
-                whole(FLOE_CONFIG_TOPIC, e->name, e->value, &number[k]);
+                number[k] = floe_kafka_config_int_or(FLOE_CONFIG_TOPIC, e->name, e->value, number[k]);
         if (strcmp(e->name, "message.timestamp.type") == 0)
             t->log_append_time = is_append_time(e->value);
         else if (strcmp(e->name, "cleanup.policy") == 0)

@@ -146,9 +146,7 @@ uint32_t consumer_setting(const struct floe_groups *g, struct floe_kstr group, c
 {
     const char *set =
         floe_dynamics_get(floe_catalog_dynamics(g->cfg.catalog), FLOE_DYNAMIC_GROUP, group, name);
-    const struct floe_kafka_config *k = floe_kafka_config_find(FLOE_CONFIG_GROUP, floe_slice_str(name));
-    bool ok = set && k && floe_kafka_config_check(k, floe_slice_str(set), NULL) == FLOE_OK;
-    int64_t ms = ok ? floe_kafka_config_int(k, floe_slice_str(set)) : 0;
+    int64_t ms = floe_kafka_config_int_or(FLOE_CONFIG_GROUP, name, set, 0);
     return ms > 0 ? (uint32_t)ms : def;
 }
 

@@ -265,6 +265,13 @@ int64_t floe_kafka_config_int(const struct floe_kafka_config *c, struct floe_sli
     return n;
 }
 
+int64_t floe_kafka_config_int_or(enum floe_config_kind kind, const char *name, const char *value, int64_t def)
+{
+    const struct floe_kafka_config *c = value ? floe_kafka_config_find(kind, floe_slice_str(name)) : NULL;
+    bool ok = c && floe_kafka_config_check(c, floe_slice_str(value), NULL) == FLOE_OK;
+    return ok ? floe_kafka_config_int(c, floe_slice_str(value)) : def;
+}
+
 /* In the fewest digits that mean the same number; 0: very small and very large ones stay as they are. */
 static size_t shown_double(struct floe_slice v, char *out)
 {

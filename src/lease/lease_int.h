@@ -314,7 +314,6 @@ void lease_reconcile_reset(struct floe_lease *l); /* the session is over: nothin
 void lease_take_done(struct floe_lease *l, const struct lease_edit *e);
 struct lease_served *lease_served_find(struct floe_lease *l, const struct floe_tp *tp);
 void lease_forgotten_drop(struct floe_lease *l);
-bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic);
 
 /* ---- placed.c: the placement of all leased partitions on the live nodes ------------------------------ */
 

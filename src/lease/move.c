@@ -210,7 +210,7 @@ static bool collect(struct floe_lease *l, struct lease_shard *s, uint32_t *held)
     bool agreed = now >= s->theirs_us;
     for (uint32_t i = 0; i < s->doc.n; i++) {
         const struct floe_lease_entry *e = &s->doc.entries[i].e;
-        if (!lease_own_is(l, &e->holder) || lease_topic_forgotten(l, &e->tp.topic))
+        if (!lease_own_is(l, &e->holder) || floe_lease_topic_forgotten(l, &e->tp.topic))
             continue;
         ++*held;
         int32_t owner = floe_lease_placed(l, &e->tp);

@@ -28,7 +28,7 @@ static uint64_t topic_hash(const struct floe_uuid *topic)
     return floe_hash64(topic->b, sizeof topic->b, 0);
 }
 
-bool lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic)
+bool floe_lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic)
 {
     struct floe_map_node *m = floe_map_first(&l->forgotten, topic_hash(topic));
     for (; m != NULL; m = floe_map_next_same(m))
@@ -131,7 +131,7 @@ static void visit_own(struct floe_lease *l, struct lease_shard *s, const struct 
                       struct lease_served *v)
 {
     uint64_t now = lease_now(l);
-    if (lease_topic_forgotten(l, &e->tp.topic)) {
+    if (floe_lease_topic_forgotten(l, &e->tp.topic)) {
         if (v != NULL)
             release(l, v);
         return;
@@ -190,7 +190,7 @@ static void visit_other(struct floe_lease *l, struct lease_shard *s, const struc
     if (lease_own_open(l) && e->holder.node == l->own.name.node && e->holder.epoch >= l->own.name.epoch)
         return; /* the own record has moved on, which the renewal will find out */
     if (!holder_end(l, &e->holder, &end, &since) || l->own.state != OWN_LIVE || !floe_lease_alive(l) ||
-        lease_topic_forgotten(l, &e->tp.topic))
+        floe_lease_topic_forgotten(l, &e->tp.topic))
         return;
     if (floe_lease_placed(l, &e->tp) != l->own.name.node && now < since + l->lease_us) {
         wake_at(s, since + l->lease_us);
@@ -335,18 +335,13 @@ void floe_lease_adopted(struct floe_lease *l, const struct floe_tp *tp, int32_t 
 
 void floe_lease_forget_topic(struct floe_lease *l, const struct floe_uuid *topic)
 {
-    if (lease_topic_forgotten(l, topic))
+    if (floe_lease_topic_forgotten(l, topic))
         return;
     struct forgotten *f = lease_alloc(sizeof *f);
     f->topic = *topic;
     FLOE_ASSERT(floe_map_insert(&l->forgotten, &f->node, topic_hash(topic)));
     lease_reconcile_all(l);
     lease_kick(l);
-}
-
-bool floe_lease_topic_forgotten(const struct floe_lease *l, const struct floe_uuid *topic)
-{
-    return lease_topic_forgotten(l, topic);
 }
 
 void lease_forgotten_drop(struct floe_lease *l)

@@ -351,10 +351,10 @@ static void opened(struct floe_lease *l, uint64_t sent_us, const char *version)
     o->beat = 1;
     o->alive_from_us = sent_us;
     o->progress_us = lease_now(l);
+    /* Who stood back was alive before, and has read the others' records all the while. */
     if (o->hold_until_us == 0)
         o->alive_since_us = o->progress_us;
-    o->hold_until_us =
-        0; /* who stood back was alive before, and has read the others' records all the while */
+    o->hold_until_us = 0;
     o->committed = 0;
     o->tell_open = true;
     set_state(l, OWN_LIVE);

@@ -45,6 +45,9 @@ enum floe_err floe_kafka_config_check(const struct floe_kafka_config *c, struct 
 size_t floe_kafka_config_shown(const struct floe_kafka_config *c, struct floe_slice value, char *out);
 /* A number or boolean (0, 1) that floe_kafka_config_check has passed. */
 int64_t floe_kafka_config_int(const struct floe_kafka_config *c, struct floe_slice value);
+/* The number that `value` is to the configuration of that name; `def` where it is null, or none. */
+int64_t floe_kafka_config_int_or(enum floe_config_kind kind, const char *name, const char *value,
+                                 int64_t def);
 /* The number that DescribeConfigs gives for a type (boolean 1, string 2, int 3, ...). */
 int8_t floe_kafka_config_wire_type(enum floe_config_type type);
 

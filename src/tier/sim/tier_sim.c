@@ -67,8 +67,8 @@ struct front {
     struct floe_sim_node *node;
     struct floe_sim_driver driver;
     struct floe_list jobs; /* in order; the first is under way */
-    struct floe_list
-        refused; /* values that the disk did not take: told all the same, and with the next one */
+    /* Values that the disk did not take: told all the same, and stored with the next one. */
+    struct floe_list refused;
     struct floe_sim_event ready;
     bool closing;
 };
